@@ -1,0 +1,109 @@
+"""The build graph: one vertex is one operation and one file system (BuildKit's LLB, cut down to what files need).
+
+Ops are a small closed set of values. A vertex's file system is that of its first input, changed by its op; further
+inputs are only read from. ``origin`` is the piece of the Dockerfile that asked for it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cais.spec.platform import Platform
+
+
+class Origin(NamedTuple):
+    """Lines are counted from 1; ``text`` is the instruction as progress shows it: ``RUN make``, ONBUILD's included."""
+
+    first_line: int
+    last_line: int
+    text: str
+    stage: str
+    step: int = 0  # the position among the instructions of its stage, from 1
+
+
+class SourceImage(NamedTuple):
+    """The file system of an image. ``reference`` is in full; no inputs."""
+
+    reference: str
+    platform: Platform
+
+
+class LocalSource(NamedTuple):
+    """A named context's files ("" is the build's own context). Never mounted whole: a Copy reads what it names."""
+
+    name: str = ""
+
+
+class InlineFile(NamedTuple):
+    """A heredoc of COPY or ADD: a file of its own, mode 0644."""
+
+    name: str
+    data: bytes
+
+
+class Copy(NamedTuple):
+    """COPY and ADD of files. Inputs: the target's file system, then, unless all is inline, the source's.
+
+    ``sources`` are patterns of Go's filepath.Match, relative to the source's root. ``destination`` is absolute; a
+    trailing slash is kept, as it means a directory. ``chown`` is user[:group], by name or number, of the target's
+    file system; ``chmod`` is octal. ``unpack``: local archives are unpacked (ADD).
+    """
+
+    sources: tuple[str, ...]
+    destination: str
+    inline: tuple[InlineFile, ...] = ()
+    chown: str = ""
+    chmod: str = ""
+    unpack: bool = False
+    from_context: bool = True
+
+
+class MakeDirectory(NamedTuple):
+    """WORKDIR: makes ``path`` and its missing parents (0755), owned by ``user`` where it is new."""
+
+    path: str
+    user: str = ""
+
+
+class Exec(NamedTuple):
+    """RUN. ``env`` is complete (PATH, ENV, ARGs in use). ``hidden_env`` reaches the process but no cache key.
+
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    cwd: str
+    user: str = ""
+    network: str = "default"
+    hidden_env: tuple[tuple[str, str], ...] = ()
+
+
+Op = SourceImage | LocalSource | Copy | MakeDirectory | Exec
+
+
+class Vertex:
+    """``inputs``: None stands for the empty file system (FROM scratch)."""
+
+    __slots__ = ("inputs", "op", "origin")
+
+    def __init__(self, op: Op, inputs: tuple[Vertex | None, ...], origin: Origin) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.origin = origin
+
+    def __repr__(self) -> str:
+        return f"<Vertex {self.origin.text!r}>"
+
+
+def reachable(*targets: Vertex | None) -> list[Vertex]:
+    """All vertices that ``targets`` need, inputs before those that read them; each once."""
+    order: list[Vertex] = []
+    seen: set[Vertex] = set()
+    stack: list[tuple[Vertex, bool]] = [(vertex, False) for vertex in reversed(targets) if vertex is not None]
+    while stack:
+        vertex, expanded = stack.pop()
+        if expanded:
+            order.append(vertex)
+        elif vertex not in seen:
+            seen.add(vertex)
+            stack.append((vertex, True))
+            stack.extend((item, False) for item in reversed(vertex.inputs) if item is not None)
+    return order

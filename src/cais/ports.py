@@ -1,0 +1,79 @@
+"""Ports: what the rooms ask of each other, on one page. Each has one to three methods, and one test suite over all its
+implementations (``tests/suites``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from cais.spec.descriptor import Descriptor
+from cais.spec.digest import Digest
+from cais.spec.mount import Mount
+from cais.spec.reference import Reference
+
+
+class Source(Protocol):
+    """Where blobs come from. It may produce a blob instead of reading it; nobody above notices."""
+
+    def exists(self, blob: Descriptor) -> bool: ...
+
+    def fetch(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """The bytes from ``offset`` on, in pieces of any size. Raises NotFound. Not verified: a Sink verifies."""
+        ...
+
+
+class Sink(Protocol):
+    """Where blobs go."""
+
+    def exists(self, blob: Descriptor) -> bool: ...
+
+    def push(self, blob: Descriptor, pieces: Iterator[bytes]) -> None:
+        """Returning means that it is stored, whoever stored it. Raises Corrupt when size or digest is another."""
+        ...
+
+
+class Tags(Protocol):
+    """Names that point at manifests and indexes."""
+
+    def resolve(self, reference: Reference) -> Descriptor:
+        """Raises NotFound."""
+        ...
+
+    def tag(self, reference: Reference, target: Descriptor) -> None: ...
+
+    def list(self) -> Sequence[tuple[Reference, Descriptor]]: ...
+
+
+class Prepared(Protocol):
+    """A writable file system on top of a chain of layers, not yet visible to anyone."""
+
+    id: str
+    mounts: tuple[Mount, ...]
+
+
+class Snapshots(Protocol):
+    """File systems by the chain id of their layers. Nothing here says that a layer is a directory."""
+
+    def prepare(self, parent: Digest | None) -> Prepared: ...
+
+    def commit(self, prepared: Prepared, *, epoch: int | None = None) -> tuple[Digest, Digest, int]:
+        """What changed becomes a layer: ``(chain_id, diff_id, size_bytes)`` of its plain tar."""
+        ...
+
+    def remove(self, id: str) -> None: ...
+
+
+class Runner(Protocol):
+    """Runs one process in a root file system: a build step and a container run the same way."""
+
+    def run(self, spec: dict[str, Any], *, stdio: tuple[int, int, int]) -> int:
+        """An OCI runtime spec; returns the exit code. Raises Unavailable when there is no runtime."""
+        ...
+
+
+# Progress goes up as events: plain dicts with "event" and the fields of that event. Called from any thread.
+Progress = Callable[[dict[str, Any]], None]
+
+
+def silent(event: dict[str, Any]) -> None:
+    """A Progress that shows nothing."""

@@ -1,0 +1,49 @@
+"""Digest: ``algorithm:hex``, the name of a blob (image-spec, descriptor.md#digests)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from cais.errors import Invalid
+
+_HEX_LENGTH = {"sha256": 64, "sha512": 128}
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+class Digest(str):
+    """A checked digest; a ``str``, so that it is its own text form, key and JSON value."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """``sha256:<64 lower-case hex>`` or ``sha512:<128>``. Raises Invalid otherwise, saying what is wrong."""
+        algorithm, colon, encoded = text.partition(":")
+        length = _HEX_LENGTH.get(algorithm)
+        if not colon:
+            raise Invalid(f"invalid digest {text[:160]!r}: it has no algorithm (expected sha256:...)")
+        if length is None:
+            raise Invalid(f"invalid digest {text[:160]!r}: unsupported algorithm {algorithm[:40]!r}")
+        if len(encoded) != length:
+            raise Invalid(f"invalid digest {text[:160]!r}: {len(encoded)} characters after the colon, not {length}")
+        if not _HEX_DIGITS.issuperset(encoded):
+            raise Invalid(f"invalid digest {text[:160]!r}: not lower-case hexadecimal")
+        return cls(text)
+
+    @classmethod
+    def of(cls, data: bytes) -> Digest:
+        """The sha256 digest of ``data``."""
+        return cls("sha256:" + hashlib.sha256(data).hexdigest())
+
+    @property
+    def algorithm(self) -> str:
+        return self.partition(":")[0]
+
+    @property
+    def hex(self) -> str:
+        return self.partition(":")[2]
+
+    @property
+    def short(self) -> str:
+        """The twelve characters that people see."""
+        return self.hex[:12]

@@ -1,0 +1,25 @@
+"""Mount: what has to be mounted where. Snapshots and volumes emit them, runtimes consume them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mount(NamedTuple):
+    """``kind`` is a file system type (``overlay``, ``bind``, ``tmpfs``, ``proc``, ...).
+
+    ``target`` is a path inside the root file system ("/" is the root itself). For ``overlay``, ``lower`` lists
+    the lower directories, topmost first, and ``upper``/``work`` are "" for a read-only view.
+    """
+
+    kind: str
+    source: str
+    target: str = "/"
+    options: tuple[str, ...] = ()
+    lower: tuple[str, ...] = ()
+    upper: str = ""
+    work: str = ""
+
+    @property
+    def readonly(self) -> bool:
+        return "ro" in self.options

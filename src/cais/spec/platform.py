@@ -1,0 +1,81 @@
+"""Platform: operating system, architecture and variant (image-spec image-index.md)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from cais.errors import Invalid
+
+_ARCHITECTURES = {
+    "x86_64": "amd64", "x86-64": "amd64", "i386": "386", "i486": "386", "i586": "386", "i686": "386",
+    "aarch64": "arm64", "armhf": "arm", "armel": "arm", "armv7l": "arm", "armv6l": "arm", "armv5l": "arm",
+    "mips64el": "mips64le", "mipsel": "mipsle", "ppc64el": "ppc64le", "powerpc64le": "ppc64le", "loong64": "loong64",
+    "loongarch64": "loong64",
+}  # fmt: skip
+_VARIANT_OF = {"armhf": "v7", "armel": "v6", "armv7l": "v7", "armv6l": "v6", "armv5l": "v5"}
+_SYSTEMS = {"macos": "darwin"}
+_ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
+
+
+class Platform(NamedTuple):
+    """Normalised: ``aarch64`` is ``arm64``, and the usual variant of an architecture (arm64's v8) is left out."""
+
+    os: str = "linux"
+    architecture: str = "amd64"
+    variant: str = ""
+    os_version: str = ""
+
+    @classmethod
+    def parse(cls, text: str, default: Platform | None = None) -> Platform:
+        """``os/arch[/variant]``, or a lone os or architecture completed from ``default``. Raises Invalid."""
+        parts = text.lower().split("/")
+        if not 1 <= len(parts) <= 3 or not all(part and _ALLOWED.issuperset(part) for part in parts):
+            raise Invalid(
+                f"invalid platform {text!r}",
+                hint="A platform is os/architecture or os/architecture/variant, as in linux/arm64.",
+            )
+        if len(parts) == 1:
+            base = default or cls()
+            if parts[0] in ("linux", "windows", "darwin", "freebsd", "macos"):
+                return cls.normalised(parts[0], base.architecture, base.variant)
+            return cls.normalised(base.os, parts[0])
+        return cls.normalised(*parts)
+
+    @classmethod
+    def normalised(cls, os: str, architecture: str, variant: str = "", os_version: str = "") -> Platform:
+        system = _SYSTEMS.get(os, os)
+        variant = variant or _VARIANT_OF.get(architecture, "")
+        architecture = _ARCHITECTURES.get(architecture, architecture)
+        if architecture == "arm64" and variant in ("8", "v8"):
+            variant = ""
+        elif architecture == "arm":
+            variant = {"": "v7", "5": "v5", "6": "v6", "7": "v7", "8": "v8"}.get(variant, variant)
+        elif architecture == "amd64" and variant == "v1":
+            variant = ""
+        return cls(system, architecture, variant, os_version)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Platform:
+        return cls.normalised(
+            str(value.get("os", "")), str(value.get("architecture", "")),
+            str(value.get("variant", "")), str(value.get("os.version", "")),
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, str]:
+        value = {"architecture": self.architecture, "os": self.os}
+        if self.os_version:
+            value["os.version"] = self.os_version
+        if self.variant:
+            value["variant"] = self.variant
+        return value
+
+    def matches(self, other: Platform) -> bool:
+        """Whether an image of ``other`` is what one who asks for ``self`` means (an absent variant asks for any)."""
+        return (
+            self.os == other.os
+            and self.architecture == other.architecture
+            and (not self.variant or not other.variant or self.variant == other.variant)
+        )
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)

@@ -1,0 +1,117 @@
+"""Reference: ``[registry/]repository[:tag][@digest]``, with Docker's normalisation.
+
+The grammar is the distribution project's: a first component with a dot, a colon or ``localhost`` (or an upper-case
+letter) is the registry; a single name on Docker's own registry stands below ``library/``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from cais.errors import Invalid
+from cais.spec.digest import Digest
+
+DEFAULT_REGISTRY = "docker.io"
+DEFAULT_TAG = "latest"
+NAME_LIMIT = 255
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_COMPONENT_RE = re.compile(_COMPONENT)
+_REGISTRY_RE = re.compile(rf"(?:{_HOST}(?:\.{_HOST})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
+_TAG_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_HEX64_RE = re.compile(r"[a-f0-9]{64}")
+
+
+class Reference(NamedTuple):
+    """``registry`` and ``repository`` are normalised; ``tag`` is "" where none was given and a digest was."""
+
+    registry: str
+    repository: str
+    tag: str = ""
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str, default_tag: str = DEFAULT_TAG) -> Reference:
+        """A name as people write it. Raises Invalid with the reason.
+
+        ``default_tag`` is given where ``text`` has neither tag nor digest ("" leaves the tag empty).
+        """
+        if not text:
+            raise _bad(text, "it is empty")
+        if _HEX64_RE.fullmatch(text):
+            raise _bad(text, "64 hexadecimal characters are an image id, not a name")
+        name, at, digest_text = text.partition("@")
+        digest = None
+        if at:
+            try:
+                digest = Digest.parse(digest_text)
+            except Invalid as error:
+                raise _bad(text, error.message)
+        # A colon belongs to a tag only behind the last slash: localhost:5000/x has none.
+        head, slash, last = name.rpartition("/")
+        last, colon, tag = last.partition(":")
+        name = head + slash + last
+        if colon and not _TAG_RE.fullmatch(tag):
+            raise _bad(
+                text, f"the tag {tag[:130]!r} is not 1 to 128 letters, digits, '_', '.', '-' (no '.', '-' first)"
+            )
+        registry, repository = _split_registry(name)
+        if not _REGISTRY_RE.fullmatch(registry):
+            raise _bad(text, f"{registry!r} is not a registry's host")
+        if not repository:
+            raise _bad(text, "it has no repository")
+        for component in repository.split("/"):
+            if not component:
+                raise _bad(text, "a component of its name is empty")
+            if component != component.lower():
+                raise _bad(text, "repository name must be lowercase")
+            if not _COMPONENT_RE.fullmatch(component):
+                raise _bad(text, f"{component!r} is not lower-case letters and digits joined by '.', '_', '__' or '-'")
+        if registry == DEFAULT_REGISTRY and "/" not in repository:
+            repository = "library/" + repository
+        if len(repository) > NAME_LIMIT:
+            raise _bad(text, f"the repository name is longer than {NAME_LIMIT} characters")
+        if not tag and digest is None:
+            tag = default_tag
+        return cls(registry, repository, tag, digest)
+
+    @property
+    def name(self) -> str:
+        """Registry and repository, in full: ``docker.io/library/debian``."""
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def familiar_name(self) -> str:
+        """As people write it: ``debian``."""
+        if self.registry != DEFAULT_REGISTRY:
+            return self.name
+        if self.repository.startswith("library/") and self.repository.count("/") == 1:
+            return self.repository[len("library/") :]
+        return self.repository
+
+    @property
+    def familiar(self) -> str:
+        """``debian:latest``, ``localhost:5000/x@sha256:...``."""
+        return self.familiar_name + self._suffix()
+
+    def _suffix(self) -> str:
+        return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+    def __str__(self) -> str:
+        """In full: ``docker.io/library/debian:latest``."""
+        return self.name + self._suffix()
+
+
+def _split_registry(name: str) -> tuple[str, str]:
+    first, slash, rest = name.partition("/")
+    if not slash or not ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+        return DEFAULT_REGISTRY, name
+    if first in ("index.docker.io", "registry-1.docker.io"):
+        return DEFAULT_REGISTRY, rest
+    return first, rest
+
+
+def _bad(text: str, reason: str) -> Invalid:
+    return Invalid(f"invalid reference format: {text[:300]!r}: {reason}")
