@@ -66,7 +66,7 @@ class MakeDirectory(NamedTuple):
 
 
 class Exec(NamedTuple):
-    """RUN. ``env`` is complete (PATH, ENV, ARGs in use). ``hidden_env`` reaches the process but no cache key.
+    """RUN. ``env`` is complete (PATH, ENV, ARGs in use). ``hidden_env`` reaches the process but no cache key."""
 
     args: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
