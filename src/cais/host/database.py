@@ -1,0 +1,217 @@
+"""The one local database: SQLite in WAL mode, shared by many processes and threads; each room owns its tables.
+
+Reads see a consistent state and never wait. Writes are short transactions that start as writers (BEGIN IMMEDIATE), so
+that none fails half-way because another wrote first.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cais.errors import CaisError, Corrupt, Denied, Failed, Unavailable
+
+BUSY_TIMEOUT_SECONDS = 60.0
+
+
+class Database:
+    """``schemas``: for each room its migration steps, in order; a step once published is never changed.
+
+    Opened on first use. Raises Unavailable (no space, read-only, locked too long), Corrupt or Denied.
+    """
+
+    def __init__(self, path: str, schemas: Mapping[str, Sequence[str]]) -> None:
+        self.path = path
+        self._schemas = schemas
+        self._local = threading.local()
+        self._migrated = False
+        self._lock = threading.Lock()
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query, as tuples."""
+        try:
+            return self._connection().execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self._explained(error)
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """The first row of a query as a tuple, or None."""
+        try:
+            return self._connection().execute(sql, parameters).fetchone()
+        except sqlite3.Error as error:
+            raise self._explained(error)
+
+    def transaction(self) -> Transaction:
+        """``with database.transaction() as change:`` commits at the end, or rolls back where anything was raised."""
+        return Transaction(self)
+
+    def close(self) -> None:
+        """Closes this thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+    def integrity_errors(self) -> list[str]:
+        """What SQLite itself finds wrong with the file; empty when nothing is."""
+        found = [str(row[0]) for row in self.rows("PRAGMA quick_check(20)")]
+        return [] if found == ["ok"] else found
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._open()
+            self._local.connection = connection
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        directory = os.path.dirname(self.path)
+        try:
+            os.makedirs(directory, 0o700, exist_ok=True)
+        except PermissionError:
+            raise Denied(
+                f"cannot create the root directory {directory}: permission denied",
+                hint="Choose another root directory with CAIS_ROOT or --root.",
+            )
+        except OSError as error:
+            raise Unavailable(f"cannot create the root directory {directory}: {error.strerror}")
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA synchronous=NORMAL")
+        with self._lock:
+            if not self._migrated:
+                try:
+                    self._migrate(connection)
+                except sqlite3.OperationalError as error:
+                    if not self._readable_only(error):
+                        raise
+                    connection.close()
+                    connection = sqlite3.connect(
+                        f"file:{self.path}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
+                    )
+                self._migrated = True
+        return connection
+
+    def _readable_only(self, error: sqlite3.OperationalError) -> bool:
+        """Whether the file system is read-only; what is there can be read all the same, as nobody writes it."""
+        return (
+            os.path.exists(self.path)
+            and os.access(self.path, os.R_OK)
+            and bool(os.statvfs(os.path.dirname(self.path)).f_flag & os.ST_RDONLY)
+        )
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        if self._missing(connection):
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                connection.execute("CREATE TABLE IF NOT EXISTS schema (room TEXT PRIMARY KEY, version INTEGER)")
+                for room, version in self._missing(connection):
+                    for step in self._schemas[room][version:]:
+                        for statement in step.split(";"):
+                            if statement.strip():
+                                connection.execute(statement)
+                    connection.execute("INSERT OR REPLACE INTO schema VALUES (?, ?)", (room, len(self._schemas[room])))
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def _missing(self, connection: sqlite3.Connection) -> list[tuple[str, int]]:
+        try:
+            present = dict(connection.execute("SELECT room, version FROM schema"))
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            present = {}
+        for room, steps in self._schemas.items():
+            if present.get(room, 0) > len(steps):
+                raise Unavailable(
+                    f"the root directory {os.path.dirname(self.path)} was written by a newer version of Cais",
+                    hint="Upgrade Cais, or choose another root directory with CAIS_ROOT or --root.",
+                )
+        return [
+            (room, present.get(room, 0)) for room, steps in self._schemas.items() if present.get(room, 0) < len(steps)
+        ]
+
+    def _explained(self, error: sqlite3.Error) -> CaisError:
+        text = str(error)
+        directory = os.path.dirname(self.path)
+        if "full" in text:
+            return Unavailable(
+                f"cannot write the database {self.path}: no space left on the device",
+                hint="Free some space (cais system df, cais image prune) and run it again.",
+            )
+        if "locked" in text:
+            return Unavailable(f"the database {self.path} was locked for {BUSY_TIMEOUT_SECONDS:.0f} seconds by others")
+        if "readonly" in text or "unable to open" in text:
+            if os.path.isdir(directory) and not os.access(directory, os.W_OK | os.X_OK):
+                owner = os.stat(directory).st_uid
+                return Denied(
+                    f"cannot write the root directory {directory}: it belongs to user {owner} or is read-only",
+                    hint="Choose another root directory with CAIS_ROOT or --root.",
+                )
+            return Unavailable(
+                f"cannot open the database {self.path}: {text}",
+                hint="Is the file system full or read-only? CAIS_ROOT or --root chooses another root directory.",
+            )
+        if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text):
+            return Corrupt(f"the database {self.path} is damaged: {text}", hint="Run: cais system check")
+        if "disk I/O" in text:
+            return Unavailable(f"cannot read or write the database {self.path}: {text}")
+        return Failed(f"database {self.path}: {text}")
+
+
+class Transaction:
+    """One writing transaction. ``execute`` and ``rows`` inside it see its own changes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> Transaction:
+        try:
+            self._connection = self._database._connection()
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise self._database._explained(error)
+        return self
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Runs one statement; returns the number of rows that it changed."""
+        try:
+            return self._connection.execute(sql, parameters).rowcount
+        except sqlite3.Error as error:
+            raise self._database._explained(error)
+
+    def execute_many(self, sql: str, rows: Iterator[Sequence[Any]] | Sequence[Sequence[Any]]) -> None:
+        try:
+            self._connection.executemany(sql, rows)
+        except sqlite3.Error as error:
+            raise self._database._explained(error)
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        return self._database.rows(sql, parameters)
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        return self._database.row(sql, parameters)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is None:
+            try:
+                self._connection.execute("COMMIT")
+                return
+            except sqlite3.Error as failure:
+                self._roll_back()
+                raise self._database._explained(failure)
+        self._roll_back()
+
+    def _roll_back(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            pass  # SQLite has rolled back by itself (full disk, I/O error)

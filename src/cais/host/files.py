@@ -1,0 +1,125 @@
+"""Files and directories: written whole or not at all, removed whatever their modes."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+
+def random_name(bytes_count: int = 16) -> str:
+    """A name nobody else has: hexadecimal, twice ``bytes_count`` long."""
+    return os.urandom(bytes_count).hex()
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """``os.write`` until all is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_atomically(path: str, data: bytes, mode: int = 0o600) -> None:
+    """``path`` has either its old content or all of ``data``, also when the process is killed."""
+    temporary = f"{path}.{random_name(6)}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        try:
+            write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def remove_tree(path: str) -> None:
+    """Removes a file or a whole directory tree; what is already gone is no error. Links are not followed."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(mode):
+        os.unlink(path)
+        return
+    parent = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _remove_directory(parent, os.path.basename(path))
+    finally:
+        os.close(parent)
+
+
+def _remove_directory(parent: int, name: str | bytes) -> None:
+    """Iterative, with one descriptor a level, so that no path is too long and no depth overflows the stack."""
+    levels: list[tuple[int, str | bytes, list[str]]] = []
+    descriptor = _open_directory(parent, name)
+    if descriptor is None:
+        return
+    levels.append((descriptor, name, _empty(descriptor)))
+    while levels:
+        descriptor, name, directories = levels[-1]
+        if directories:
+            child_name = directories.pop()
+            child = _open_directory(descriptor, child_name)
+            if child is not None:
+                levels.append((child, child_name, _empty(child)))
+            continue
+        levels.pop()
+        os.close(descriptor)
+        try:
+            os.rmdir(name, dir_fd=levels[-1][0] if levels else parent)
+        except FileNotFoundError:
+            pass
+
+
+def _open_directory(parent: int, name: str | bytes) -> int | None:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags, dir_fd=parent)
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=parent)
+        return os.open(name, flags, dir_fd=parent)
+
+
+def _empty(descriptor: int) -> list[str]:
+    """Unlinks all but the directories of an open directory, and returns their names."""
+    directories: list[str] = []
+    with os.scandir(descriptor) as entries:
+        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in names:
+        if is_directory:
+            directories.append(name)
+            continue
+        try:
+            os.unlink(name, dir_fd=descriptor)
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            os.fchmod(descriptor, 0o700)
+            os.unlink(name, dir_fd=descriptor)
+    return directories
+
+
+def tree_size_bytes(path: str) -> int:
+    """The space that a tree takes on disk (blocks), hard links counted once."""
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    pending = [path]
+    while pending:
+        directory = pending.pop()
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        pending.append(entry.path)
+                    elif status.st_nlink > 1:
+                        if (status.st_dev, status.st_ino) in seen:
+                            continue
+                        seen.add((status.st_dev, status.st_ino))
+                    total += status.st_blocks * 512
+        except (FileNotFoundError, PermissionError):
+            continue
+    return total
