@@ -108,7 +108,7 @@ def _split_registry(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     if not slash or not ("." in first or ":" in first or first == "localhost" or first != first.lower()):
         return DEFAULT_REGISTRY, name
-    if first in ("index.docker.io", "registry-1.docker.io"):
+    if first == "index.docker.io":
         return DEFAULT_REGISTRY, rest
     return first, rest
 
