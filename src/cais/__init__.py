@@ -20,9 +20,12 @@ __all__ = ["Engine", "__version__", "open"]
 
 def open(root: str | None = None) -> Engine:
     """The engine on ``root`` (default: ``CAIS_ROOT``, else the user's root directory)."""
-    from cais.engine import Engine
+    import os
 
-    return Engine(root)
+    from cais.engine import Engine
+    from cais.settings import load
+
+    return Engine(load(os.environ, root=root))
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,6 @@
 """Content: blobs by their digest, names that point at them, and what keeps both from the garbage collector.
 
-It promises: nothing is visible before it is complete and verified; what a process that still lives holds by a lease, or
+It promises: nothing is visible before it is complete and verified; what a living process holds by a lease, or
 what a root reaches, is never collected. It does not know what a layer or a container is: rooms tell it by edges
 (``link``) which key needs which.
 """

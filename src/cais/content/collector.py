@@ -10,23 +10,24 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from cais.content.leases import Leases
 from cais.content.store import ContentStore
 from cais.host.database import Transaction
+from cais.host.leases import Leases
 
 
-def mark(change: Transaction, leases: Leases, roots: Sequence[str]) -> list[str]:
-    """Fills the temporary table ``live(key)`` from ``roots``, queries that give keys; leases are roots by themselves.
+def mark(change: Transaction, leases: Leases, roots: Sequence[str], edges: Sequence[str]) -> list[str]:
+    """Fills the temporary table ``live(key)``; returns the names of the leases that were found dead.
 
-    Returns the names of the leases that were found dead.
+    ``roots`` are queries that give keys (what leases hold is reached by itself), ``edges`` queries of (parent, child).
     """
     dead = leases.bury_dead(change)
     change.execute("CREATE TEMP TABLE IF NOT EXISTS live (key TEXT PRIMARY KEY) WITHOUT ROWID")
     change.execute("DELETE FROM live")
-    union = " UNION ".join(["SELECT key FROM lease_items", *roots])
+    start = " UNION ".join(["SELECT key FROM lease_items", *roots])
+    steps = " UNION ALL ".join(["SELECT parent, child FROM edges", *edges])
     change.execute(
-        f"""WITH RECURSIVE reached(key) AS (
-                {union} UNION SELECT edges.child FROM edges JOIN reached ON edges.parent = reached.key
+        f"""WITH RECURSIVE step(parent, child) AS MATERIALIZED ({steps}), reached(key) AS (
+                {start} UNION SELECT step.child FROM step JOIN reached ON step.parent = reached.key
             ) INSERT INTO live SELECT key FROM reached WHERE key IS NOT NULL"""
     )
     return dead

@@ -10,10 +10,10 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
-from cais.content.leases import Leases
 from cais.errors import Corrupt, NotFound, from_os_error
 from cais.host.database import Database
 from cais.host.files import random_name, write_all
+from cais.host.leases import Leases
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cais.errors import CaisError, Corrupt, Denied, Failed, Unavailable
@@ -18,13 +18,15 @@ BUSY_TIMEOUT_SECONDS = 60.0
 
 
 class Database:
-    """``schemas``: for each room its migration steps, in order; a step once published is never changed.
+    """``schemas`` gives for each room its migration steps, in order; a step once published is never changed.
 
-    Opened on first use. Raises Unavailable (no space, read-only, locked too long), Corrupt or Denied.
+    It is called only when the file is not at ``version``, the number of all steps, so that a start loads no room for it.
+    Opened on first use. Methods raise Unavailable (no space, read-only, locked too long), Corrupt or Denied.
     """
 
-    def __init__(self, path: str, schemas: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, path: str, version: int, schemas: Callable[[], Mapping[str, Sequence[str]]]) -> None:
         self.path = path
+        self._version = version
         self._schemas = schemas
         self._local = threading.local()
         self._migrated = False
@@ -86,8 +88,8 @@ class Database:
             if not self._migrated:
                 try:
                     self._migrate(connection)
-                except sqlite3.OperationalError as error:
-                    if not self._readable_only(error):
+                except sqlite3.OperationalError:
+                    if not self._readable_only():
                         raise
                     connection.close()
                     connection = sqlite3.connect(
@@ -96,7 +98,7 @@ class Database:
                 self._migrated = True
         return connection
 
-    def _readable_only(self, error: sqlite3.OperationalError) -> bool:
+    def _readable_only(self) -> bool:
         """Whether the file system is read-only; what is there can be read all the same, as nobody writes it."""
         return (
             os.path.exists(self.path)
@@ -105,39 +107,30 @@ class Database:
         )
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        if self._missing(connection):
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.execute("CREATE TABLE IF NOT EXISTS schema (room TEXT PRIMARY KEY, version INTEGER)")
-                for room, version in self._missing(connection):
-                    for step in self._schemas[room][version:]:
-                        for statement in step.split(";"):
-                            if statement.strip():
-                                connection.execute(statement)
-                    connection.execute("INSERT OR REPLACE INTO schema VALUES (?, ?)", (room, len(self._schemas[room])))
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-
-    def _missing(self, connection: sqlite3.Connection) -> list[tuple[str, int]]:
+        if connection.execute("PRAGMA user_version").fetchone()[0] == self._version:
+            return
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("BEGIN IMMEDIATE")
         try:
-            present = dict(connection.execute("SELECT room, version FROM schema"))
-        except sqlite3.OperationalError as error:
-            if "no such table" not in str(error):
-                raise
-            present = {}
-        for room, steps in self._schemas.items():
-            if present.get(room, 0) > len(steps):
+            if connection.execute("PRAGMA user_version").fetchone()[0] > self._version:
                 raise Unavailable(
                     f"the root directory {os.path.dirname(self.path)} was written by a newer version of Cais",
                     hint="Upgrade Cais, or choose another root directory with CAIS_ROOT or --root.",
                 )
-        return [
-            (room, present.get(room, 0)) for room, steps in self._schemas.items() if present.get(room, 0) < len(steps)
-        ]
+            connection.execute("CREATE TABLE IF NOT EXISTS schema (room TEXT PRIMARY KEY, version INTEGER)")
+            present = dict(connection.execute("SELECT room, version FROM schema"))
+            for room, steps in self._schemas().items():
+                for step in steps[present.get(room, 0) :]:
+                    for statement in step.split(";"):
+                        if statement.strip():
+                            connection.execute(statement)
+                connection.execute("INSERT OR REPLACE INTO schema VALUES (?, ?)", (room, len(steps)))
+            connection.execute(f"PRAGMA user_version = {self._version}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
 
     def _explained(self, error: sqlite3.Error) -> CaisError:
         text = str(error)

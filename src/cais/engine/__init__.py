@@ -1,0 +1,74 @@
+"""The engine: one module per use case, composed of the rooms below; the public Python API.
+
+    import cais
+
+    with cais.open() as engine:
+        for image in engine.images.list():
+            print(image.id, image.repository, image.tag)
+
+An ``Engine`` works on one root directory; any number of engines and processes may work on the same one at once. Methods
+raise ``cais.errors``.
+"""
+
+from __future__ import annotations
+
+from cais.engine.settings import Settings
+from cais.engine.stores import Stores
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.engine.build import Builder
+    from cais.engine.containers import Containers
+    from cais.engine.images import Images
+    from cais.engine.system import System
+    from cais.engine.volumes import Volumes
+
+__all__ = ["Engine", "Settings"]
+
+
+class Engine:
+    """Images, containers, volumes, builds and the system of one root directory."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stores = Stores(settings)
+
+    @property
+    def images(self) -> Images:
+        from cais.engine.images import Images
+
+        return Images(self._stores)
+
+    @property
+    def builder(self) -> Builder:
+        from cais.engine.build import Builder
+
+        return Builder(self._stores)
+
+    @property
+    def containers(self) -> Containers:
+        from cais.engine.containers import Containers
+
+        return Containers(self._stores)
+
+    @property
+    def volumes(self) -> Volumes:
+        from cais.engine.volumes import Volumes
+
+        return Volumes(self._stores)
+
+    @property
+    def system(self) -> System:
+        from cais.engine.system import System
+
+        return System(self._stores)
+
+    def close(self) -> None:
+        """Lets go of what this engine holds; what nothing else needs may be collected from now on."""
+        self._stores.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,18 @@
+"""All rooms' tables, by room. The rooms keep them beside the code that uses them; here they come together.
+
+A step once published is never changed; a new one makes ``stores.SCHEMA_VERSION`` one larger.
+"""
+
+from __future__ import annotations
+
+from cais.content.store import SCHEMA as CONTENT
+from cais.content.tags import SCHEMA as TAGS
+from cais.host.leases import SCHEMA as LEASES
+from cais.snapshot.store import SCHEMA as SNAPSHOTS
+
+SCHEMAS = {
+    "leases": LEASES,
+    "content": CONTENT,
+    "tags": TAGS,
+    "snapshots": SNAPSHOTS,
+}

@@ -1,0 +1,13 @@
+"""Settings: all that a user may set, as one value; a door builds it, the engine is handed it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Settings(NamedTuple):
+    """``root``: the root directory. ``driver``: a storage driver by name, or "" to probe. ``runtime``: a path, or ""."""
+
+    root: str
+    driver: str = ""
+    runtime: str = ""

@@ -1,0 +1,86 @@
+"""The wiring: one root directory's database and stores, made when they are first asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from cais.engine.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.content.store import ContentStore
+    from cais.content.tags import TagStore
+    from cais.host.database import Database
+    from cais.host.leases import Leases
+    from cais.snapshot.store import SnapshotStore
+
+
+# The number of migration steps of all rooms (tested). Where the database is at it, no room is loaded to open it.
+SCHEMA_VERSION = 4
+
+
+def _schemas() -> Mapping[str, Sequence[str]]:
+    from cais.engine.schema import SCHEMAS
+
+    return SCHEMAS
+
+
+class Stores:
+    """What the use cases are composed of. Nothing is opened before it is used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.root = os.path.abspath(settings.root)
+        self._database: Database | None = None
+        self._leases: Leases | None = None
+        self._content: ContentStore | None = None
+        self._tags: TagStore | None = None
+        self._snapshots: SnapshotStore | None = None
+
+    @property
+    def database(self) -> Database:
+        if self._database is None:
+            from cais.host.database import Database
+
+            self._database = Database(os.path.join(self.root, "cais.db"), SCHEMA_VERSION, _schemas)
+        return self._database
+
+    @property
+    def leases(self) -> Leases:
+        if self._leases is None:
+            from cais.host.leases import Leases
+
+            self._leases = Leases(self.root, self.database)
+        return self._leases
+
+    @property
+    def content(self) -> ContentStore:
+        if self._content is None:
+            from cais.content.store import ContentStore
+
+            self._content = ContentStore(self.root, self.database, self.leases)
+        return self._content
+
+    @property
+    def tags(self) -> TagStore:
+        if self._tags is None:
+            from cais.content.tags import TagStore
+
+            self._tags = TagStore(self.database)
+        return self._tags
+
+    @property
+    def snapshots(self) -> SnapshotStore:
+        if self._snapshots is None:
+            from cais.snapshot.store import SnapshotStore
+
+            self._snapshots = SnapshotStore(self.root, self.database, self.leases, self.settings.driver)
+        return self._snapshots
+
+    def close(self) -> None:
+        """Lets go of the leases and closes the database."""
+        if self._leases is not None:
+            self._leases.release()
+        if self._database is not None:
+            self._database.close()

@@ -1,0 +1,285 @@
+"""SnapshotStore: file systems by the chain id of their layers; implements ``ports.Snapshots``.
+
+A snapshot's directory is named by a random id and has a row from before it exists until after it is gone; a row without
+chain id is one that some process still prepares.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cais.errors import Conflict, Corrupt, NotFound, from_os_error
+from cais.host.database import Database, Transaction
+from cais.host.files import random_name, remove_tree
+from cais.host.leases import Leases
+from cais.snapshot import drivers
+from cais.snapshot.changes import Change, clamp_times
+from cais.snapshot.drivers import Driver
+from cais.snapshot.pack import measure, pack
+from cais.spec.digest import Digest
+from cais.spec.mount import Mount
+
+SCHEMA = (
+    """CREATE TABLE snapshots (
+        id TEXT PRIMARY KEY,
+        chain_id TEXT UNIQUE,
+        parent TEXT,
+        diff_id TEXT,
+        size_bytes INTEGER NOT NULL DEFAULT 0,
+        lease TEXT NOT NULL,
+        created REAL NOT NULL DEFAULT (julianday('now'))
+    ) WITHOUT ROWID;
+    CREATE INDEX snapshots_by_diff_id ON snapshots (diff_id);
+    CREATE TABLE snapshot_driver (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL)""",
+)
+
+
+class Layer(NamedTuple):
+    """One committed layer. ``size_bytes`` is that of its plain tar."""
+
+    chain_id: Digest
+    diff_id: Digest
+    size_bytes: int
+    parent: Digest | None = None
+    newest: int = 0  # the newest mtime among its files, in seconds; known where it was committed here
+
+
+class Prepared(NamedTuple):
+    """A writable file system that nobody else sees. ``directory`` is the driver's own."""
+
+    id: str
+    mounts: tuple[Mount, ...]
+    parent: Digest | None
+    directory: str
+
+
+class SnapshotStore:
+    """``driver`` forces a driver by name; without it the root directory's own is used, found by probing at first."""
+
+    def __init__(self, root: str, database: Database, leases: Leases, driver: str = "", *, owners: bool = True) -> None:
+        self.directory = os.path.join(root, "snapshots")
+        self._database = database
+        self._leases = leases
+        self._forced = driver
+        self._owners = owners
+        self._driver: Driver | None = None
+
+    @property
+    def driver(self) -> Driver:
+        if self._driver is None:
+            row = self._database.row("SELECT name FROM snapshot_driver")
+            name = str(row[0]) if row else ""
+            if not name:
+                os.makedirs(self.directory, 0o711, exist_ok=True)
+                name = self._forced or drivers.probe(self.directory)
+                with self._database.transaction() as change:
+                    change.execute("INSERT OR IGNORE INTO snapshot_driver VALUES (1, ?)", (name,))
+                    name = change.row("SELECT name FROM snapshot_driver")[0]
+            if self._forced and name != self._forced:
+                raise Conflict(
+                    f"this root directory keeps its snapshots with the driver {name!r}, not {self._forced!r}",
+                    hint="Use another root directory (CAIS_ROOT or --root) for another driver.",
+                )
+            self._driver = drivers.make(name)
+        return self._driver
+
+    def exists(self, chain: Digest) -> bool:
+        return self._database.row("SELECT 1 FROM snapshots WHERE chain_id = ?", (chain,)) is not None
+
+    def layer(self, chain: Digest) -> Layer:
+        """Raises NotFound."""
+        row = self._database.row("SELECT diff_id, size_bytes, parent FROM snapshots WHERE chain_id = ?", (chain,))
+        if row is None:
+            raise NotFound(f"no snapshot of the layers {chain}", hint="Run: cais system check")
+        return Layer(chain, Digest(row[0]), row[1], Digest(row[2]) if row[2] else None)
+
+    def find(self, diff_id: Digest) -> Layer | None:
+        """Any layer with these changes, whatever is below it."""
+        row = self._database.row(
+            "SELECT chain_id, size_bytes, parent FROM snapshots WHERE diff_id = ? LIMIT 1", (diff_id,)
+        )
+        return None if row is None else Layer(Digest(row[0]), diff_id, row[1], Digest(row[2]) if row[2] else None)
+
+    def hold(self, chain: Digest) -> bool:
+        """Keeps ``chain`` and what is below it while this process lives; False when it is not there."""
+        with self._database.transaction() as change:
+            if change.row("SELECT 1 FROM snapshots WHERE chain_id = ?", (chain,)) is None:
+                return False
+            self._leases.hold(change, f"chain:{chain}")
+            return True
+
+    def prepare(self, parent: Digest | None = None) -> Prepared:
+        """An empty layer on ``parent``'s. Raises NotFound, Unavailable (no space)."""
+        id, directory = self._begin(parent)
+        parents = self.directories(parent)
+        try:
+            self.driver.create(directory, parents)
+        except OSError as error:
+            self.remove(id)
+            raise from_os_error(error, "prepare a snapshot")
+        return Prepared(id, self.driver.mounts(directory, parents), parent, directory)
+
+    def reopen(self, id: str, parent: Digest | None) -> Prepared:
+        """A prepared snapshot that a container keeps between its runs. Raises NotFound."""
+        directory = os.path.join(self.directory, id)
+        if not os.path.isdir(directory):
+            raise NotFound(f"the file system {id} is gone", hint="Run: cais system check")
+        return Prepared(id, self.driver.mounts(directory, self.directories(parent)), parent, directory)
+
+    def commit(self, prepared: Prepared, *, epoch: int | None = None) -> Layer:
+        """What changed becomes a layer, and the snapshot its file system; ``prepared`` is not mounted any more.
+
+        ``epoch``: newer modification times become this one, in seconds. Where the same layer on the same parent is
+        there already, that one is returned and ``prepared`` removed.
+        """
+        layer = self.measure(prepared, epoch=epoch)
+        self.driver.finish(prepared.directory)
+        self._finish(prepared.id, layer)
+        return layer
+
+    def measure(self, prepared: Prepared, *, epoch: int | None = None) -> Layer:
+        """The layer that ``commit`` would make; ``prepared`` goes on as it is."""
+        parents = self.directories(prepared.parent)
+        newest = 0
+
+        def counted() -> Iterator[Change]:
+            nonlocal newest
+            for change in self.driver.changes(prepared.directory, parents):
+                newest = max(newest, change.newest)
+                yield change
+
+        try:
+            if epoch is not None:
+                clamp_times(os.path.join(prepared.directory, "fs"), epoch)
+            diff_id, size_bytes = measure(counted(), os.path.join(prepared.directory, "fs"))
+        except OSError as error:
+            raise from_os_error(error, "read the changes of a snapshot")
+        return Layer(_chain(prepared.parent, diff_id), diff_id, size_bytes, prepared.parent, newest)
+
+    def discard(self, prepared: Prepared) -> None:
+        self.remove(prepared.id)
+
+    def remove(self, id: str) -> None:
+        """Removes a snapshot by its id, row first. One that others stand on is the collector's to remove."""
+        with self._database.transaction() as change:
+            change.execute("DELETE FROM snapshots WHERE id = ?", (id,))
+        remove_tree(os.path.join(self.directory, id))
+
+    def view(self, chain: Digest) -> tuple[Mount, ...]:
+        """A read-only file system of the whole chain. Raises NotFound."""
+        return self.driver.view(self.directories(chain))
+
+    def unpack(self, parent: Digest | None, diff_id: Digest, pieces: Iterator[bytes]) -> Layer:
+        """Applies a layer's plain tar on ``parent``. Raises Corrupt where it is not ``diff_id``, Invalid where hostile."""
+        chain = _chain(parent, diff_id)
+        if self.hold(chain):
+            return self.layer(chain)
+        id, directory = self._begin(parent)
+        try:
+            applied = self.driver.unpack(directory, self.directories(parent), pieces, owners=self._owners)
+            if applied.diff_id != diff_id:
+                raise Corrupt(f"the layer that should be {diff_id} has the digest {applied.diff_id}")
+            self.driver.finish(directory)
+        except OSError as error:
+            self.remove(id)
+            raise from_os_error(error, "unpack a layer")
+        except BaseException:
+            self.remove(id)
+            raise
+        layer = Layer(chain, diff_id, applied.size_bytes, parent)
+        self._finish(id, layer)
+        return layer
+
+    def pack(self, chain: Digest) -> Iterator[bytes]:
+        """The plain tar of the topmost layer of ``chain``, made again from its files. Raises NotFound."""
+        directories = self.directories(chain)
+        changes = self.driver.changes(directories[0], directories[1:])
+        return pack(changes, os.path.join(directories[0], "fs"))
+
+    def directories(self, chain: Digest | None) -> list[str]:
+        """The snapshots of ``chain``, topmost first. Raises NotFound."""
+        if chain is None:
+            return []
+        rows = self._database.rows(
+            """WITH RECURSIVE below(depth, id, parent) AS (
+                   SELECT 0, id, parent FROM snapshots WHERE chain_id = ?
+                   UNION ALL
+                   SELECT depth + 1, snapshots.id, snapshots.parent FROM snapshots JOIN below
+                       ON snapshots.chain_id = below.parent
+               ) SELECT id, parent FROM below ORDER BY depth""",
+            (chain,),
+        )
+        if not rows or rows[-1][1] is not None:
+            missing = rows[-1][1] if rows else chain
+            raise NotFound(f"no snapshot of the layers {missing}", hint="Run: cais system check --repair")
+        return [os.path.join(self.directory, row[0]) for row in rows]
+
+    def _begin(self, parent: Digest | None) -> tuple[str, str]:
+        id = random_name(8)
+        os.makedirs(self.directory, 0o711, exist_ok=True)
+        directory = os.path.join(self.directory, id)
+        with self._database.transaction() as change:
+            change.execute("INSERT INTO snapshots (id, parent, lease) VALUES (?, ?, ?)", (id, parent, self._leases.id))
+            if parent is not None:
+                self._leases.hold(change, f"chain:{parent}")
+        try:
+            os.mkdir(directory, 0o711)
+        except OSError as error:
+            self.remove(id)
+            raise from_os_error(error, "prepare a snapshot")
+        return id, directory
+
+    def _finish(self, id: str, layer: Layer) -> None:
+        with self._database.transaction() as change:
+            self._leases.hold(change, f"chain:{layer.chain_id}")
+            new = change.row("SELECT 1 FROM snapshots WHERE chain_id = ?", (layer.chain_id,)) is None
+            if new:
+                change.execute(
+                    "UPDATE snapshots SET chain_id = ?, diff_id = ?, size_bytes = ? WHERE id = ?",
+                    (layer.chain_id, layer.diff_id, layer.size_bytes, id),
+                )
+        if not new:
+            self.remove(id)
+
+
+def _chain(parent: Digest | None, diff_id: Digest) -> Digest:
+    return diff_id if parent is None else Digest.of(f"{parent} {diff_id}".encode())
+
+
+EDGES = "SELECT 'chain:' || chain_id, 'chain:' || parent FROM snapshots WHERE chain_id NOTNULL AND parent NOTNULL"
+
+
+def forget_snapshots(change: Transaction, leases: Leases) -> list[tuple[Digest, int]]:
+    """Within the collector's marking transaction: forgets what is not live, and what dead processes prepared.
+
+    ``live`` holds the ids of prepared snapshots that containers keep as ``snapshot:<id>``.
+    """
+    rows = change.rows(
+        """SELECT id, chain_id, size_bytes, lease FROM snapshots
+           WHERE 'chain:' || chain_id NOT IN (SELECT key FROM live)
+              OR (chain_id IS NULL AND 'snapshot:' || id NOT IN (SELECT key FROM live))"""
+    )
+    gone = [row for row in rows if row[1] is not None or not leases.is_alive(row[3])]
+    change.execute_many("DELETE FROM snapshots WHERE id = ?", [(row[0],) for row in gone])
+    return [(Digest(row[1]), int(row[2])) for row in gone if row[1] is not None]
+
+
+def set_aside_orphans(change: Transaction, store: SnapshotStore) -> list[str]:
+    """Within a second transaction: renames directories without a row; returns their new paths, to be removed after."""
+    try:
+        names = os.listdir(store.directory)
+    except FileNotFoundError:
+        return []
+    known = {row[0] for row in change.rows("SELECT id FROM snapshots")}
+    aside = []
+    for name in names:
+        path = os.path.join(store.directory, name)
+        if name.startswith("gone."):
+            aside.append(path)
+        elif name not in known and not name.startswith("probe."):
+            new = os.path.join(store.directory, f"gone.{name}")
+            os.rename(path, new)
+            aside.append(new)
+    return aside
