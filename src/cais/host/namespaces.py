@@ -1,0 +1,231 @@
+"""Private namespaces for this process: its mounts are its own, and an ordinary user is root among its subordinate ids.
+
+``enter`` is called once, at the start of a command that mounts, while the process has a single thread. What is mounted
+afterwards dies with the last process of the namespace, so that a killed command leaks no mount.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import NamedTuple
+
+from cais.errors import Denied, Unavailable, from_os_error
+from cais.host import syscalls
+
+_UIDMAP_HINT = "Install the package that has newuidmap and newgidmap (Debian: uidmap)."
+
+
+class Namespaces(NamedTuple):
+    """Where this process stands after ``enter``. ``warning`` is one line for the user, or ""."""
+
+    user_namespace: bool
+    id_count: int
+    warning: str = ""
+
+
+# Membership of a namespace belongs to the whole process and cannot be left again: the one fact kept outside a value.
+_entered: dict[int, Namespaces] = {}
+
+
+def entered() -> Namespaces | None:
+    """What ``enter`` has done to this process, or None before it was called."""
+    return _entered.get(os.getpid())
+
+
+def enter() -> Namespaces:
+    """Puts this process in a private mount namespace, and first in a user namespace where it is not root.
+
+    Calling it again does nothing. Raises Denied where the host forbids it.
+    """
+    known = entered()
+    if known is not None:
+        return known
+    if has_mount_rights():
+        try:
+            syscalls.unshare(syscalls.CLONE_NEWNS)
+        except OSError as error:
+            raise from_os_error(error, "make a private mount namespace")
+        state = Namespaces(in_user_namespace(), mapped_ids())
+    else:
+        state = _enter_user_namespace()
+    try:
+        syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
+    except OSError as error:
+        # Nothing shared can leak from a root that is no mount point (a chroot): it has no propagation to change.
+        if error.errno != errno.EINVAL:
+            raise from_os_error(error, "make the mounts of this process private")
+    _entered[os.getpid()] = state
+    return state
+
+
+def has_mount_rights() -> bool:
+    """Whether this process may mount as it is: effective CAP_SYS_ADMIN, which root in a container often lacks."""
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"CapEff:"):
+                return bool(int(line[7:], 16) >> 21 & 1)
+    return False
+
+
+def in_user_namespace() -> bool:
+    """Whether this process is in another user namespace than the host's first."""
+    try:
+        with open("/proc/self/uid_map", "rb") as lines:
+            return lines.read().split() != [b"0", b"0", b"4294967295"]
+    except FileNotFoundError:
+        return False
+
+
+def mapped_ids() -> int:
+    """How many user ids exist in this user namespace."""
+    try:
+        with open("/proc/self/uid_map", "rb") as lines:
+            return sum(int(line.split()[2]) for line in lines)
+    except FileNotFoundError:
+        return 1 << 32
+
+
+def subordinate_ranges(path: str, name: str, user_id: int) -> list[tuple[int, int]]:
+    """``(first, count)`` of each range in subuid(5) or subgid(5) at ``path`` for a user. Bad lines are skipped."""
+    ranges = []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                owner, _, rest = line.strip().partition(":")
+                first, _, count = rest.partition(":")
+                if owner in (name, str(user_id)) and owner and first.isdigit() and count.isdigit() and int(count):
+                    ranges.append((int(first), int(count)))
+    except OSError:
+        return []
+    return ranges
+
+
+def map_arguments(own_id: int, ranges: list[tuple[int, int]]) -> list[str]:
+    """The arguments of newuidmap behind the pid: 0 is the user's own id, the subordinate ids follow from 1."""
+    arguments = ["0", str(own_id), "1"]
+    inside = 1
+    for first, count in ranges:
+        arguments += [str(inside), str(first), str(count)]
+        inside += count
+    return arguments
+
+
+def _enter_user_namespace() -> Namespaces:
+    import pwd
+
+    user_id, group_id = os.geteuid(), os.getegid()
+    try:
+        name = pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        name = ""
+    user_ranges = subordinate_ranges("/etc/subuid", name, user_id)
+    group_ranges = subordinate_ranges("/etc/subgid", name, user_id)
+    programs = _program("newuidmap"), _program("newgidmap")
+    warning = ""
+    if not all(programs):
+        warning = f"newuidmap is not installed: only one user id exists in containers and builds. {_UIDMAP_HINT}"
+    elif not user_ranges or not group_ranges:
+        who = name or str(user_id)
+        warning = (
+            f"{who} has no range in /etc/subuid and /etc/subgid: only one user id exists in containers and builds. "
+            f"Add one: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {who}"
+        )
+    mapper = None if warning else _Mapper(programs, user_id, group_id, user_ranges, group_ranges)
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+    except OSError as error:
+        if mapper is not None:
+            mapper.cancel()
+        if error.errno in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS):
+            raise Denied(
+                "this host does not let an ordinary user make a user namespace",
+                hint="Run as root, or allow it: sysctl kernel.unprivileged_userns_clone=1 "
+                "user.max_user_namespaces=15000 (and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0).",
+            )
+        raise from_os_error(error, "make a user namespace")
+    if mapper is not None:
+        mapper.finish()
+    else:
+        _map_single(user_id, group_id)
+    return Namespaces(True, mapped_ids(), warning)
+
+
+def _map_single(user_id: int, group_id: int) -> None:
+    try:
+        for path, text in (
+            ("/proc/self/setgroups", "deny"),
+            ("/proc/self/uid_map", f"0 {user_id} 1"),
+            ("/proc/self/gid_map", f"0 {group_id} 1"),
+        ):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, text.encode())
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise from_os_error(error, "map a user id into the user namespace")
+
+
+class _Mapper:
+    """A child that stays outside, and runs newuidmap and newgidmap on its parent when told to."""
+
+    def __init__(
+        self,
+        programs: tuple[str, str],
+        user_id: int,
+        group_id: int,
+        user_ranges: list[tuple[int, int]],
+        group_ranges: list[tuple[int, int]],
+    ) -> None:
+        go_read, self._go = os.pipe()
+        self._answer, answer_write = os.pipe()
+        parent = str(os.getpid())
+        commands = (
+            [programs[0], parent, *map_arguments(user_id, user_ranges)],
+            [programs[1], parent, *map_arguments(group_id, group_ranges)],
+        )
+        self._child = os.fork()
+        if self._child == 0:
+            status = 1
+            try:
+                os.close(self._go)
+                if os.read(go_read, 1) == b"+":
+                    os.dup2(answer_write, 2)
+                    status = 0
+                    for command in commands:
+                        child = os.posix_spawn(command[0], command, {})
+                        status = status or os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            finally:
+                os._exit(1 if status else 0)
+        os.close(go_read)
+        os.close(answer_write)
+
+    def cancel(self) -> None:
+        os.close(self._go)
+        os.close(self._answer)
+        os.waitpid(self._child, 0)
+
+    def finish(self) -> None:
+        """Raises Unavailable with what newuidmap said."""
+        os.write(self._go, b"+")
+        os.close(self._go)
+        said = b""
+        while piece := os.read(self._answer, 4096):
+            said += piece
+        os.close(self._answer)
+        if os.waitstatus_to_exitcode(os.waitpid(self._child, 0)[1]) != 0:
+            text = said.decode("utf-8", "replace").strip() or "it failed without a word"
+            raise Unavailable(
+                f"cannot map the user ids of /etc/subuid and /etc/subgid: {text}",
+                hint="Check that newuidmap and newgidmap are set-uid root and that the ranges are yours.",
+            )
+
+
+def _program(name: str) -> str:
+    # The environment belongs to the doors, and set-uid programs stand in the system's own directories.
+    for directory in ("/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin"):
+        path = f"{directory}/{name}"
+        if os.access(path, os.X_OK):
+            return path
+    return ""

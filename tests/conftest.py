@@ -1,0 +1,93 @@
+"""What tests of several rooms share: a child process to change, an ordinary user to be."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+TEST_USER = "cais-test"
+
+
+class OrdinaryUser(NamedTuple):
+    """A user with a range of subordinate ids and a directory of its own."""
+
+    name: str
+    user_id: int
+    group_id: int
+    first_subordinate_id: int
+    directory: Path
+
+    def become(self) -> None:
+        """Gives up root in this process, for good. What is imported later must be readable by the user."""
+        import pwd  # noqa: F401
+        import struct  # noqa: F401
+
+        from cais.host import files, syscalls  # noqa: F401
+
+        syscalls.load()
+        os.setgroups([])
+        os.setgid(self.group_id)
+        os.setuid(self.user_id)
+        # A process that changed its ids is not dumpable, and then its /proc files belong to root.
+        import ctypes
+
+        ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+
+
+@pytest.fixture
+def in_child() -> Callable[[Callable[[], object]], str]:
+    """Runs an action in a fork; returns the text of what it returned. What it raised fails the test."""
+
+    def run(action: Callable[[], object]) -> str:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.close(read)
+                os.write(write, str(action()).encode())
+                code = 0
+            except BaseException:
+                import traceback
+
+                os.write(write, traceback.format_exc().encode())
+            finally:
+                os._exit(code)
+        os.close(write)
+        said = b""
+        while piece := os.read(read, 65536):
+            said += piece
+        os.close(read)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, said.decode()
+        return said.decode()
+
+    return run
+
+
+@pytest.fixture
+def ordinary_user() -> Any:
+    if os.geteuid() != 0 or not shutil.which("useradd") or not shutil.which("newuidmap"):
+        pytest.skip("needs root, useradd and newuidmap (package uidmap)")
+    try:
+        entry = pwd.getpwnam(TEST_USER)
+    except KeyError:
+        subprocess.run(["useradd", "--create-home", TEST_USER], check=True)
+        entry = pwd.getpwnam(TEST_USER)
+    first = 0
+    for line in Path("/etc/subuid").read_text().splitlines():
+        if line.startswith(TEST_USER + ":"):
+            first = int(line.split(":")[1])
+    if not first:
+        pytest.skip(f"{TEST_USER} has no range in /etc/subuid")
+    directory = Path(tempfile.mkdtemp(prefix="cais-user-", dir="/var/tmp"))
+    os.chown(directory, entry.pw_uid, entry.pw_gid)
+    yield OrdinaryUser(TEST_USER, entry.pw_uid, entry.pw_gid, first, directory)
+    shutil.rmtree(directory, ignore_errors=True)
