@@ -8,6 +8,7 @@ from __future__ import annotations
 from cais.content.store import SCHEMA as CONTENT
 from cais.content.tags import SCHEMA as TAGS
 from cais.host.leases import SCHEMA as LEASES
+from cais.image.records import SCHEMA as IMAGES
 from cais.snapshot.store import SCHEMA as SNAPSHOTS
 
 SCHEMAS = {
@@ -15,4 +16,5 @@ SCHEMAS = {
     "content": CONTENT,
     "tags": TAGS,
     "snapshots": SNAPSHOTS,
+    "images": IMAGES,
 }

@@ -1,0 +1,155 @@
+"""Layers of images: unpacked when first used, and packed again when somebody needs the bytes of one built here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cais.errors import CaisError, Corrupt, NotFound, Unsupported
+from cais.spec import media_types as types
+from cais.spec.descriptor import Descriptor
+from cais.spec.digest import Digest
+from cais.spec.image_config import ImageConfig, chain_ids
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.content.store import ContentStore
+    from cais.snapshot.store import SnapshotStore
+    from cais.spec.manifest import Manifest
+
+# A layer that unpacks to more than this is taken for a decompression bomb.
+UNPACKED_LIMIT_BYTES = 256 << 30
+
+_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"))
+
+
+def compression_of_bytes(start: bytes) -> str:
+    """What the first bytes of a layer say: ``gzip``, ``zstd``, ``bzip2``, ``xz``, else ``none``."""
+    for magic, kind in _MAGIC:
+        if start.startswith(magic):
+            return kind
+    # A zstd stream may start with a skippable frame (zstd:chunked does not, but others may).
+    if len(start) >= 4 and start[1:4] == b"\x2a\x4d\x18" and 0x50 <= start[0] <= 0x5F:
+        return "zstd"
+    return "none"
+
+
+class LayerSource:
+    """A ``ports.Source`` over blobs and snapshots: a layer without a blob is packed from its snapshot on demand.
+
+    ``pack`` is deterministic, so that the plain tar of a layer that was built here has its diff_id as its digest.
+    """
+
+    def __init__(self, content: ContentStore, snapshots: SnapshotStore) -> None:
+        self._content = content
+        self._snapshots = snapshots
+
+    def exists(self, blob: Descriptor) -> bool:
+        return self._content.exists(blob) or self._snapshots.find(blob.digest) is not None
+
+    def fetch(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """Raises NotFound."""
+        if self._content.exists(blob):
+            return self._content.fetch(blob, offset)
+        layer = self._snapshots.find(blob.digest)
+        if layer is None:
+            raise NotFound(f"no such blob: {blob.digest}", hint="Run: cais system check")
+        return _skip(self._snapshots.pack(layer.chain_id), offset)
+
+
+def _skip(pieces: Iterator[bytes], offset: int) -> Iterator[bytes]:
+    for piece in pieces:
+        if offset >= len(piece):
+            offset -= len(piece)
+            continue
+        yield piece[offset:] if offset else piece
+        offset = 0
+
+
+def ensure_unpacked(
+    content: ContentStore, snapshots: SnapshotStore, config: ImageConfig, manifest: Manifest
+) -> Digest | None:
+    """Makes a snapshot of every layer that has none; returns the topmost chain id (None without layers).
+
+    Each layer streams from its blob through decompression into its snapshot, which verifies its diff_id. Raises
+    Corrupt, Invalid, Unsupported (a layer that lives elsewhere), Unavailable (no space).
+    """
+    chains = chain_ids(config.diff_ids)
+    if not chains:
+        return None
+    if snapshots.hold(chains[-1]):
+        return chains[-1]
+    parent: Digest | None = None
+    for layer, diff_id, chain in zip(manifest.layers, config.diff_ids, chains, strict=True):
+        if not snapshots.hold(chain):
+            try:
+                snapshots.unpack(parent, diff_id, plain_tar(LayerSource(content, snapshots), layer))
+            except CaisError as error:
+                error.message = f"cannot unpack the layer {layer.digest}: {error.message}"
+                raise
+        parent = chain
+    return chains[-1]
+
+
+def plain_tar(source: LayerSource, layer: Descriptor) -> Iterator[bytes]:
+    """A layer's bytes, decompressed as its media type says. Raises NotFound, Unsupported, Corrupt while it goes on."""
+    if not source.exists(layer) and (layer.extra or {}).get("urls"):
+        raise Unsupported(f"the layer {layer.digest} is not distributed with its image ({layer.media_type})")
+    compression = types.compression_of(layer.media_type)
+    pieces = source.fetch(layer)
+    if compression == "none":
+        return pieces
+    from cais.host.compression import decompressed
+
+    return decompressed(pieces, compression, UNPACKED_LIMIT_BYTES)
+
+
+def unpacked_size(
+    content: ContentStore, snapshots: SnapshotStore, layers: Sequence[Descriptor], diff_ids: Sequence[Digest]
+) -> tuple[int, bool]:
+    """What the layers take unpacked, in bytes of plain tar, and whether that is exact.
+
+    Known for plain tars and for layers with a snapshot. A gzip blob ends with the size of what is in it modulo 4 GiB
+    (RFC 1952); that is believed for showing only. Others count as they are until they are unpacked.
+    """
+    total, exact = 0, True
+    for layer, diff_id in zip(layers, diff_ids, strict=True):
+        found = snapshots.find(diff_id)
+        if found is not None:
+            total += found.size_bytes
+        elif layer.digest == diff_id:
+            total += layer.size_bytes
+        else:
+            total += _estimate(content, layer)
+            exact = False
+    return total, exact
+
+
+def _estimate(content: ContentStore, layer: Descriptor) -> int:
+    if layer.size_bytes >= 18 and types.compression_of(layer.media_type) == "gzip" and content.exists(layer):
+        trailer = b"".join(content.fetch(layer, layer.size_bytes - 4))
+        size = int.from_bytes(trailer, "little")
+        # Deflate cannot shrink by more than 1032; a multi-member file's last member may be tiny.
+        if layer.size_bytes <= size <= layer.size_bytes * 1032:
+            return size
+    return layer.size_bytes
+
+
+def check_media_type(content: ContentStore, layer: Descriptor) -> None:
+    """Raises Corrupt when the blob of ``layer`` is not compressed as its media type says."""
+    said = types.compression_of(layer.media_type)
+    with open(content.path(layer.digest), "rb") as file:
+        found = compression_of_bytes(file.read(8))
+    if found != said:
+        raise Corrupt(
+            f"the layer {layer.digest} is {_PHRASE[found]}, but its media type {layer.media_type!r} says "
+            f"{_PHRASE[said]}"
+        )
+
+
+_PHRASE = {
+    "none": "a plain tar",
+    "gzip": "gzip-compressed",
+    "zstd": "zstd-compressed",
+    "bzip2": "bzip2-compressed",
+    "xz": "xz-compressed",
+}
