@@ -169,7 +169,7 @@ class Images:
         manifest, config, descriptor = self._choose(target)
         chains = chain_ids(config.diff_ids)
         self._link(target)
-        size_bytes, exact = unpacked_size(self.content, self.snapshots, manifest.layers, config.diff_ids)
+        size_bytes, exact = self.layer_sizes(manifest.layers, config.diff_ids)
         labels = config.run.get("Labels")
         record = ImageRecord(
             Descriptor(target.media_type, target.digest, target.size_bytes),
@@ -202,12 +202,19 @@ class Images:
         chain = ensure_unpacked(self.content, self.snapshots, image.config, image.manifest)
         record = self.records.by_target(image.digest)
         if record is not None and not record.size_is_exact and record.id == image.id:
-            size_bytes, exact = unpacked_size(
-                self.content, self.snapshots, image.manifest.layers, image.config.diff_ids
-            )
+            size_bytes, exact = self.layer_sizes(image.manifest.layers, image.config.diff_ids)
             if exact:
                 self.records.set_size(image.id, size_bytes)
         return chain
+
+    def layer_sizes(self, layers: Sequence[Descriptor], diff_ids: Sequence[Digest]) -> tuple[int, bool]:
+        """``layers.unpacked_size``: bytes of plain tar, and whether that is exact."""
+        return unpacked_size(self.content, self.snapshots, layers, diff_ids)
+
+    @property
+    def driver_name(self) -> str:
+        """How snapshots are kept."""
+        return self.snapshots.driver.name
 
     def manifests_of(self, target: Descriptor, depth: int = 0) -> Sequence[Descriptor]:
         """The manifests behind ``target`` that are in the store: itself, or those of the index, in its order."""
