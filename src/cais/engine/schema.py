@@ -5,6 +5,7 @@ A step once published is never changed; a new one makes ``stores.SCHEMA_VERSION`
 
 from __future__ import annotations
 
+from cais.build.records import SCHEMA as BUILDS
 from cais.content.store import SCHEMA as CONTENT
 from cais.content.tags import SCHEMA as TAGS
 from cais.host.leases import SCHEMA as LEASES
@@ -17,4 +18,5 @@ SCHEMAS = {
     "tags": TAGS,
     "snapshots": SNAPSHOTS,
     "images": IMAGES,
+    "builds": BUILDS,
 }

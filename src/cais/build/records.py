@@ -1,0 +1,98 @@
+"""Build records: what was built from what. The cache is these facts; the file systems are snapshots like all others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from cais.host.database import Database, Transaction
+from cais.spec.digest import Digest
+
+SCHEMA = (
+    """CREATE TABLE build_records (
+        key TEXT PRIMARY KEY,
+        step TEXT NOT NULL,
+        chain_id TEXT NOT NULL,
+        diff_id TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        newest INTEGER NOT NULL,
+        parts TEXT NOT NULL,
+        created REAL NOT NULL DEFAULT (julianday('now')),
+        used REAL NOT NULL DEFAULT (julianday('now'))
+    ) WITHOUT ROWID;
+    CREATE INDEX build_records_by_step ON build_records (step, created);
+    CREATE TABLE build_listings (
+        digest TEXT PRIMARY KEY,
+        listing BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE builds (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        started REAL NOT NULL,
+        finished REAL,
+        status TEXT NOT NULL,
+        image TEXT NOT NULL DEFAULT ''
+    ) WITHOUT ROWID""",
+)
+
+# Snapshots that records point at are kept until the records are pruned.
+ROOTS = ("SELECT 'chain:' || chain_id FROM build_records",)
+
+
+class Record(NamedTuple):
+    """One step's result. ``parts`` are what its key was made of; ``step`` is which step of which Dockerfile it was."""
+
+    key: str
+    step: str
+    chain_id: Digest
+    diff_id: Digest
+    size_bytes: int
+    newest: int
+    parts: dict[str, Any]
+
+
+_COLUMNS = "key, step, chain_id, diff_id, size_bytes, newest, parts"
+
+
+class Records:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, key: str) -> Record | None:
+        """The record of ``key`` whose snapshot is there."""
+        return self._one("key = ? AND EXISTS (SELECT 1 FROM snapshots WHERE chain_id = build_records.chain_id)", key)
+
+    def latest(self, step: str) -> Record | None:
+        """What ``step`` was the last time it was built."""
+        return self._one("step = ? ORDER BY created DESC LIMIT 1", step)
+
+    def _one(self, clause: str, value: str) -> Record | None:
+        row = self._database.row(f"SELECT {_COLUMNS} FROM build_records WHERE {clause}", (value,))
+        if row is None:
+            return None
+        return Record(row[0], row[1], Digest(row[2]), Digest(row[3]), row[4], row[5], json.loads(row[6]))
+
+    def put(self, record: Record) -> None:
+        values = (*record[:6], json.dumps(record.parts, separators=(",", ":"), ensure_ascii=True))
+        with self._database.transaction() as change:
+            change.execute(f"INSERT OR REPLACE INTO build_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+
+    def touch(self, change: Transaction, keys: Sequence[str]) -> None:
+        """Marks records as used now."""
+        change.execute_many("UPDATE build_records SET used = julianday('now') WHERE key = ?", [(key,) for key in keys])
+
+    def keep_listing(self, digest: str, listing: bytes) -> None:
+        """A copied selection's file list, to say later what changed in it."""
+        with self._database.transaction() as change:
+            change.execute("INSERT OR IGNORE INTO build_listings VALUES (?, ?)", (digest, listing))
+
+    def listing(self, digest: str) -> bytes | None:
+        row = self._database.row("SELECT listing FROM build_listings WHERE digest = ?", (digest,))
+        return None if row is None else bytes(row[0])
+
+    def prune(self) -> int:
+        """Forgets all records; returns how many there were. The snapshots are the collector's."""
+        with self._database.transaction() as change:
+            change.execute("DELETE FROM build_listings")
+            return change.execute("DELETE FROM build_records")

@@ -1,0 +1,189 @@
+"""Solve: does what the plan says must be done; steps that do not need each other run side by side.
+
+The results do not depend on the order in which steps end.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from cais.build.graph import Copy, LocalSource, SourceImage, Vertex
+from cais.build.plan import Planner, Result, Verdict
+from cais.build.records import Record, Records
+from cais.errors import Cancelled
+from cais.ports import Progress
+from cais.snapshot.store import Layer
+from cais.spec.digest import Digest
+
+
+class Executor(Protocol):
+    """Carries out one vertex (``cais.build.execute``)."""
+
+    def execute(self, vertex: Vertex, inputs: Sequence[Result], id: int) -> Layer: ...
+
+    def content(self, vertex: Vertex, source: Result) -> Digest:
+        """What a Copy takes from a stage, by content."""
+        ...
+
+    def listing(self, vertex: Vertex) -> tuple[Digest, bytes] | None:
+        """What it copied, to be compared when the step is built again."""
+        ...
+
+    def cancel(self) -> None:
+        """Ends what is running."""
+        ...
+
+
+def needed(targets: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict]) -> set[Vertex]:
+    """What has to be looked at again: a vertex that is no hit, and what such a one reads."""
+    found: set[Vertex] = set()
+    pending = list(targets)
+    while pending:
+        vertex = pending.pop()
+        if vertex in found or verdicts[vertex].state == "hit":
+            continue
+        found.add(vertex)
+        pending.extend(item for item in vertex.inputs if item is not None)
+    return found
+
+
+class Solver:
+    """``ids`` numbers the vertices for progress, from 1."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        records: Records,
+        executor: Executor,
+        progress: Progress,
+        ids: Mapping[Vertex, int],
+        workers: int = 0,
+    ) -> None:
+        self._planner = planner
+        self._records = records
+        self._executor = executor
+        self._progress = progress
+        self._ids = ids
+        self._workers = workers or max(2, len(os.sched_getaffinity(0)))
+        self._condition = threading.Condition()
+        self._ready: list[Vertex] = []
+        self._left: set[Vertex] = set()
+        self._results: dict[Vertex, Result] = {}
+        self._error: BaseException | None = None
+
+    def solve(self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], target: Vertex) -> Result:
+        """The result of ``target``. ``vertices`` stand inputs first. Raises what the failing step raised."""
+        self._left = needed([target], verdicts)
+        for vertex in vertices:
+            result = verdicts[vertex].result
+            if vertex not in self._left and result is not None:
+                self._results[vertex] = result
+        self._ready = [vertex for vertex in vertices if vertex in self._left and self._is_ready(vertex)]
+        self._order = {vertex: index for index, vertex in enumerate(vertices)}
+        count = min(self._workers, len(self._left))
+        threads = [threading.Thread(target=self._work, args=(verdicts,), daemon=True) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        try:
+            with self._condition:
+                while self._left and self._error is None:
+                    self._condition.wait()
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            if self._error is not None:
+                self._executor.cancel()
+            for thread in threads:
+                thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._results[target]
+
+    def _is_ready(self, vertex: Vertex) -> bool:
+        return all(item is None or item in self._results for item in vertex.inputs)
+
+    def _work(self, verdicts: Mapping[Vertex, Verdict]) -> None:
+        while True:
+            with self._condition:
+                while self._left and not self._ready and self._error is None:
+                    self._condition.wait()
+                if self._error is not None or not self._ready:
+                    return
+                vertex = self._ready.pop(0)
+            try:
+                result = self._one(vertex, verdicts[vertex])
+            except BaseException as error:
+                self._fail(error)
+                return
+            with self._condition:
+                self._results[vertex] = result
+                self._left.discard(vertex)
+                new = [item for item in self._left if vertex in item.inputs and self._is_ready(item)]
+                self._ready = sorted({*self._ready, *new}, key=self._order.__getitem__)
+                self._condition.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._condition:
+            # What others raise because the first one's failure stopped them is no news.
+            if self._error is None:
+                self._error = error
+            self._condition.notify_all()
+
+    def _one(self, vertex: Vertex, verdict: Verdict) -> Result:
+        inputs = [Result(None) if item is None else self._results[item] for item in vertex.inputs]
+        if isinstance(vertex.op, (SourceImage, LocalSource)):
+            return self._planner.judge(vertex, inputs).result or Result(None)
+        if verdict.state == "pending":
+            verdict = self._planner.judge(vertex, inputs)
+        id = self._ids[vertex]
+        self._progress({"event": "start", "id": id})
+        started = time.monotonic()
+        if verdict.state == "miss":
+            verdict = self._by_content(vertex, inputs, verdict)
+        if verdict.state == "hit" and verdict.result is not None:
+            self._progress({"event": "cached", "id": id})
+            return verdict.result
+        self._progress({"event": "miss", "id": id, "reason": "; ".join(map(str, verdict.reasons))})
+        try:
+            layer = self._executor.execute(vertex, inputs, id)
+        except BaseException as error:
+            if self._error is not None:
+                raise Cancelled("stopped, as another step failed")
+            self._progress({"event": "error", "id": id, "message": str(error)})
+            raise
+        self._progress({"event": "done", "id": id, "seconds": time.monotonic() - started})
+        return Result(layer.chain_id, self._record(vertex, verdict, layer))
+
+    def _by_content(self, vertex: Vertex, inputs: Sequence[Result], verdict: Verdict) -> Verdict:
+        """A Copy from a stage that was built anew may still copy what it copied before."""
+        op = vertex.op
+        if not isinstance(op, Copy) or op.from_context or len(inputs) < 2 or inputs[1].chain is None:
+            return verdict
+        by_content = self._planner.judge(vertex, inputs, self._executor.content(vertex, inputs[1]))
+        if by_content.result is not None and by_content.result.layer is not None:
+            # So that the next plan need not look at the content.
+            self._records.put(by_content.result.layer._replace(key=verdict.key, step=""))
+        return by_content
+
+    def _record(self, vertex: Vertex, verdict: Verdict, layer: Layer) -> Record:
+        record = Record(
+            verdict.key,
+            self._planner.step(vertex),
+            layer.chain_id,
+            layer.diff_id,
+            layer.size_bytes,
+            layer.newest,
+            dict(verdict.parts or {}),
+        )
+        listing = self._executor.listing(vertex)
+        if listing is not None:
+            self._records.keep_listing(*listing)
+        self._records.put(record)
+        if isinstance(vertex.op, Copy) and not vertex.op.from_context and "files" in record.parts:
+            inputs = [Result(None) if item is None else self._results[item] for item in vertex.inputs]
+            self._records.put(record._replace(key=self._planner.judge(vertex, inputs).key, step=""))
+        return record

@@ -1,0 +1,40 @@
+"""Collecting garbage: what no image, container, build record or living process needs. Safe beside running commands."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cais.engine.stores import Stores
+
+
+class Collected(NamedTuple):
+    """``blobs`` and ``layers`` are (digest or chain id, size in bytes) of what was removed."""
+
+    blobs: tuple[tuple[str, int], ...]
+    layers: tuple[tuple[str, int], ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(size for _, size in self.blobs) + sum(size for _, size in self.layers)
+
+
+def collect(stores: Stores) -> Collected:
+    """Removes what nothing reaches. Raises Unavailable or Denied."""
+    from cais.build.records import ROOTS as BUILDS
+    from cais.container.records import ROOTS as CONTAINERS
+    from cais.content.collector import forget_blobs, mark, remove_blob_files
+    from cais.host.files import remove_tree
+    from cais.image.records import ROOTS as IMAGES
+    from cais.snapshot.store import EDGES, forget_snapshots, set_aside_orphans
+
+    roots = [*IMAGES, *BUILDS, *CONTAINERS, "SELECT digest FROM tags"]
+    with stores.database.transaction() as change:
+        mark(change, stores.leases, roots, [EDGES])
+        blobs = forget_blobs(change)
+        layers = forget_snapshots(change, stores.leases)
+    with stores.database.transaction() as change:
+        remove_blob_files(change, stores.content, stores.leases)
+        aside = set_aside_orphans(change, stores.snapshots)
+    for path in aside:
+        remove_tree(path)
+    return Collected(tuple(blobs), tuple(layers))
