@@ -18,7 +18,18 @@ class Origin(NamedTuple):
     last_line: int
     text: str
     stage: str
-    step: int = 0  # the position among the instructions of its stage, from 1
+    step: int = 0  # the position among the steps of its stage, from 1; 0 for what is no step (loading the context)
+    total: int = 0  # how many steps the stage has
+    onbuild: bool = False  # a trigger of the base; the lines are those of the FROM that set it off
+
+    @property
+    def title(self) -> str:
+        """``[builder 2/5] RUN make``, as progress and the plan show it."""
+        text = f"ONBUILD {self.text}" if self.onbuild else self.text
+        if not self.step:
+            return f"[{self.stage}] {text}" if self.stage else text
+        number = f"{self.step:>{len(str(self.total))}}/{self.total}"
+        return f"[{self.stage} {number}] {text}" if self.stage else f"[{number}] {text}"
 
 
 class SourceImage(NamedTuple):
@@ -66,7 +77,11 @@ class MakeDirectory(NamedTuple):
 
 
 class Exec(NamedTuple):
-    """RUN. ``env`` is complete (PATH, ENV, ARGs in use). ``hidden_env`` reaches the process but no cache key."""
+    """RUN. ``env`` is complete (PATH, ENV, ARGs in use). ``hidden_env`` reaches the process but no cache key.
+
+    ``files`` stand read-only at ``/dev/pipes/<name>``, mode 0755, while it runs, and leave no trace in the layer: the
+    script of a heredoc that begins with ``#!``.
+    """
 
     args: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
@@ -74,6 +89,7 @@ class Exec(NamedTuple):
     user: str = ""
     network: str = "default"
     hidden_env: tuple[tuple[str, str], ...] = ()
+    files: tuple[InlineFile, ...] = ()
 
 
 Op = SourceImage | LocalSource | Copy | MakeDirectory | Exec
