@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Settings(NamedTuple):
-    """``root``: the root directory. ``driver``: a storage driver by name, or "" to probe. ``runtime``: a path, or ""."""
+    """``root``: the root directory. ``driver``: a storage driver, or "" to probe. ``runtime``: a path, or ""."""
 
     root: str
     driver: str = ""

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from cais.content.tags import TagStore
     from cais.host.database import Database
     from cais.host.leases import Leases
+    from cais.image.store import Images
     from cais.snapshot.store import SnapshotStore
+    from cais.spec.platform import Platform
 
 
 # The number of migration steps of all rooms (tested). Where the database is at it, no room is loaded to open it.
@@ -37,6 +39,8 @@ class Stores:
         self._content: ContentStore | None = None
         self._tags: TagStore | None = None
         self._snapshots: SnapshotStore | None = None
+        self._platform: Platform | None = None
+        self._images: Images | None = None
 
     @property
     def database(self) -> Database:
@@ -77,6 +81,23 @@ class Stores:
 
             self._snapshots = SnapshotStore(self.root, self.database, self.leases, self.settings.driver)
         return self._snapshots
+
+    @property
+    def platform(self) -> Platform:
+        """What this host runs."""
+        if self._platform is None:
+            from cais.spec.platform import Platform
+
+            self._platform = Platform.normalised("linux", os.uname().machine)
+        return self._platform
+
+    @property
+    def images(self) -> Images:
+        if self._images is None:
+            from cais.image.store import Images
+
+            self._images = Images(self.database, self.content, self.tags, self.snapshots, self.platform)
+        return self._images
 
     def close(self) -> None:
         """Lets go of the leases and closes the database."""

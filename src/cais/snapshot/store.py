@@ -172,7 +172,7 @@ class SnapshotStore:
         return self.driver.view(self.directories(chain))
 
     def unpack(self, parent: Digest | None, diff_id: Digest, pieces: Iterator[bytes]) -> Layer:
-        """Applies a layer's plain tar on ``parent``. Raises Corrupt where it is not ``diff_id``, Invalid where hostile."""
+        """Applies a layer's plain tar on ``parent``. Raises Corrupt where it is not ``diff_id``, or Invalid."""
         chain = _chain(parent, diff_id)
         if self.hold(chain):
             return self.layer(chain)
@@ -197,6 +197,16 @@ class SnapshotStore:
         directories = self.directories(chain)
         changes = self.driver.changes(directories[0], directories[1:])
         return pack(changes, os.path.join(directories[0], "fs"))
+
+    def repacked(self, parent: Digest | None, pieces: Iterator[bytes]) -> Digest:
+        """The digest of a layer unpacked on ``parent`` and packed again by us; nothing stays of it."""
+        id, directory = self._begin(parent)
+        parents = self.directories(parent)
+        try:
+            self.driver.unpack(directory, parents, pieces, owners=self._owners)
+            return measure(self.driver.changes(directory, parents), os.path.join(directory, "fs"))[0]
+        finally:
+            self.remove(id)
 
     def directories(self, chain: Digest | None) -> list[str]:
         """The snapshots of ``chain``, topmost first. Raises NotFound."""

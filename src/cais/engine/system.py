@@ -1,0 +1,62 @@
+"""The system as a whole: what this host can do, what takes the space, whether all is well."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from cais.engine.check import Finding
+from cais.engine.stores import Stores
+
+
+class Usage(NamedTuple):
+    """One row of ``system df``. Sizes are in bytes."""
+
+    kind: str
+    total: int
+    active: int
+    size_bytes: int
+    reclaimable_bytes: int
+
+
+class System:
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def info(self) -> dict[str, Any]:
+        """Facts of the host and of this root directory, with the names that Docker's ``info`` uses where it has them."""
+        from cais import __version__
+        from cais.engine.host_facts import host_facts
+
+        stores = self._stores
+        counts = dict(stores.database.rows("SELECT state, count(*) FROM containers GROUP BY state"))
+        return {
+            "ServerVersion": __version__,
+            "DockerRootDir": stores.root,
+            "Driver": stores.snapshots.driver.name,
+            "Images": stores.database.row("SELECT count(*) FROM images")[0],
+            "Containers": sum(counts.values()),
+            **host_facts(stores.settings),
+        }
+
+    def check(self, *, repair: bool = False) -> list[Finding]:
+        """Verifies everything kept; empty when all is well. See ``cais.engine.check``."""
+        from cais.engine.check import check
+
+        return check(self._stores, repair=repair)
+
+    def usage(self) -> list[Usage]:
+        """What images, containers, volumes and the build cache take."""
+        from cais.engine.usage import usage
+
+        return usage(self._stores)
+
+    def collect(self) -> int:
+        """Removes what nothing needs; returns the bytes of blobs and layers that were removed."""
+        from cais.engine.collect import collect
+
+        return collect(self._stores).size_bytes
+
+
+def total_memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from cais.errors import Conflict, Corrupt, Unavailable
+from cais.host.database import Database
+
+SCHEMAS = {"room": ("CREATE TABLE things (name TEXT PRIMARY KEY); CREATE TABLE more (n INTEGER)",)}
+
+
+def opened(tmp_path, version=1, schemas=SCHEMAS) -> Database:
+    return Database(str(tmp_path / "root" / "cais.db"), version, lambda: schemas)
+
+
+def test_makes_its_directory_and_tables_and_keeps_what_is_committed(tmp_path):
+    with opened(tmp_path).transaction() as change:
+        change.execute("INSERT INTO things VALUES (?)", ("a",))
+    assert opened(tmp_path).rows("SELECT name FROM things") == [("a",)]
+
+
+def test_rolls_back_where_anything_is_raised(tmp_path):
+    database = opened(tmp_path)
+    with pytest.raises(Conflict), database.transaction() as change:
+        change.execute("INSERT INTO things VALUES ('a')")
+        raise Conflict("no")
+    assert database.rows("SELECT name FROM things") == []
+    with database.transaction() as change:
+        change.execute("INSERT INTO things VALUES ('b')")
+    assert database.row("SELECT name FROM things") == ("b",)
+
+
+def test_migrates_a_room_by_the_steps_it_lacks(tmp_path):
+    with opened(tmp_path).transaction() as change:
+        change.execute("INSERT INTO things VALUES ('old')")
+    newer = {"room": (*SCHEMAS["room"], "ALTER TABLE things ADD COLUMN size INTEGER DEFAULT 7"), "other": ("CREATE TABLE o (x)",)}
+    database = opened(tmp_path, 3, newer)
+    assert database.rows("SELECT name, size FROM things") == [("old", 7)]
+    assert database.rows("SELECT * FROM o") == []
+
+
+def test_refuses_a_database_of_a_newer_version(tmp_path):
+    opened(tmp_path, 3, {"room": (*SCHEMAS["room"], "CREATE TABLE x (y)", "CREATE TABLE z (y)")}).rows("SELECT 1")
+    with pytest.raises(Unavailable, match="newer version"):
+        opened(tmp_path).rows("SELECT 1")
+
+
+def test_a_failed_migration_leaves_the_old_tables(tmp_path):
+    opened(tmp_path).rows("SELECT 1")
+    broken = {"room": (*SCHEMAS["room"], "CREATE TABLE fine (x); CREATE TABLE things (again)")}
+    with pytest.raises(sqlite3.OperationalError):
+        opened(tmp_path, 2, broken).rows("SELECT 1")
+    names = {row[0] for row in opened(tmp_path).rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert "fine" not in names and "things" in names
+
+
+def test_what_is_no_database_is_corrupt(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "cais.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(Corrupt, match="damaged"):
+        opened(tmp_path).rows("SELECT 1")
+
+
+def test_many_threads_write_at_once(tmp_path):
+    database = opened(tmp_path)
+
+    def work(number: int) -> None:
+        for index in range(20):
+            with database.transaction() as change:
+                change.execute("INSERT INTO things VALUES (?)", (f"{number}-{index}",))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert database.row("SELECT count(*) FROM things") == (160,)
+
+
+def test_a_process_killed_within_a_transaction_leaves_nothing_of_it(tmp_path):
+    code = (
+        "import os, sys; from cais.host.database import Database\n"
+        f"db = Database({os.fspath(tmp_path / 'root' / 'cais.db')!r}, 1, lambda: {SCHEMAS!r})\n"
+        "with db.transaction() as c:\n"
+        "    c.execute(\"INSERT INTO things VALUES ('half')\")\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert opened(tmp_path).rows("SELECT * FROM things") == []
+
+
+def test_a_full_disk_is_unavailable_and_says_so(tmp_path):
+    database = opened(tmp_path)
+    pages = database.row("PRAGMA page_count")[0]
+    database.rows(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(Unavailable, match="no space left"), database.transaction() as change:
+        change.execute_many("INSERT INTO things VALUES (?)", [(str(n) * 500,) for n in range(200)])
+    assert database.rows("SELECT * FROM things") == []
