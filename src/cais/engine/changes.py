@@ -44,11 +44,10 @@ def _apply(run: dict[str, Any], change: str) -> None:
             labels.update((_word(run, pair.key), _word(run, pair.value)) for pair in instruction.pairs)
         case kinds.Expose():
             ports = run["ExposedPorts"] = dict(run.get("ExposedPorts") or {})
-            for port in instruction.ports:
-                ports.update(dict.fromkeys(exposed_ports(_word(run, port)), {}))
+            ports.update({key: {} for port in instruction.ports for key in exposed_ports(_word(run, port))})
         case kinds.Volume():
             volumes = run["Volumes"] = dict(run.get("Volumes") or {})
-            volumes.update(dict.fromkeys((_word(run, path) for path in instruction.paths), {}))
+            volumes.update({_word(run, path): {} for path in instruction.paths})
         case kinds.User():
             run["User"] = _word(run, instruction.user)
         case kinds.Workdir():
@@ -106,14 +105,11 @@ def exposed_ports(text: str) -> list[str]:
 
 
 def _healthcheck(instruction: Any) -> dict[str, Any]:
-    value: dict[str, Any] = {"Test": list(instruction.test)}
-    for key, number in (
-        ("Interval", instruction.interval_nanoseconds),
-        ("Timeout", instruction.timeout_nanoseconds),
-        ("StartPeriod", instruction.start_period_nanoseconds),
-        ("StartInterval", instruction.start_interval_nanoseconds),
-        ("Retries", instruction.retries),
-    ):
-        if number:
-            value[key] = number
-    return value
+    times = {
+        "Interval": instruction.interval_nanoseconds,
+        "Timeout": instruction.timeout_nanoseconds,
+        "StartPeriod": instruction.start_period_nanoseconds,
+        "StartInterval": instruction.start_interval_nanoseconds,
+        "Retries": instruction.retries,
+    }
+    return {"Test": list(instruction.test), **{key: number for key, number in times.items() if number}}

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from cais.spec.digest import Digest
     from cais.spec.platform import Platform
 
+    ListOfRemoved = list[tuple[str, str]]
+    ListOfLoaded = list[Loaded]
+    ListOfHistory = list[HistoryEntry]
+
 NONE = "<none>"
 
 
@@ -125,7 +129,7 @@ class Images:
         store = self._store
         return inspect(store, store.get(name_or_id, platform), store.resolve(name_or_id))
 
-    def history(self, name_or_id: str, platform: Platform | None = None) -> list[HistoryEntry]:
+    def history(self, name_or_id: str, platform: Platform | None = None) -> ListOfHistory:
         """The newest entry first. Raises NotFound, Invalid."""
         from cais.image.views import history
 
@@ -136,7 +140,7 @@ class Images:
         """Another name for an image. Raises NotFound, Invalid."""
         self._store.tag(source, target)
 
-    def remove(self, name_or_id: str, force: bool = False, prune: bool = True) -> list[tuple[str, str]]:
+    def remove(self, name_or_id: str, force: bool = False, prune: bool = True) -> ListOfRemoved:
         """Takes a name away, or removes an image; what nothing needs any more goes with it.
 
         ``prune`` False leaves the blobs and layers to the next collection. Raises NotFound, Conflict.
@@ -155,7 +159,7 @@ class Images:
         removed = prune(self._store, self._users_of, all=all, filters=filters, now=time.time())
         return PruneReport(removed, self._collect())
 
-    def load(self, source: BinaryIO | str, progress: Progress = silent) -> list[Loaded]:
+    def load(self, source: BinaryIO | str, progress: Progress = silent) -> ListOfLoaded:
         """From an archive (a stream, which may be a pipe, or a path) or an OCI image layout (a directory's path).
 
         Raises Invalid, Corrupt, Unsupported, NotFound; nothing is left of what came then.
@@ -239,7 +243,7 @@ class Images:
 
     @property
     def _store(self) -> Store:
-        return open_store(self._stores)
+        return self._stores.images
 
     def _users_of(self, id: Digest) -> Sequence[User]:
         return users_of(self._stores)(id)
@@ -248,13 +252,6 @@ class Images:
         from cais.engine.collect import collect
 
         return collect(self._stores).size_bytes
-
-
-def open_store(stores: Stores) -> Store:
-    """The image room on the engine's stores, for this and other use cases."""
-    from cais.image.store import Images as Store
-
-    return Store(stores)
 
 
 def users_of(stores: Stores) -> Callable[[Digest], Sequence[User]]:
@@ -278,10 +275,5 @@ def _familiar_pattern(pattern: str) -> str:
 
 def _pieces_from(stream: BinaryIO) -> Iterator[bytes]:
     """The stream's bytes as they come, a MiB at most at a time."""
-    descriptor = stream.fileno() if hasattr(stream, "fileno") else -1
-    try:
-        descriptor = stream.fileno()
-    except (OSError, AttributeError):
-        descriptor = -1
-    while piece := os.read(descriptor, 1 << 20) if descriptor >= 0 else stream.read(1 << 20):
+    while piece := stream.read(1 << 20):
         yield piece

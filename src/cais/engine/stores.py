@@ -96,7 +96,7 @@ class Stores:
         if self._images is None:
             from cais.image.store import Images
 
-            self._images = Images(self.database, self.content, self.tags, self.snapshots, self.platform)
+            self._images = Images(self, self.platform)
         return self._images
 
     def close(self) -> None:

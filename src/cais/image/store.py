@@ -20,10 +20,25 @@ from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from cais.content.store import ContentStore
     from cais.content.tags import TagStore
     from cais.host.database import Database
     from cais.snapshot.store import SnapshotStore
+
+    class Rooms(Protocol):
+        """What images are composed of. Each is made when it is first asked for, so that a command loads little."""
+
+        @property
+        def database(self) -> Database: ...
+        @property
+        def content(self) -> ContentStore: ...
+        @property
+        def tags(self) -> TagStore: ...
+        @property
+        def snapshots(self) -> SnapshotStore: ...
+
 
 _HEX_DIGITS = frozenset("0123456789abcdef")
 INDEX_DEPTH_LIMIT = 4
@@ -53,15 +68,26 @@ class Image(NamedTuple):
 class Images:
     """Resolves, registers and tags images. ``platform`` is what this host runs."""
 
-    def __init__(
-        self, database: Database, content: ContentStore, tags: TagStore, snapshots: SnapshotStore, platform: Platform
-    ) -> None:
-        self.database = database
-        self.content = content
-        self.tags = tags
-        self.snapshots = snapshots
+    def __init__(self, rooms: Rooms, platform: Platform) -> None:
+        self._rooms = rooms
         self.platform = platform
-        self.records = ImageRecords(database)
+        self.records = ImageRecords(rooms.database)
+
+    @property
+    def database(self) -> Database:
+        return self._rooms.database
+
+    @property
+    def content(self) -> ContentStore:
+        return self._rooms.content
+
+    @property
+    def tags(self) -> TagStore:
+        return self._rooms.tags
+
+    @property
+    def snapshots(self) -> SnapshotStore:
+        return self._rooms.snapshots
 
     def resolve(self, name_or_id: str) -> ImageRecord:
         """A name, ``name@digest``, a full or short id, or the digest of a manifest. Raises NotFound, Invalid.
