@@ -24,7 +24,7 @@ class System:
         self._stores = stores
 
     def info(self) -> dict[str, Any]:
-        """Facts of the host and of this root directory, with the names that Docker's ``info`` uses where it has them."""
+        """Facts of the host and of this root directory, named as in Docker's ``info`` where it has them."""
         from cais import __version__
         from cais.engine.host_facts import host_facts
 
