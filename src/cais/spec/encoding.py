@@ -23,19 +23,10 @@ def decode_object(raw: bytes, what: str, limit_bytes: int) -> dict[str, Any]:
     """
     if len(raw) > limit_bytes:
         raise Invalid(f"{what} is {len(raw)} bytes, more than the limit of {limit_bytes}")
-    depth = deepest = 0
-    for byte in raw.translate(None, _NOT_BRACKETS):
-        if byte in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-            if deepest > DEPTH_LIMIT * 4:
-                break
-        else:
-            depth -= 1
-    if deepest > DEPTH_LIMIT:
+    if raw.count(b"{") + raw.count(b"[") > DEPTH_LIMIT and _depth(raw) > DEPTH_LIMIT:
         raise Invalid(f"{what} is nested more than {DEPTH_LIMIT} levels deep")
     try:
-        value = json.loads(raw, object_pairs_hook=_no_duplicates)
+        value = json.loads(raw, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except _DuplicateKey as error:
         raise Invalid(f"{what} has the key {error.args[0]!r} twice")
     except (ValueError, RecursionError) as error:
@@ -43,6 +34,27 @@ def decode_object(raw: bytes, what: str, limit_bytes: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Invalid(f"{what} is not a JSON object")
     return value
+
+
+def _depth(raw: bytes) -> int:
+    """How deep objects and arrays are nested; brackets in strings do not count. At most a little over the limit."""
+    import re
+
+    depth = deepest = 0
+    for byte in re.sub(rb'"(?:[^"\\]++|\\.)*+"', b"", raw, flags=re.DOTALL).translate(None, _NOT_BRACKETS):
+        if byte in b"{[":
+            depth += 1
+            if depth > deepest:
+                deepest = depth
+                if deepest > DEPTH_LIMIT:
+                    break
+        else:
+            depth -= 1
+    return deepest
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 class _DuplicateKey(Exception):

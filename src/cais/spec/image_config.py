@@ -44,7 +44,11 @@ class ImageConfig:
         for key in ("ExposedPorts", "Volumes", "Labels"):
             if not isinstance(run.get(key), (dict, type(None))):
                 raise Invalid(f"image config's {key} is not an object")
-        diff_ids = (fields.get("rootfs") or {}).get("diff_ids") or []
+        labels = run.get("Labels") or {}
+        if not all(isinstance(value, str) for value in labels.values()):
+            raise Invalid("image config's Labels are not strings")
+        diff_ids = (fields.get("rootfs") or {}).get("diff_ids")
+        diff_ids = [] if diff_ids is None else diff_ids
         if not isinstance(diff_ids, list) or not all(isinstance(item, str) for item in diff_ids):
             raise Invalid("image config's diff_ids are not a list of digests")
         for item in diff_ids:

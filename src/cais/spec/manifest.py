@@ -174,4 +174,9 @@ def _media_type(fields: dict[str, Any], given: str, allowed: frozenset[str], def
         raise Invalid(f"{what} says that its media type is {inner!r}")
     if inner is not None and given and inner != given:
         raise Invalid(f"{what} says that its media type is {inner!r}, its descriptor {given!r}")
+    annotations = fields.get("annotations")
+    if annotations is not None and not (
+        isinstance(annotations, dict) and all(isinstance(text, str) for text in annotations.values())
+    ):
+        raise Invalid(f"{what} has annotations that are not strings")
     return given or inner or default
