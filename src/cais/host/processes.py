@@ -1,0 +1,90 @@
+"""Processes: named by pid and start time (a pid alone is used again), waited for, killed, and watched over."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import NamedTuple
+
+
+class ProcessName(NamedTuple):
+    """``start_ticks``: when it started, in clock ticks since boot. Only within one boot."""
+
+    pid: int
+    start_ticks: int
+
+
+def start_ticks(pid: int) -> int | None:
+    """proc(5), stat, field 22; None where there is no such process or it is dead and not yet waited for."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def is_alive(process: ProcessName) -> bool:
+    return start_ticks(process.pid) == process.start_ticks
+
+
+def boot_id() -> str:
+    """Another after each boot of this host."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def send_signal(pid: int, number: int, started: int | None = None) -> bool:
+    """Sends a signal to exactly that process. False when it is gone. Raises OSError where it is forbidden."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            return False
+        raise
+    try:
+        if started is not None and start_ticks(pid) != started:
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            return False
+        raise
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def wait(pid: int) -> int:
+    """The exit code of a child; 128 and the number of the signal that killed it."""
+    while True:
+        try:
+            status = os.waitpid(pid, 0)[1]
+        except InterruptedError:
+            continue
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
+
+
+def wait_gone(pid: int, started: int, timeout_seconds: float) -> bool:
+    """Waits for a process that is no child; False when it is still there after ``timeout_seconds``."""
+    import select
+
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            return True
+        raise
+    try:
+        if start_ticks(pid) != started:
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(int(timeout_seconds * 1000)))
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,117 @@
+"""Which OCI runtime this host has, and which cgroups: found by looking at files, without starting a process."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import NamedTuple
+
+from cais.errors import Invalid, Unavailable, from_os_error
+from cais.host import syscalls
+
+_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/libexec")
+_UNIFIED = "/sys/fs/cgroup/unified"
+
+
+class Cgroups(NamedTuple):
+    """``mode``: ``unified`` (v2), ``legacy`` (v1), ``hybrid`` (v1, and v2 without controllers beside it), ``none``.
+
+    ``controllers``: those that containers can be given limits with; empty where this user may not write them.
+    """
+
+    mode: str
+    controllers: frozenset[str]
+    writable: bool
+
+
+class Found(NamedTuple):
+    """``name`` is ``crun`` or ``runc``, whatever the file is called."""
+
+    name: str
+    path: str
+
+
+def find_program(name: str) -> str:
+    """The path of an installed program in the system's directories, or ""."""
+    for directory in _DIRECTORIES:
+        path = f"{directory}/{name}"
+        if os.access(path, os.X_OK):
+            return path
+    return ""
+
+
+def find_runtime(wanted: str = "") -> Found:
+    """``wanted`` is a name or a path; without it, crun before runc. Raises Unavailable, naming the package."""
+    if wanted:
+        path = wanted if "/" in wanted else find_program(wanted)
+        if not path or not os.access(path, os.X_OK):
+            raise Unavailable(f"the OCI runtime {wanted!r} is not there or cannot be executed")
+        name = os.path.basename(path)
+        if "crun" not in name and "runc" not in name:
+            raise Invalid(f"the OCI runtime {wanted!r} is neither crun nor runc")
+        return Found("crun" if "crun" in name else "runc", path)
+    for name in ("crun", "runc"):
+        path = find_program(name)
+        if path:
+            return Found(name, path)
+    raise Unavailable(
+        "no OCI runtime is installed: containers and RUN steps cannot run",
+        hint="Install one (Debian: apt-get install crun).",
+    )
+
+
+def cgroups() -> Cgroups:
+    """What this host has, as this process sees it now."""
+    mode, first, unified_elsewhere = "none", "", False
+    controllers: set[str] = set()
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            for line in lines:
+                left, _, right = line.partition(" - ")
+                kind = right.split(" ", 1)[0]
+                if kind not in ("cgroup", "cgroup2"):
+                    continue
+                path = left.split(" ")[4]
+                if kind == "cgroup2":
+                    if path == "/sys/fs/cgroup":
+                        mode, first = "unified", path
+                    elif path.startswith("/sys/fs/cgroup/"):
+                        unified_elsewhere = True
+                elif path.startswith("/sys/fs/cgroup/"):
+                    mode, first = "legacy", first or path
+                    options = right.rsplit(" ", 1)[1].strip().split(",")
+                    controllers.update(option for option in options if option in _CONTROLLERS)
+    except FileNotFoundError:
+        return Cgroups("none", frozenset(), False)
+    if mode == "unified":
+        try:
+            with open("/sys/fs/cgroup/cgroup.controllers", encoding="ascii") as file:
+                controllers.update(file.read().split())
+        except OSError:
+            pass
+    elif mode == "legacy" and unified_elsewhere:
+        mode = "hybrid"
+    writable = bool(first) and os.access(first, os.W_OK)
+    return Cgroups(mode, frozenset(controllers) if writable else frozenset(), writable)
+
+
+_CONTROLLERS = frozenset(
+    ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "freezer", "hugetlb", "rdma")
+)
+
+
+def hide_unified() -> None:
+    """Takes the v2 hierarchy of a hybrid host out of sight: crun refuses hybrids, and works with their v1 part.
+
+    Only in a private mount namespace.
+    """
+    try:
+        syscalls.umount(_UNIFIED, syscalls.MNT_DETACH)
+    except OSError as error:
+        # Mounts that a user namespace inherited are locked: they can be covered, not taken away.
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise from_os_error(error, f"hide {_UNIFIED}")
+        try:
+            syscalls.mount("tmpfs", _UNIFIED, "tmpfs", syscalls.MS_RDONLY, "size=4k")
+        except OSError as failure:
+            raise from_os_error(failure, f"hide {_UNIFIED}")

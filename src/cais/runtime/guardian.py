@@ -1,0 +1,118 @@
+"""The guardian: a small child of each process that runs things in the foreground, and outlives it only to clean up.
+
+A runtime that is killed leaves its container running. So the process that started it tells its guardian, over a pipe,
+what runs; when the pipe ends without the word that it is over, the guardian kills it and removes its bundle.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from cais.host import syscalls
+from cais.host.processes import start_ticks
+
+
+class Guardian:
+    """Forked when first needed. ``bundle`` is the directory that ``runner`` made; its ``pid`` is what gets killed."""
+
+    def __init__(self, runtime: str, state_directory: str) -> None:
+        self._delete = (runtime, "--root", state_directory, "delete", "--force")
+        self._pipe = -1
+        self._child = -1
+
+    def watch(self, id: str, bundle: str) -> None:
+        """From now on ``id`` dies with this process."""
+        if self._pipe < 0:
+            self._start()
+        os.write(self._pipe, f"+{id}\0{bundle}\n".encode("utf-8", "surrogateescape"))
+
+    def forget(self, id: str) -> None:
+        """``id`` has ended."""
+        os.write(self._pipe, f"-{id}\n".encode())
+
+    def close(self) -> None:
+        """Lets the guardian end; it does nothing more where all was forgotten."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            os.waitpid(self._child, 0)
+            self._pipe = self._child = -1
+
+    def _start(self) -> None:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                _guard(read, self._delete)
+            finally:
+                os._exit(0)
+        os.close(read)
+        self._pipe, self._child = write, child
+
+
+def _guard(pipe: int, delete: tuple[str, ...]) -> None:
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.SIG_IGN)
+    # Nothing of the parent's may stay open here: locks would seem held, and pipes would not end.
+    null = os.open("/dev/null", os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.dup2(pipe, 3)
+    os.closerange(4, 1 << 20)
+    watched: dict[str, str] = {}
+    rest = b""
+    while piece := os.read(3, 65536):
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            id, _, bundle = line[1:].decode("utf-8", "surrogateescape").partition("\0")
+            if line.startswith(b"+"):
+                watched[id] = bundle
+            else:
+                watched.pop(id, None)
+    for id, bundle in watched.items():
+        end(id, bundle, delete)
+
+
+def end(id: str, bundle: str, delete: tuple[str, ...]) -> None:
+    """Kills what runs in ``bundle``, has the runtime forget it, and removes the bundle.
+
+    A runtime that is still starting is killed first, so that nothing starts afterwards.
+    """
+    try:
+        with open(os.path.join(bundle, "runtime.pid"), encoding="ascii") as file:
+            pid, started = (int(word) for word in file.read().split())
+        if start_ticks(pid) == started:
+            os.kill(pid, signal.SIGKILL)
+    except (OSError, ValueError):
+        pass
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    quiet = [(os.POSIX_SPAWN_DUP2, null, descriptor) for descriptor in (0, 1, 2)]
+    try:
+        child = os.posix_spawn(delete[0], [*delete, id], {}, file_actions=quiet)
+        os.waitpid(child, 0)
+    except OSError:
+        pass
+    os.close(null)
+    remove_bundle(bundle)
+
+
+def remove_bundle(bundle: str) -> None:
+    """Removes a bundle and nothing of what may still be mounted in it."""
+    rootfs = os.path.join(bundle, "rootfs")
+    try:
+        for _ in range(16):
+            syscalls.umount(rootfs, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
+    except OSError:
+        pass
+    try:
+        for name in os.listdir(bundle):
+            if name != "rootfs":
+                os.unlink(os.path.join(bundle, name))
+    except OSError:
+        pass
+    for path in (rootfs, bundle):
+        try:
+            os.rmdir(path)
+        except OSError:
+            pass

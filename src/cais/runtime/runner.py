@@ -1,0 +1,331 @@
+"""Runtime: makes bundles and runs them. Implements ``ports.Runner``; usable from many threads at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any, NamedTuple
+
+from cais.errors import CaisError, Failed, from_os_error
+from cais.host import namespaces
+from cais.host.files import random_name
+from cais.host.processes import ProcessName, boot_id, is_alive, send_signal, start_ticks, wait
+from cais.runtime import find
+from cais.runtime.failures import explain, read_log
+from cais.runtime.guardian import Guardian, remove_bundle
+from cais.runtime.spec import ALL_CAPABILITIES, Host
+from cais.spec.encoding import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM)
+
+
+class Bundle(NamedTuple):
+    """A directory for one run. ``rootfs`` is where its root file system is mounted."""
+
+    id: str
+    directory: str
+    rootfs: str
+
+
+class Started(NamedTuple):
+    """A runtime process that was started and not yet waited for."""
+
+    bundle: Bundle
+    pid: int
+
+
+class Runtime:
+    """``root``: the root directory; ``wanted``: a runtime by name or path, or "". Needs ``namespaces.enter`` before."""
+
+    def __init__(self, root: str, wanted: str = "") -> None:
+        import threading
+
+        self.directory = os.path.join(root, "run")
+        self.state_directory = os.path.join(self.directory, ".state")
+        self._wanted = wanted
+        self._found: find.Found | None = None
+        self._host: Host | None = None
+        self._guardian: Guardian | None = None
+        self._lock: threading.Lock = threading.Lock()
+
+    @property
+    def found(self) -> find.Found:
+        """Raises Unavailable."""
+        if self._found is None:
+            self._found = find.find_runtime(self._wanted)
+        return self._found
+
+    @property
+    def host(self) -> Host:
+        """The facts that a spec needs, without a seccomp profile; a hybrid host's v2 part is hidden on the way."""
+        with self._lock:
+            if self._host is None:
+                self._host = self._look()
+            return self._host
+
+    def _look(self) -> Host:
+        entered = namespaces.enter()
+        groups = find.cgroups()
+        if groups.mode == "hybrid" and self.found.name == "crun":
+            find.hide_unified()
+        bounding = _bounding_set()
+        return Host(
+            entered.user_namespace,
+            entered.id_count,
+            groups.mode,
+            groups.controllers,
+            groups.writable,
+            frozenset(name for number, name in enumerate(ALL_CAPABILITIES) if bounding >> number & 1),
+        )
+
+    def seccomp(self, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
+        """The installed profile for a process with these capabilities, or None where none is installed."""
+        from cais.runtime import seccomp
+
+        path = seccomp.installed_profile()
+        return seccomp.load(path, capabilities) if path else None
+
+    def bundle(self, id: str = "") -> Bundle:
+        """A new directory with an empty ``rootfs`` to mount on. Raises Unavailable, Denied."""
+        id = id or random_name(16)
+        directory = os.path.join(self.directory, id)
+        try:
+            os.makedirs(self.state_directory, 0o700, exist_ok=True)
+            os.mkdir(directory, 0o700)
+            os.mkdir(os.path.join(directory, "rootfs"), 0o755)
+            pid = os.getpid()
+            _write(os.path.join(directory, "owner"), f"{pid} {start_ticks(pid)} {boot_id()}\n")
+        except OSError as error:
+            raise from_os_error(error, "make a bundle")
+        return Bundle(id, directory, os.path.join(directory, "rootfs"))
+
+    def remove(self, bundle: Bundle) -> None:
+        """Unmounts its root file system and removes the directory."""
+        remove_bundle(bundle.directory)
+
+    def start(
+        self,
+        spec: dict[str, Any],
+        bundle: Bundle,
+        stdio: tuple[int, int, int],
+        *,
+        console_socket: str = "",
+        guarded: bool = True,
+    ) -> Started:
+        """Starts the runtime, in a session of its own; ``finish`` must follow. Raises Unavailable."""
+        runtime = self.found
+        _ = self.host
+        directory = bundle.directory
+        try:
+            _write(os.path.join(directory, "config.json"), encode(spec))
+            if guarded:
+                with self._lock:
+                    if self._guardian is None:
+                        self._guardian = Guardian(runtime.path, self.state_directory)
+                    self._guardian.watch(bundle.id, directory)
+            # A session of its own: a terminal's Ctrl-C reaches the container once, through us.
+            pid = os.posix_spawn(
+                runtime.path,
+                self._command(bundle, console_socket),
+                {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+                file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, place) for place, descriptor in enumerate(stdio)],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_TO_DEFAULT,
+            )
+            _write(os.path.join(directory, "runtime.pid"), f"{pid} {start_ticks(pid) or 0}\n")
+        except OSError as error:
+            raise from_os_error(error, f"start the OCI runtime {runtime.path}")
+        return Started(bundle, pid)
+
+    def _command(self, bundle: Bundle, console_socket: str) -> list[str]:
+        host = self.host
+        runtime = self.found
+        command = [runtime.path, "--root", self.state_directory]
+        command += ["--log", os.path.join(bundle.directory, "log"), "--log-format", "json"]
+        if runtime.name == "crun" and not host.cgroups_writable:
+            command.append("--cgroup-manager=disabled")
+        command += ["run", "--bundle", bundle.directory, "--pid-file", os.path.join(bundle.directory, "pid")]
+        if console_socket:
+            command += ["--console-socket", console_socket]
+        return [*command, bundle.id]
+
+    def finish(self, started: Started, code: int | None = None) -> int:
+        """Waits for the end (unless ``code`` is known) and returns the process's exit code.
+
+        Raises with exit code 125, 126 or 127 when the process never started.
+        """
+        bundle = started.bundle
+        if code is None:
+            code = wait(started.pid)
+        if self._guardian is not None:
+            self._guardian.forget(bundle.id)
+        if code != 0:
+            error = self._failure(bundle)
+            if error is not None:
+                raise error
+        return code
+
+    def _failure(self, bundle: Bundle) -> CaisError | None:
+        try:
+            with open(os.path.join(bundle.directory, "log"), encoding="utf-8", errors="replace") as file:
+                message = read_log(file.read(1 << 16))
+        except FileNotFoundError:
+            return None
+        if not message:
+            return None
+        import json
+
+        with open(os.path.join(bundle.directory, "config.json"), "rb") as config:
+            args = json.load(config)["process"]["args"]
+        return explain(message, args, self.found.name)
+
+    def run(
+        self,
+        spec: dict[str, Any],
+        bundle: Bundle,
+        *,
+        stdio: tuple[int, int, int],
+        cancelled: threading.Event | None = None,
+        on_started: Callable[[Started], None] | None = None,
+    ) -> int:
+        """Runs to the end in the foreground; what interrupts this call kills what runs. ``cancelled`` does, too.
+
+        Raises Unavailable without a runtime; Failed or NotFound, with Docker's exit code, where it never started.
+        """
+        started = self.start(spec, bundle, stdio)
+        try:
+            if on_started is not None:
+                on_started(started)
+            code = wait(started.pid) if cancelled is None else self._wait_or_kill(started, cancelled)
+        except BaseException:
+            self.kill(started)
+            wait(started.pid)
+            self._forget(bundle)
+            raise
+        return self.finish(started, code)
+
+    def _wait_or_kill(self, started: Started, cancelled: threading.Event) -> int:
+        import select
+
+        descriptor = os.pidfd_open(started.pid)
+        try:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            while not poll.poll(100):
+                if cancelled.is_set():
+                    self.kill(started)
+                    poll.poll()
+                    break
+        finally:
+            os.close(descriptor)
+        return wait(started.pid)
+
+    def _forget(self, bundle: Bundle) -> None:
+        if self._guardian is not None:
+            self._guardian.forget(bundle.id)
+
+    def kill(self, started: Started, number: int = signal.SIGKILL) -> None:
+        """Sends a signal to the process inside. A runtime that has not come so far is killed itself."""
+        process = self.process(started.bundle)
+        if process is not None:
+            send_signal(process.pid, number, process.start_ticks)
+        elif number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            send_signal(started.pid, signal.SIGKILL)
+            self._delete(started.bundle.id)
+
+    def process(self, bundle: Bundle) -> ProcessName | None:
+        """The first process inside, while it lives."""
+        return find_process(self.state_directory, bundle.id)
+
+    def _delete(self, id: str) -> None:
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            child = os.posix_spawn(
+                self.found.path,
+                [self.found.path, "--root", self.state_directory, "delete", "--force", id],
+                {},
+                file_actions=[(os.POSIX_SPAWN_DUP2, null, place) for place in (0, 1, 2)],
+            )
+        finally:
+            os.close(null)
+        wait(child)
+
+    def delete(self, bundle: Bundle) -> None:
+        """Kills what still runs in ``bundle``, has the runtime forget it and removes it."""
+        self._delete(bundle.id)
+        remove_bundle(bundle.directory)
+
+    def opened(self, id: str) -> Bundle:
+        """The bundle of a run that another process started."""
+        directory = os.path.join(self.directory, id)
+        return Bundle(id, directory, os.path.join(directory, "rootfs"))
+
+    def leftovers(self, keep: frozenset[str] = frozenset()) -> list[Bundle]:
+        """Bundles whose owner is gone, but for those in ``keep`` (detached containers)."""
+        try:
+            names = sorted(os.listdir(self.directory))
+        except FileNotFoundError:
+            return []
+        return [
+            self.opened(name)
+            for name in names
+            if not name.startswith(".") and name not in keep and not self._is_owned(name)
+        ]
+
+    def _is_owned(self, id: str) -> bool:
+        try:
+            with open(os.path.join(self.directory, id, "owner"), encoding="ascii") as file:
+                pid, started, boot = file.read().split()
+            return boot == boot_id() and is_alive(ProcessName(int(pid), int(started)))
+        except (OSError, ValueError):
+            # Being made, or being removed: the next look will tell; an empty directory hurts nobody.
+            return not os.path.exists(os.path.join(self.directory, id, "config.json"))
+
+    def close(self) -> None:
+        """Lets the guardian go."""
+        if self._guardian is not None:
+            self._guardian.close()
+            self._guardian = None
+
+
+_TO_DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ)
+
+
+def find_process(state_directory: str, id: str) -> ProcessName | None:
+    """The first process of a container by the runtime's own record, if it still lives. Starts nothing."""
+    import json
+
+    for name, pid_key, start_key in (
+        ("status", "pid", "process-start-time"),
+        ("state.json", "init_process_pid", "init_process_start"),
+    ):
+        try:
+            with open(os.path.join(state_directory, id, name), "rb") as file:
+                state = json.load(file)
+            process = ProcessName(int(state[pid_key]), int(state[start_key]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        return process if is_alive(process) else None
+    return None
+
+
+def _bounding_set() -> int:
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"CapBnd:"):
+                return int(line[7:], 16)
+    raise Failed("the kernel does not say which capabilities this process has (/proc/self/status)")
+
+
+def _write(path: str, data: str | bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, data.encode() if isinstance(data, str) else data)
+    finally:
+        os.close(descriptor)
