@@ -79,8 +79,8 @@ class MakeDirectory(NamedTuple):
 class Exec(NamedTuple):
     """RUN. ``env`` is complete (PATH, ENV, ARGs in use). ``hidden_env`` reaches the process but no cache key.
 
-    ``files`` stand read-only at ``/dev/pipes/<name>``, mode 0755, while it runs, and leave no trace in the layer: the
-    script of a heredoc that begins with ``#!``.
+    ``scripts`` are (name, text): each stands read-only at ``/dev/pipes/<name>``, mode 0755, while it runs, and leaves
+    no trace in the layer: a heredoc that begins with ``#!``. Bytes that are not UTF-8 are surrogate escapes.
     """
 
     args: tuple[str, ...]
@@ -89,7 +89,7 @@ class Exec(NamedTuple):
     user: str = ""
     network: str = "default"
     hidden_env: tuple[tuple[str, str], ...] = ()
-    files: tuple[InlineFile, ...] = ()
+    scripts: tuple[tuple[str, str], ...] = ()
 
 
 Op = SourceImage | LocalSource | Copy | MakeDirectory | Exec

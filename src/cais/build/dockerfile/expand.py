@@ -284,7 +284,10 @@ class _Scanner:
                 f"unsupported modifier ({modifier}) in substitution" if char else "syntax error: missing '}'"
             )
         word = self.word("}", char in ("#", "%"))
-        value = self.lookup(name)
+        # What says itself what to do without a value is not warned about.
+        value = self.variables.get(name)
+        if value is not None or char in ("#", "%"):
+            self.lookup(name)
         if value is None and self.keep_unset:
             return "${" + name + modifier + word + "}"
         given = value is not None and not (empty_is_unset and not value)

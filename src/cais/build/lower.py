@@ -1,0 +1,250 @@
+"""Dockerfile to build graph. Pure: base images' configs are handed in; nothing is read, run or asked for elsewhere.
+
+What the language has and this version does not build is refused here by name, before anything runs; in stages that
+the target does not need it is not even noticed, as in Docker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from cais.build.dockerfile.errors import DockerfileError
+from cais.build.dockerfile.expand import ExpansionError, expand
+from cais.build.dockerfile.instructions import (
+    Add,
+    Arg,
+    Cmd,
+    Copy,
+    Entrypoint,
+    Env,
+    Expose,
+    Healthcheck,
+    Instruction,
+    Label,
+    Maintainer,
+    OnBuild,
+    Run,
+    Shell,
+    StopSignal,
+    User,
+    Volume,
+    Workdir,
+)
+from cais.build.dockerfile.parser import Dockerfile
+from cais.build.graph import Copy as CopyOp
+from cais.build.graph import LocalSource, Origin, SourceImage, Vertex
+from cais.build.lowering import config, files, process
+from cais.build.lowering.arguments import global_arguments, platform_arguments, proxy_environment, unconsumed
+from cais.build.lowering.checks import check
+from cais.build.lowering.result import HistoryEntry, Lowered, LoweredStage, Warned
+from cais.build.lowering.stages import Begun, Stages
+from cais.build.lowering.state import StageState, unicode_only
+from cais.spec.image_config import ImageConfig
+from cais.spec.platform import Platform
+
+_CONFIG: dict[type, Callable[..., None]] = {
+    Env: config.env,
+    Label: config.label,
+    Maintainer: config.maintainer,
+    User: config.user,
+    Cmd: config.cmd,
+    Entrypoint: config.entrypoint,
+    Expose: config.expose,
+    Volume: config.volume,
+    Shell: config.shell,
+    StopSignal: config.stop_signal,
+    Healthcheck: config.healthcheck,
+    OnBuild: config.on_build,
+    Workdir: files.workdir,
+}
+
+
+def lower(
+    dockerfile: Dockerfile,
+    *,
+    base: Callable[[str, Platform], ImageConfig],
+    platform: Platform,
+    build_platform: Platform,
+    build_args: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    target: str = "",
+    network: str = "default",
+    contexts: Mapping[str, str] | None = None,
+) -> Lowered:
+    """The graph of the stage ``target`` (a name or a number; "" is the last).
+
+    ``base(reference, platform)`` gives the config of an image that the target needs, by its name in full, and raises
+    NotFound. ``network`` is what RUN gets that asks for none itself. ``contexts`` are the named contexts: a name to
+    ``docker-image://...`` or, for a directory of files, anything without a scheme; they stand before stages and images.
+
+    Raises DockerfileError and its kin (``Located``: with the lines), Invalid for a target that is not there.
+    """
+    return _Lowering(
+        dockerfile,
+        base,
+        platform,
+        build_platform,
+        dict(build_args or {}),
+        target,
+        network,
+        dict(contexts or {}),
+    ).lower(dict(labels or {}))
+
+
+class _Lowering:
+    def __init__(
+        self,
+        dockerfile: Dockerfile,
+        base: Callable[[str, Platform], ImageConfig],
+        platform: Platform,
+        build_platform: Platform,
+        build_args: dict[str, str],
+        target: str,
+        network: str,
+        contexts: dict[str, str],
+    ) -> None:
+        self.dockerfile = dockerfile
+        self.platform = platform
+        self.build_args = build_args
+        self.network = network
+        self.proxies = proxy_environment(build_args)
+        self.warnings: list[Warned] = check(dockerfile)
+        last = dockerfile.stages[-1]
+        self.platform_args = platform_arguments(platform, build_platform, target or last.name)
+        self.globals = global_arguments(self.platform_args, dockerfile.globals, build_args, self.global_value)
+        self.stages = Stages(dockerfile, self.globals, base, platform, contexts, self.warnings)
+        self.target = self.stages.target(target)
+        self.states: dict[int, StageState] = {}
+        self.sources: dict[str, Vertex | None] = {}
+
+    def global_value(self, text: str, arguments: Mapping[str, str], instruction: Arg) -> str:
+        try:
+            return expand(text, arguments, escape=self.dockerfile.escape).text
+        except ExpansionError as error:
+            raise DockerfileError(str(error), instruction.span)
+
+    def lower(self, labels: dict[str, str]) -> Lowered:
+        needed = self.stages.needed(self.target)
+        alone = len(self.dockerfile.stages) == 1 and not any(
+            isinstance(item, Copy) and item.stage for item in self.dockerfile.stages[0].instructions
+        )
+        shown: list[LoweredStage] = []
+        for number, begun in needed.items():
+            state = StageState(
+                "" if alone else begun.stage.name or f"stage-{number}", self.dockerfile.escape, self.warnings
+            )
+            state.total = _steps(begun)
+            shown.append(LoweredStage(number, state.name, state.total, begun.head.span.first_line))
+            self.begin(state, begun)
+            state.trigger = True
+            for instruction in begun.triggers:
+                self.instruction(state, instruction, number)
+            state.trigger = False
+            for instruction in begun.instructions:
+                self.instruction(state, instruction, number)
+            self.states[number] = state
+        state = self.states[self.target]
+        triggers = [item for begun in needed.values() for item in begun.triggers if isinstance(item, Arg)]
+        self.warnings += unconsumed(self.dockerfile, triggers, self.platform_args, self.build_args)
+        return Lowered(
+            state.vertex,
+            state.finished_run(labels),
+            tuple(HistoryEntry(unicode_only(entry.created_by), entry.vertex) for entry in state.history),
+            state.platform,
+            state.base_reference,
+            state.base,
+            unicode_only(state.author),
+            tuple(sorted(dict.fromkeys(self.warnings), key=lambda warned: warned.line or 1 << 30)),
+            tuple(shown),
+        )
+
+    def begin(self, state: StageState, begun: Begun) -> None:
+        """FROM."""
+        head = begun.head
+        if begun.parent is not None:
+            state.start_from_stage(self.states[begun.parent])
+            return
+        state.platform = begun.platform or self.platform
+        if begun.directory:
+            state.step += 1
+            origin = Origin(*head.span, f"FROM {begun.directory}", state.name, state.step, state.total)
+            state.start_from_image(None)
+            state.add(CopyOp((".",), "/"), (self.directory(begun.directory),), origin, f"COPY {begun.directory} /")
+            return
+        if begun.image is None:
+            state.start_from_image(None)
+            state.platform = self.platform
+            return
+        image = begun.image
+        found = image.config.platform
+        if found.os and found.architecture:
+            state.platform = found
+        state.start_from_image(image.config)
+        state.base, state.base_reference = image.config, image.reference
+        state.step += 1
+        if image.config.diff_ids:
+            origin = Origin(*head.span, f"FROM {image.reference}", state.name, state.step, state.total)
+            state.vertex = Vertex(SourceImage(image.reference, image.platform), (), origin)
+
+    def instruction(self, state: StageState, instruction: Instruction, number: int) -> None:
+        function = _CONFIG.get(type(instruction))
+        if function is not None:
+            function(state, instruction)
+        elif isinstance(instruction, Run):
+            process.run(state, instruction, self.network, self.proxies)
+        elif isinstance(instruction, Copy):
+            files.copy(state, instruction, self.copied_from(instruction, number))
+        elif isinstance(instruction, Add):
+            files.add(state, instruction, self.directory(""))
+        elif isinstance(instruction, Arg):
+            self.argument(state, instruction)
+
+    def argument(self, state: StageState, instruction: Arg) -> None:
+        """ARG: the command line's value, else the default, else what the name has above the first FROM."""
+        words: list[str] = []
+        for name, default in instruction.pairs:
+            value: str | None
+            if name in self.build_args:
+                value = self.build_args[name]
+            elif default is not None:
+                value = state.expand(default, instruction.span)
+            else:
+                value = self.globals.get(name)
+            state.args[name] = value
+            if value is not None:
+                state.env[name] = value
+            words.append(name if value is None else f"{name}={value}")
+        state.note("ARG " + " ".join(words))
+
+    def copied_from(self, instruction: Copy, number: int) -> Vertex | None:
+        if not instruction.stage:
+            return self.directory("")
+        source = self.stages.source(instruction, number)
+        if isinstance(source, int):
+            return self.states[source].vertex
+        if self.stages.is_directory(source):
+            return self.directory(source.lower())
+        image = self.stages.image(source, self.platform, instruction.span)
+        if image.reference not in self.sources:
+            vertex = None
+            if image.config.diff_ids:
+                origin = Origin(*instruction.span, f"FROM {image.reference}", "")
+                vertex = Vertex(SourceImage(image.reference, image.platform), (), origin)
+            self.sources[image.reference] = vertex
+        return self.sources[image.reference]
+
+    def directory(self, name: str) -> Vertex:
+        """A context's files; "" is the build's own."""
+        key = "\0" + name
+        found = self.sources.get(key)
+        if found is None:
+            text = f"load build context {name}".rstrip()
+            found = self.sources[key] = Vertex(LocalSource(name), (), Origin(0, 0, text, "internal"))
+        return found
+
+
+def _steps(begun: Begun) -> int:
+    """As BuildKit counts: the base image, what changes files, and every trigger."""
+    steps = 0 if begun.parent is not None or (begun.image is None and not begun.directory) else 1
+    steps += len(begun.triggers)
+    return steps + sum(isinstance(item, (Run, Copy, Add, Workdir)) for item in begun.instructions)

@@ -1,0 +1,147 @@
+"""COPY, ADD and WORKDIR."""
+
+from __future__ import annotations
+
+from cais.build.dockerfile.errors import DockerfileError, NotBuiltYet, Span
+from cais.build.dockerfile.expand import ExpansionError, expand
+from cais.build.dockerfile.instructions import Add, Copy, Workdir
+from cais.build.dockerfile.lexer import Heredoc
+from cais.build.graph import Copy as CopyOp
+from cais.build.graph import InlineFile, LocalSource, MakeDirectory, Vertex
+from cais.build.lowering.state import StageState, absolute
+
+_SYMBOLIC_CHMOD = frozenset("ugoarwxXst+-=,01234567")
+
+
+def workdir(state: StageState, instruction: Workdir) -> None:
+    path = state.expand(instruction.path, instruction.span)
+    if not path.startswith("/") and not any(entry.created_by.startswith("WORKDIR ") for entry in state.history):
+        state.warn(
+            "WorkdirRelativePath",
+            f"Relative workdir {path!r} can have unexpected results if the base image changes",
+            instruction.span,
+        )
+    path = absolute(state.workdir, path)
+    state.run["WorkingDir"] = path
+    if path == "/":
+        state.note("WORKDIR /")
+        return
+    state.add(MakeDirectory(path, state.user), (), state.origin(instruction), f"WORKDIR {path}")
+
+
+def copy(state: StageState, instruction: Copy, source: Vertex | None) -> None:
+    """``source`` is the file system that is copied from: a LocalSource, a stage's, or None for an empty one."""
+    span = instruction.span
+    for flag, used in (
+        ("--link", instruction.link),
+        ("--parents", instruction.parents),
+        ("--exclude", bool(instruction.exclude)),
+    ):
+        if used:
+            raise _not_built(f"COPY {flag}", span)
+    sources = [state.expand(text, span) for text in instruction.sources]
+    for text in sources:
+        if _is_git(text):
+            raise DockerfileError("source can't be a git ref for COPY", span, hint="ADD takes git repositories.")
+        if _is_url(text):
+            raise DockerfileError("source can't be a URL for COPY", span, hint="ADD takes URLs.")
+    _files(state, instruction, sources, source, unpack=False)
+
+
+def add(state: StageState, instruction: Add, source: Vertex | None) -> None:
+    span = instruction.span
+    for flag, used in (
+        ("--link", instruction.link),
+        ("--exclude", bool(instruction.exclude)),
+        ("--keep-git-dir", instruction.keep_git_dir),
+    ):
+        if used:
+            raise _not_built(f"ADD {flag}", span)
+    sources = [state.expand(text, span) for text in instruction.sources]
+    for text in sources:
+        if _is_git(text):
+            raise _not_built("ADD of a git repository", span)
+        if _is_url(text):
+            raise _not_built("ADD of a URL", span)
+    if instruction.checksum:
+        raise DockerfileError("checksum requires HTTP(S) or Git sources", span)
+    _files(state, instruction, sources, source, unpack=instruction.unpack is not False)
+
+
+def _files(
+    state: StageState, instruction: Copy | Add, sources: list[str], source: Vertex | None, *, unpack: bool
+) -> None:
+    span = instruction.span
+    keyword = "ADD" if isinstance(instruction, Add) else "COPY"
+    chown, chmod = state.expand(instruction.chown, span), state.expand(instruction.chmod, span)
+    if chmod:
+        _check_chmod(chmod, keyword, span)
+    shown = state.expand(instruction.destination, span)
+    inline = tuple(_inline(state, heredoc, span) for heredoc in instruction.heredocs)
+    words = [keyword]
+    if chown:
+        words.append(f"--chown={chown}")
+    if chmod:
+        words.append(f"--chmod={chmod}")
+    words += [*sources, *(f"<<{heredoc.name}" for heredoc in instruction.heredocs), shown]
+    op = CopyOp(
+        tuple(absolute("/", text)[1:] or "." for text in sources),
+        destination(state.workdir, shown),
+        inline,
+        chown,
+        chmod,
+        unpack,
+        source is not None and isinstance(source.op, LocalSource),
+    )
+    state.add(op, (source,) if sources else (), state.origin(instruction), " ".join(words) + " # buildkit")
+
+
+def destination(workdir: str, text: str) -> str:
+    """Absolute and clean; with a slash at its end where that, or ``.``, or nothing says that it is a directory."""
+    path = absolute(workdir, text)
+    if text.endswith(("/", "/.")) or text in ("", "."):
+        return path if path == "/" else path + "/"
+    return path
+
+
+def _inline(state: StageState, heredoc: Heredoc, span: Span) -> InlineFile:
+    text = heredoc.body
+    if heredoc.expand and ("$" in text or "\\" in text):
+        try:
+            expanded = expand(text, state.env, quotes=False)
+        except ExpansionError as error:
+            raise DockerfileError(str(error), span)
+        if expanded.unset:
+            state.warn_unset(expanded.unset, span)
+        text = expanded.text
+    name = heredoc.name.rpartition("/")[2]
+    if name in ("", ".", ".."):
+        raise DockerfileError(f"{heredoc.name!r} cannot be the name of a file", span)
+    return InlineFile(name, text.encode("utf-8", "surrogateescape"))
+
+
+def _check_chmod(chmod: str, keyword: str, span: Span) -> None:
+    if chmod.isascii() and chmod.isdigit():
+        if all(char in "01234567" for char in chmod) and int(chmod, 8) <= 0o7777:
+            return
+    elif _SYMBOLIC_CHMOD.issuperset(chmod) and any(char in "+-=" for char in chmod):
+        raise _not_built(f"{keyword} --chmod={chmod} (symbolic)", span, hint="Write the mode in octal, as in 0755.")
+    raise DockerfileError(
+        f"invalid chmod parameter: '{chmod}'. it should be octal string and between 0 and 07777", span
+    )
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+def _is_git(text: str) -> bool:
+    if text.startswith(("git://", "ssh://")):
+        return True
+    if text.startswith("git@"):
+        return ":" in text
+    return _is_url(text) and text.partition("#")[0].partition("?")[0].endswith(".git")
+
+
+def _not_built(what: str, span: Span, hint: str = "") -> NotBuiltYet:
+    return NotBuiltYet(f"{what} (line {span.first_line}) is not built by this version of Cais", span, hint=hint)

@@ -1,0 +1,65 @@
+"""RUN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cais.build.dockerfile.errors import DockerfileError, NotBuiltYet
+from cais.build.dockerfile.instructions import SHELL, Run
+from cais.build.dockerfile.lexer import heredoc_of
+from cais.build.graph import Exec
+from cais.build.lowering.state import StageState
+
+SCRIPTS_DIRECTORY = "/dev/pipes"
+
+
+def run(state: StageState, instruction: Run, network: str, proxies: Mapping[str, str]) -> None:
+    """``network`` is the build's. Raises DockerfileError, NotBuiltYet."""
+    span = instruction.span
+    for flag, used in (
+        ("--mount", bool(instruction.mounts)),
+        ("--security=insecure", instruction.security == "insecure"),
+        ("--device", bool(instruction.devices)),
+    ):
+        if used:
+            raise NotBuiltYet(f"RUN {flag} (line {span.first_line}) is not built by this version of Cais", span)
+    args, scripts, addition = _arguments(instruction)
+    if not args:
+        raise DockerfileError("RUN: arguments are required", span)
+    if instruction.command.form == SHELL:
+        args = (*state.shell, " ".join(args))
+    env = dict(state.env)
+    hidden = tuple((name, value) for name, value in proxies.items() if name not in env)
+    if instruction.network and instruction.network != "default":
+        network = instruction.network
+    origin = state.origin(instruction, addition)
+    op = Exec(args, tuple(env.items()), state.workdir, state.user, network, hidden, scripts)
+    state.add(op, (), origin, f"RUN {_history(state, args)} # buildkit")
+
+
+def _arguments(instruction: Run) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...], str]:
+    """What is run (for the shell, or as it is), scripts to lay beside it, and what progress adds to its text."""
+    args = instruction.command.args
+    if not instruction.heredocs:
+        return args, (), ""
+    first = instruction.heredocs[0]
+    command = args[0]
+    if len(instruction.heredocs) > 1 or heredoc_of(command) is None:
+        # The shell's own heredocs: it gets them as they are written.
+        return ("".join([command, *(f"\n{doc.content}{doc.name}" for doc in instruction.heredocs)]),), (), ""
+    lines = first.content.strip().replace("\r\n", "\n").split("\n")
+    addition = f" ({lines[0]}{'...' if len(lines) > 1 else ''})"
+    body = first.body
+    if body.startswith("#!"):
+        # A path for a name: it must not lead elsewhere.
+        name = first.name.replace("/", "_").lstrip(".") or "script"
+        return (f"{SCRIPTS_DIRECTORY}/{name}",), ((name, body),), addition
+    return (body,), (), addition
+
+
+def _history(state: StageState, args: tuple[str, ...]) -> str:
+    command = " ".join(args)
+    if not state.args:
+        return command
+    values = [f"{name}={state.env.get(name, value or '')}" for name, value in state.args.items()]
+    return f"|{len(values)} {' '.join(values)} {command}"

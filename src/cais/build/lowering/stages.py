@@ -1,0 +1,257 @@
+"""Which stages the target needs, what each begins with, and which triggers its base sets off.
+
+Stages depend on earlier ones only, so one pass from the target back to the first finds all that is needed; nothing is
+asked about bases that are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from cais.build.dockerfile.errors import BaseNotFound, DockerfileError, NotBuiltYet, Span, did_you_mean
+from cais.build.dockerfile.expand import ExpansionError, expand
+from cais.build.dockerfile.instructions import Copy, From, Instruction, OnBuild
+from cais.build.dockerfile.parser import Dockerfile, Stage, parse_trigger
+from cais.build.lowering.result import Warned
+from cais.errors import Invalid, NotFound
+from cais.spec.image_config import ImageConfig
+from cais.spec.platform import Platform
+from cais.spec.reference import Reference
+
+SCRATCH = "scratch"
+Base = Callable[[str, Platform], ImageConfig]
+
+
+class Image:
+    """An image that a stage begins with or that a COPY reads from. ``config`` is asked for once."""
+
+    __slots__ = ("config", "platform", "reference")
+
+    def __init__(self, reference: str, platform: Platform, config: ImageConfig) -> None:
+        self.reference = reference
+        self.platform = platform
+        self.config = config
+
+
+class Begun:
+    """A stage with its beginning settled. One of ``image``, ``parent``, ``directory`` says it; none: scratch."""
+
+    __slots__ = ("directory", "head", "image", "instructions", "parent", "platform", "stage", "triggers")
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.head = stage.head
+        self.image: Image | None = None
+        self.parent: int | None = None
+        self.directory = ""  # a named context of files
+        self.platform: Platform | None = None
+        self.instructions: Sequence[Instruction] = stage.instructions
+        self.triggers: tuple[Instruction, ...] = ()
+
+
+class Stages:
+    """The stages of a Dockerfile with FROM lines expanded by the global arguments."""
+
+    def __init__(
+        self,
+        dockerfile: Dockerfile,
+        arguments: Mapping[str, str],
+        base: Base,
+        platform: Platform,
+        contexts: Mapping[str, str],
+        warnings: list[Warned],
+    ) -> None:
+        self.dockerfile = dockerfile
+        self.arguments = arguments
+        self.platform = platform
+        self.contexts = {name.lower(): value for name, value in contexts.items()}
+        self.warnings = warnings
+        self._base = base
+        self._images: dict[tuple[str, Platform], Image] = {}
+        self._names: dict[str, list[int]] = {}
+        for stage in dockerfile.stages:
+            if stage.name:
+                self._names.setdefault(stage.name, []).append(stage.number)
+        self._check_circles()
+
+    def target(self, name: str) -> int:
+        """The number of the stage called ``name`` (or numbered so); "" is the last. Raises Invalid."""
+        stages = self.dockerfile.stages
+        if not name:
+            return len(stages) - 1
+        found = self._names.get(name.lower())
+        if found:
+            return found[-1]
+        if name.isascii() and name.isdigit() and len(name) < 9 and int(name) < len(stages):
+            return int(name)
+        known = list(self._names)
+        hint = f"The stages are {', '.join(known[:20])}." if known else "No stage of this Dockerfile has a name."
+        raise Invalid(f'target stage "{name}" could not be found{did_you_mean(name, known)}', hint=hint)
+
+    def needed(self, target: int) -> dict[int, Begun]:
+        """The target and all that it needs, in the order of the file. Asks for the bases. Raises DockerfileError."""
+        wanted = {target}
+        begun: dict[int, Begun] = {}
+        for number in range(target, -1, -1):
+            if number not in wanted:
+                continue
+            begun[number] = stage = self._begin(self.dockerfile.stages[number])
+            if stage.parent is not None:
+                wanted.add(stage.parent)
+            for instruction in (*stage.triggers, *stage.instructions):
+                if isinstance(instruction, Copy) and instruction.stage:
+                    source = self.source(instruction, number)
+                    if isinstance(source, int):
+                        wanted.add(source)
+        return dict(sorted(begun.items()))
+
+    def source(self, instruction: Copy, number: int) -> int | str:
+        """What ``--from`` means in stage ``number``: the number of an earlier stage, or a name that is none."""
+        name, span = instruction.stage, instruction.span
+        try:
+            expanded = expand(name, {}, escape=self.dockerfile.escape).text
+        except ExpansionError:
+            expanded = ""
+        if expanded != name:
+            raise DockerfileError(
+                f'failed to parse stage name "{name}": variable expansion is not supported for --from',
+                span,
+                hint="Define a stage with FROM using an ARG from before the first FROM, and copy from that stage.",
+            )
+        if name.lower() in self.contexts:
+            return name
+        if name.isascii() and name.isdigit():
+            if len(name) > 8 or int(name) >= len(self.dockerfile.stages):
+                raise DockerfileError(f"invalid stage index {name}", span)
+            found = [int(name)]
+        else:
+            found = self._names.get(name.lower(), [])
+        if not found:
+            if name == SCRATCH:
+                raise DockerfileError("scratch is empty: nothing can be copied from it", span)
+            return name
+        earlier = [item for item in found if item < number]
+        if earlier:
+            return earlier[-1]
+        here = self.dockerfile.stages[number].name or f"stage-{number}"
+        raise DockerfileError(
+            f'cannot copy from stage "{name}", it needs to be defined before current stage "{here}"', span
+        )
+
+    def image(self, name: str, platform: Platform, span: Span) -> Image:
+        """The image called ``name``. Raises DockerfileError (no name), BaseNotFound, what ``base`` raises."""
+        context = self.contexts.get(name.lower(), "")
+        if context.startswith("docker-image://"):
+            name = context[len("docker-image://") :]
+        try:
+            reference = str(Reference.parse(name))
+        except Invalid as error:
+            raise DockerfileError(f'failed to parse stage name "{name}": {error.message}', span, hint=error.hint)
+        key = (reference, platform)
+        if key not in self._images:
+            try:
+                self._images[key] = Image(reference, platform, self._base(reference, platform))
+            except NotFound as error:
+                meant = did_you_mean(name, self._names)
+                raise BaseNotFound(error.message + meant, span, hint=error.hint)
+        return self._images[key]
+
+    def is_directory(self, name: str) -> bool:
+        """Whether ``name`` is a named context of files. Raises NotBuiltYet for other kinds of context."""
+        context = self.contexts.get(name.lower(), "")
+        kind = context.partition("://")[0] if "://" in context else ""
+        if kind and kind != "docker-image":
+            raise NotBuiltYet(f"a build context by {kind}:// ({name}) is not built by this version", Span(1, 1))
+        return bool(context) and not kind
+
+    def _expand(self, text: str, head: From) -> str:
+        try:
+            result = expand(text, self.arguments, escape=self.dockerfile.escape)
+        except ExpansionError as error:
+            raise DockerfileError(str(error), head.span)
+        for name in sorted(result.unset):
+            meant = did_you_mean(name, self.arguments)
+            message = f"FROM argument '{name}' is not declared{meant}"
+            self.warnings.append(Warned("UndefinedArgInFrom", message, head.span.first_line))
+        return result.text
+
+    def _begin(self, stage: Stage) -> Begun:
+        begun = Begun(stage)
+        head = stage.head
+        if head.platform:
+            text = self._expand(head.platform, head)
+            if not text:
+                raise DockerfileError(f"empty platform value from expression {head.platform}", head.span)
+            try:
+                begun.platform = Platform.parse(text, self.platform)
+            except Invalid as error:
+                raise DockerfileError(f"failed to parse platform {text}: {error.message}", head.span, hint=error.hint)
+        platform = begun.platform or self.platform
+        if stage.name and stage.name in self.contexts:
+            # --build-context replaces the whole stage.
+            begun.instructions = ()
+            if self.is_directory(stage.name):
+                begun.directory = stage.name
+            else:
+                begun.image = self.image(stage.name, platform, head.span)
+            return begun
+        name = self._expand(head.base, head)
+        if not name:
+            raise DockerfileError(f"base name ({head.base}) should not be blank", head.span)
+        earlier = [number for number in self._names.get(name.lower(), ()) if number < stage.number]
+        if earlier:
+            begun.parent = earlier[-1]
+            parent = self.dockerfile.stages[begun.parent]
+            begun.triggers = tuple(
+                item.instruction._replace(span=head.span) for item in parent.instructions if isinstance(item, OnBuild)
+            )
+        elif self.is_directory(name):
+            begun.directory = name
+        elif name != SCRATCH:
+            begun.image = self.image(name, platform, head.span)
+            begun.triggers = tuple(
+                parse_trigger(text, head.span) for text in begun.image.config.run.get("OnBuild") or ()
+            )
+            self._check_platform(begun.image, name, platform, head)
+        return begun
+
+    def _check_platform(self, image: Image, name: str, wanted: Platform, head: From) -> None:
+        found = image.config.platform
+        if found.os and found.architecture and not wanted.matches(found):
+            message = f'Base image {name} was pulled with platform "{found}", expected "{wanted}" for current build'
+            self.warnings.append(Warned("InvalidBaseImagePlatform", message, head.span.first_line))
+
+    def _check_circles(self) -> None:
+        """COPY --from of a later stage, or of the same, may close a circle. Raises DockerfileError."""
+        edges: dict[int, list[tuple[int, Instruction]]] = {}
+        forward = False
+        for stage in self.dockerfile.stages:
+            found = edges.setdefault(stage.number, [])
+            if stage.head.base.lower() in self._names:
+                found += [(n, stage.head) for n in self._names[stage.head.base.lower()] if n < stage.number][-1:]
+            for item in stage.instructions:
+                if isinstance(item, Copy) and item.stage:
+                    numbers = self._names.get(item.stage.lower(), [])
+                    if item.stage.isascii() and item.stage.isdigit() and len(item.stage) < 9:
+                        numbers = [int(item.stage)]
+                    earlier = [n for n in numbers if n < stage.number]
+                    found += [(n, item) for n in (earlier[-1:] or numbers[-1:]) if n < len(self.dockerfile.stages)]
+                    forward = forward or bool(numbers and not earlier)
+        if not forward:
+            return
+        done: set[int] = set()
+        for start in edges:
+            path = [start]
+            todo = [list(edges[start])]
+            while todo:
+                if not todo[-1]:
+                    done.add(path.pop())
+                    todo.pop()
+                    continue
+                number, item = todo[-1].pop()
+                if number in path:
+                    name = self.dockerfile.stages[number].name or f"stage-{number}"
+                    raise DockerfileError(f"circular dependency detected on stage: {name}", item.span)
+                if number not in done:
+                    path.append(number)
+                    todo.append(list(edges[number]))
