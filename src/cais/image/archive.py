@@ -44,7 +44,7 @@ class Archive:
         from cais.host.compression import decompressed
         from cais.host.tar_reader import TarReader
 
-        reader = TarReader(decompressed(pieces, "auto", ARCHIVE_LIMIT_BYTES))
+        reader = TarReader(decompressed(pieces, limit_bytes=ARCHIVE_LIMIT_BYTES))
         for count, entry in enumerate(reader):
             if count >= MEMBERS_LIMIT:
                 raise Invalid(f"the archive has more than {MEMBERS_LIMIT} members")

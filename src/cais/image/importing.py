@@ -46,7 +46,7 @@ def _keep(images: Images, pieces: Iterator[bytes]) -> NewLayer:
     with images.content.ingest() as ingest:
 
         def written() -> Iterator[bytes]:
-            for piece in decompressed(pieces, "auto", UNPACKED_LIMIT_BYTES):
+            for piece in decompressed(pieces, limit_bytes=UNPACKED_LIMIT_BYTES):
                 ingest.write(piece)
                 yield piece
 

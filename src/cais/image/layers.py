@@ -19,19 +19,6 @@ if TYPE_CHECKING:
 # A layer that unpacks to more than this is taken for a decompression bomb.
 UNPACKED_LIMIT_BYTES = 256 << 30
 
-_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"))
-
-
-def compression_of_bytes(start: bytes) -> str:
-    """What the first bytes of a layer say: ``gzip``, ``zstd``, ``bzip2``, ``xz``, else ``none``."""
-    for magic, kind in _MAGIC:
-        if start.startswith(magic):
-            return kind
-    # A zstd stream may start with a skippable frame (zstd:chunked does not, but others may).
-    if len(start) >= 4 and start[1:4] == b"\x2a\x4d\x18" and 0x50 <= start[0] <= 0x5F:
-        return "zstd"
-    return "none"
-
 
 class LayerSource:
     """A ``ports.Source`` over blobs and snapshots: a layer without a blob is packed from its snapshot on demand.
@@ -100,7 +87,7 @@ def plain_tar(source: LayerSource, layer: Descriptor) -> Iterator[bytes]:
         return pieces
     from cais.host.compression import decompressed
 
-    return decompressed(pieces, compression, UNPACKED_LIMIT_BYTES)
+    return decompressed(pieces, compression, limit_bytes=UNPACKED_LIMIT_BYTES)
 
 
 def unpacked_size(
@@ -134,11 +121,25 @@ def _estimate(content: ContentStore, layer: Descriptor) -> int:
     return layer.size_bytes
 
 
-def check_media_type(content: ContentStore, layer: Descriptor) -> None:
-    """Raises Corrupt when the blob of ``layer`` is not compressed as its media type says."""
+def found_compression(content: ContentStore, blob: Digest) -> str:
+    """How a blob's bytes are compressed, by their first ones: ``none``, ``gzip``, ``zstd``, ``bzip2``, ``xz``."""
+    from cais.host.compression import detect
+
+    with open(content.path(blob), "rb") as file:
+        return detect(file.read(8))
+
+
+def check_layer(content: ContentStore, layer: Descriptor, diff_id: Digest) -> None:
+    """A layer's blob is there: raises Corrupt when it is not the plain tar, or not compressed, as it should be."""
     said = types.compression_of(layer.media_type)
-    with open(content.path(layer.digest), "rb") as file:
-        found = compression_of_bytes(file.read(8))
+    if layer.digest == diff_id:
+        found = "none"
+    elif said == "none" and diff_id.algorithm == layer.digest.algorithm:
+        found = found_compression(content, layer.digest)
+        if found == "none":
+            raise Corrupt(f"the image config says that a layer is {diff_id}, but the layer is {layer.digest}")
+    else:
+        found = found_compression(content, layer.digest)
     if found != said:
         raise Corrupt(
             f"the layer {layer.digest} is {_PHRASE[found]}, but its media type {layer.media_type!r} says "

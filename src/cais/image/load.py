@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from cais.errors import Corrupt, Invalid, Unsupported
+from cais.errors import Invalid, Unsupported
 from cais.image.archive import Archive, Layout
-from cais.image.layers import check_media_type, compression_of_bytes
+from cais.image.layers import check_layer, found_compression
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -138,8 +138,7 @@ def _check(images: Images, received: Archive | Layout, item: Descriptor, depth: 
     for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
         if _is_attestation(layer) or images.content.size_of(layer.digest) is None:
             continue
-        check_media_type(images.content, layer)
-        _check_plain(layer, diff_id)
+        check_layer(images.content, layer, diff_id)
     return [] if any(_is_attestation(layer) for layer in manifest.layers) else [config.digest]
 
 
@@ -153,11 +152,6 @@ def _has(received: Archive | Layout, item: Descriptor) -> bool:
 
 def _is_attestation(layer: Descriptor) -> bool:
     return not layer.media_type.startswith(("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."))
-
-
-def _check_plain(layer: Descriptor, diff_id: Digest) -> None:
-    if types.compression_of(layer.media_type) == "none" and layer.digest != diff_id:
-        raise Corrupt(f"the image config says that a layer is {diff_id}, the archive's layer is {layer.digest}")
 
 
 def _docker_images(
@@ -202,14 +196,13 @@ def _docker_target(
     layers = []
     for name, diff_id in zip(layer_names, config.diff_ids, strict=True):
         blob, layer_size = received.file(name)
-        with open(images.content.path(blob), "rb") as file:
-            compression = compression_of_bytes(file.read(8))
+        compression = "none" if blob == diff_id else found_compression(images.content, blob)
         if compression not in ("none", "gzip", "zstd"):
             raise Unsupported(
                 f"the layer {name[:200]!r} is compressed with {compression}, which no image format allows"
             )
         layer = Descriptor(types.layer_media_type(compression), blob, layer_size)
-        _check_plain(layer, diff_id)
+        check_layer(images.content, layer, diff_id)
         layers.append(layer)
     known = images.records.by_id(digest)
     if known:
