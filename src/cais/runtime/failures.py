@@ -6,6 +6,8 @@ from cais.errors import CaisError, Failed, NotFound
 
 _NOT_FOUND = ("executable file not found", "not found in $path", "no such file or directory")
 _NOT_EXECUTABLE = ("permission denied", "is a directory", "exec format error")
+# What crun says of a directory that should be executed.
+_CRUN_DIRECTORY = "open executable: operation not permitted"
 
 
 def explain(message: str, args: list[str], runtime: str) -> CaisError:
@@ -20,6 +22,8 @@ def explain(message: str, args: list[str], runtime: str) -> CaisError:
         or lower.startswith(("exec:", "open executable", "executable file", "exec container process"))
         or "exec: " in lower
     )
+    if _CRUN_DIRECTORY in lower:
+        return Failed(f'exec: "{what}": permission denied', exit_code=126)
     if about_the_program and "chdir" not in lower and "cwd" not in lower:
         if any(words in lower for words in _NOT_FOUND):
             if "/" not in what:

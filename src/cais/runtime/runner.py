@@ -51,6 +51,7 @@ class Runtime:
         self._found: find.Found | None = None
         self._host: Host | None = None
         self._guardian: Guardian | None = None
+        self._profiles: dict[tuple[str, ...], dict[str, Any] | None] = {}
         self._lock: threading.Lock = threading.Lock()
 
     @property
@@ -87,8 +88,11 @@ class Runtime:
         """The installed profile for a process with these capabilities, or None where none is installed."""
         from cais.runtime import seccomp
 
-        path = seccomp.installed_profile()
-        return seccomp.load(path, capabilities) if path else None
+        with self._lock:
+            if capabilities not in self._profiles:
+                path = seccomp.installed_profile()
+                self._profiles[capabilities] = seccomp.load(path, capabilities) if path else None
+            return self._profiles[capabilities]
 
     def bundle(self, id: str = "") -> Bundle:
         """A new directory with an empty ``rootfs`` to mount on. Raises Unavailable, Denied."""
@@ -121,6 +125,12 @@ class Runtime:
         runtime = self.found
         _ = self.host
         directory = bundle.directory
+        profile = spec["linux"].get("seccomp")
+        if profile is not None and runtime.name == "crun":
+            from cais.runtime.seccomp_filter import annotation
+
+            filters = annotation(profile, os.path.join(self.directory, ".seccomp"))
+            spec = {**spec, "annotations": {**spec.get("annotations", {}), **filters}}
         try:
             _write(os.path.join(directory, "config.json"), encode(spec))
             if guarded:
