@@ -6,11 +6,13 @@ A step once published is never changed; a new one makes ``stores.SCHEMA_VERSION`
 from __future__ import annotations
 
 from cais.build.records import SCHEMA as BUILDS
+from cais.container.records import SCHEMA as CONTAINERS
 from cais.content.store import SCHEMA as CONTENT
 from cais.content.tags import SCHEMA as TAGS
 from cais.host.leases import SCHEMA as LEASES
 from cais.image.records import SCHEMA as IMAGES
 from cais.snapshot.store import SCHEMA as SNAPSHOTS
+from cais.volume.store import SCHEMA as VOLUMES
 
 SCHEMAS = {
     "leases": LEASES,
@@ -19,4 +21,6 @@ SCHEMAS = {
     "snapshots": SNAPSHOTS,
     "images": IMAGES,
     "builds": BUILDS,
+    "containers": CONTAINERS,
+    "volumes": VOLUMES,
 }

@@ -1,0 +1,165 @@
+"""The tables of containers: one row each, with the plan of what it runs as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from cais.errors import Conflict, Invalid, NotFound
+from cais.host.database import Database, Transaction
+from cais.spec.encoding import encode
+
+SCHEMA = (
+    """CREATE TABLE containers (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        image_id TEXT NOT NULL,
+        image_name TEXT NOT NULL,
+        manifest TEXT NOT NULL,
+        chain TEXT NOT NULL,
+        snapshot TEXT NOT NULL,
+        created REAL NOT NULL,
+        started REAL NOT NULL DEFAULT 0,
+        finished REAL NOT NULL DEFAULT 0,
+        state TEXT NOT NULL DEFAULT 'created',
+        running INTEGER GENERATED ALWAYS AS (state = 'running') VIRTUAL,
+        exit_code INTEGER NOT NULL DEFAULT 0,
+        error TEXT NOT NULL DEFAULT '',
+        auto_remove INTEGER NOT NULL DEFAULT 0,
+        plan TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX containers_by_image ON containers (image_id);
+    CREATE TABLE container_volumes (
+        container TEXT NOT NULL REFERENCES containers (id),
+        volume TEXT NOT NULL,
+        anonymous INTEGER NOT NULL,
+        PRIMARY KEY (container, volume)
+    ) WITHOUT ROWID;
+    CREATE INDEX container_volumes_by_volume ON container_volumes (volume)""",
+)
+
+# For the collector: queries that give the keys of what has to stay.
+ROOTS = (
+    "SELECT manifest FROM containers",
+    "SELECT 'chain:' || chain FROM containers WHERE chain != ''",
+    "SELECT 'snapshot:' || snapshot FROM containers",
+)
+
+_COLUMNS = (
+    "id, name, image_id, image_name, manifest, chain, snapshot, created, started, finished, state, exit_code, error, "
+    "auto_remove, plan"
+)
+
+
+class ContainerRecord(NamedTuple):
+    """``state``: ``created``, ``running`` or ``exited``, as last noted. Times are in seconds since 1970, 0 for never.
+
+    ``manifest`` is the digest of the image's manifest, ``chain`` its topmost chain id ("" without layers), ``snapshot``
+    the id of the container's own layer. ``plan_json`` is ``plan.Plan`` as JSON.
+    """
+
+    id: str
+    name: str
+    image_id: str
+    image_name: str
+    manifest: str
+    chain: str
+    snapshot: str
+    created: float
+    started: float = 0.0
+    finished: float = 0.0
+    state: str = "created"
+    exit_code: int = 0
+    error: str = ""
+    auto_remove: bool = False
+    plan_json: str = "{}"
+
+    @property
+    def short_id(self) -> str:
+        return self.id[:12]
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.plan_json)
+        return value
+
+
+class ContainerRecords:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def add(self, record: ContainerRecord, volumes: Sequence[tuple[str, bool]] = ()) -> None:
+        """``volumes``: (name, anonymous). Raises Conflict where the name is taken."""
+        with self.database.transaction() as change:
+            taken = change.row("SELECT id FROM containers WHERE name = ?", (record.name,))
+            if taken is not None:
+                raise Conflict(
+                    f'Conflict. The container name "/{record.name}" is already in use by container "{taken[0]}". '
+                    "You have to remove (or rename) that container to be able to reuse that name.",
+                    exit_code=125,
+                )
+            marks = ",".join("?" * len(record))
+            change.execute(f"INSERT INTO containers ({_COLUMNS}) VALUES ({marks})", record)
+            change.execute_many(
+                "INSERT OR IGNORE INTO container_volumes VALUES (?, ?, ?)",
+                [(record.id, name, anonymous) for name, anonymous in volumes],
+            )
+
+    def remove(self, change: Transaction, id: str) -> None:
+        change.execute("DELETE FROM container_volumes WHERE container = ?", (id,))
+        change.execute("DELETE FROM containers WHERE id = ?", (id,))
+
+    def set_started(self, id: str, now: float, plan: dict[str, Any] | None = None) -> None:
+        with self.database.transaction() as change:
+            change.execute(
+                "UPDATE containers SET state = 'running', started = ?, error = '', exit_code = 0 WHERE id = ?",
+                (now, id),
+            )
+            if plan is not None:
+                change.execute("UPDATE containers SET plan = ? WHERE id = ?", (encode(plan).decode(), id))
+
+    def set_exited(self, id: str, exit_code: int, now: float, error: str = "", *, started: bool = True) -> None:
+        """``started`` False: it never ran, and is still only created."""
+        with self.database.transaction() as change:
+            change.execute(
+                "UPDATE containers SET state = ?, exit_code = ?, finished = ?, error = ? WHERE id = ?",
+                ("exited" if started else "created", exit_code, now if started else 0.0, error, id),
+            )
+
+    def all(self) -> list[ContainerRecord]:
+        """The newest first."""
+        return self._query("ORDER BY created DESC, id")
+
+    def running(self) -> list[ContainerRecord]:
+        """Those that are noted to run."""
+        return self._query("WHERE state = 'running' ORDER BY created DESC, id")
+
+    def get(self, id_or_name: str) -> ContainerRecord:
+        """By full id, name, or the start of an id. Raises NotFound, Invalid with Docker's words."""
+        text = id_or_name.removeprefix("/")
+        for clause in ("WHERE id = ?", "WHERE name = ?"):
+            found = self._query(clause, (text,))
+            if found:
+                return found[0]
+        if text and set(text) <= set("0123456789abcdef"):
+            found = self._query("WHERE id >= ? AND id < ? LIMIT 2", (text, text + "g"))
+            if len(found) > 1:
+                raise Invalid(f"multiple IDs found with provided prefix: {id_or_name}")
+            if found:
+                return found[0]
+        raise NotFound(f"No such container: {id_or_name}")
+
+    def volumes_of(self, id: str) -> list[tuple[str, bool]]:
+        """(name, anonymous) of the volumes of a container."""
+        rows = self.database.rows("SELECT volume, anonymous FROM container_volumes WHERE container = ?", (id,))
+        return [(row[0], bool(row[1])) for row in rows]
+
+    def users_of_volume(self, name: str) -> list[str]:
+        """The ids of the containers that have a volume."""
+        rows = self.database.rows("SELECT container FROM container_volumes WHERE volume = ?", (name,))
+        return [row[0] for row in rows]
+
+    def _query(self, clause: str, parameters: Sequence[Any] = ()) -> list[ContainerRecord]:
+        rows = self.database.rows(f"SELECT {_COLUMNS} FROM containers {clause}", parameters)
+        return [ContainerRecord(*row) for row in rows]
