@@ -145,15 +145,15 @@ def _collect(
 
 
 def _archive(documents: dict[str, bytes], blobs: dict[Digest, Descriptor], source: LayerSource) -> Iterator[bytes]:
-    from cais.host.tar_writer import header, padding, trailer
+    from cais.host.tar_writer import padding, plain_header, trailer
 
     for name, data in documents.items():
-        yield header(name, len(data)) + data + padding(len(data))
+        yield plain_header(name, len(data)) + data + padding(len(data))
     for directory in sorted({"blobs/", *(f"blobs/{digest.algorithm}/" for digest in blobs)}):
-        yield header(directory, 0)
+        yield plain_header(directory, 0)
     # Small ones first: configs and manifests.
     for blob in sorted(blobs.values(), key=lambda item: (item.size_bytes > types.CONFIG_LIMIT_BYTES, item.digest)):
-        yield header(blob_name(blob.digest), blob.size_bytes)
+        yield plain_header(blob_name(blob.digest), blob.size_bytes)
         yield from _verified(blob, source.fetch(blob))
         yield padding(blob.size_bytes)
     yield trailer()
