@@ -27,6 +27,9 @@ class CaisError(Exception):
     """
 
     kind = "failed"
+    # Which lines (first, last; from 1) of a file that the user wrote it is about, and those lines as a door prints them.
+    span: tuple[int, int] | None = None
+    lines = ""
 
     def __init__(self, message: str, *, hint: str = "", exit_code: int | None = None) -> None:
         super().__init__(message)

@@ -14,7 +14,7 @@ from typing import Protocol
 from cais.build.graph import Copy, LocalSource, SourceImage, Vertex
 from cais.build.plan import Planner, Result, Verdict
 from cais.build.records import Record, Records
-from cais.errors import Cancelled
+from cais.errors import CaisError, Cancelled
 from cais.ports import Progress
 from cais.snapshot.store import Layer
 from cais.spec.digest import Digest
@@ -72,7 +72,7 @@ class Solver:
         self._condition = threading.Condition()
         self._ready: list[Vertex] = []
         self._left: set[Vertex] = set()
-        self._results: dict[Vertex, Result] = {}
+        self.results: dict[Vertex, Result] = {}
         self._error: BaseException | None = None
 
     def solve(self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], target: Vertex) -> Result:
@@ -81,7 +81,7 @@ class Solver:
         for vertex in vertices:
             result = verdicts[vertex].result
             if vertex not in self._left and result is not None:
-                self._results[vertex] = result
+                self.results[vertex] = result
         self._ready = [vertex for vertex in vertices if vertex in self._left and self._is_ready(vertex)]
         self._order = {vertex: index for index, vertex in enumerate(vertices)}
         count = min(self._workers, len(self._left))
@@ -101,10 +101,10 @@ class Solver:
                 thread.join()
         if self._error is not None:
             raise self._error
-        return self._results[target]
+        return self.results[target]
 
     def _is_ready(self, vertex: Vertex) -> bool:
-        return all(item is None or item in self._results for item in vertex.inputs)
+        return all(item is None or item in self.results for item in vertex.inputs)
 
     def _work(self, verdicts: Mapping[Vertex, Verdict]) -> None:
         while True:
@@ -120,7 +120,7 @@ class Solver:
                 self._fail(error)
                 return
             with self._condition:
-                self._results[vertex] = result
+                self.results[vertex] = result
                 self._left.discard(vertex)
                 new = [item for item in self._left if vertex in item.inputs and self._is_ready(item)]
                 self._ready = sorted({*self._ready, *new}, key=self._order.__getitem__)
@@ -134,7 +134,7 @@ class Solver:
             self._condition.notify_all()
 
     def _one(self, vertex: Vertex, verdict: Verdict) -> Result:
-        inputs = [Result(None) if item is None else self._results[item] for item in vertex.inputs]
+        inputs = [Result(None) if item is None else self.results[item] for item in vertex.inputs]
         if isinstance(vertex.op, (SourceImage, LocalSource)):
             return self._planner.judge(vertex, inputs).result or Result(None)
         if verdict.state == "pending":
@@ -153,6 +153,8 @@ class Solver:
         except BaseException as error:
             if self._error is not None:
                 raise Cancelled("stopped, as another step failed")
+            if isinstance(error, CaisError):
+                error.span = error.span or vertex.origin[:2]
             self._progress({"event": "error", "id": id, "message": str(error)})
             raise
         self._progress({"event": "done", "id": id, "seconds": time.monotonic() - started})
@@ -184,6 +186,6 @@ class Solver:
             self._records.keep_listing(*listing)
         self._records.put(record)
         if isinstance(vertex.op, Copy) and not vertex.op.from_context and "files" in record.parts:
-            inputs = [Result(None) if item is None else self._results[item] for item in vertex.inputs]
+            inputs = [Result(None) if item is None else self.results[item] for item in vertex.inputs]
             self._records.put(record._replace(key=self._planner.judge(vertex, inputs).key, step=""))
         return record

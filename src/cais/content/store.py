@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from cais.errors import Corrupt, NotFound, from_os_error
-from cais.host.database import Database
+from cais.host.database import Database, Transaction
 from cais.host.files import random_name, write_all
 from cais.host.leases import Leases
 from cais.spec.descriptor import Descriptor
@@ -96,6 +96,11 @@ class ContentStore:
     def add(self, data: bytes, children: Iterable[str] = ()) -> Digest:
         """Stores a small blob whole, with its edges; returns its digest."""
         digest = Digest.of(data)
+        with self._database.transaction() as change:
+            if change.row("SELECT 1 FROM blobs WHERE digest = ?", (digest,)) is not None:
+                self._leases.hold(change, digest)
+                self._link(change, digest, children)
+                return digest
         with self.ingest() as ingest:
             ingest.write(data)
             ingest.commit(Descriptor("", digest, len(data)), children)
@@ -108,7 +113,11 @@ class ContentStore:
     def link(self, parent: str, children: Iterable[str]) -> None:
         """Records that ``parent`` needs ``children``: while it is reached they are not collected."""
         with self._database.transaction() as change:
-            change.execute_many("INSERT OR IGNORE INTO edges VALUES (?, ?)", [(parent, child) for child in children])
+            self._link(change, parent, children)
+
+    @staticmethod
+    def _link(change: Transaction, parent: str, children: Iterable[str]) -> None:
+        change.execute_many("INSERT OR IGNORE INTO edges VALUES (?, ?)", [(parent, child) for child in children])
 
     def hold(self, keys: Iterable[str]) -> None:
         """Keeps ``keys`` from the collector while this process lives."""
@@ -183,9 +192,7 @@ class Ingest:
                 change.execute(
                     "INSERT OR IGNORE INTO blobs (digest, size_bytes) VALUES (?, ?)", (digest, self.size_bytes)
                 )
-                change.execute_many(
-                    "INSERT OR IGNORE INTO edges VALUES (?, ?)", [(digest, child) for child in children]
-                )
+                self._store._link(change, digest, children)
                 self._store._leases.hold(change, digest)
         except OSError as error:
             raise from_os_error(error, f"store the blob {digest}")

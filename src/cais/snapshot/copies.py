@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 
+from cais.host.files import remove_tree
 from cais.snapshot.apply import Applied, apply
 from cais.snapshot.changes import Change, tree_changes
 from cais.spec.mount import Mount
@@ -43,13 +44,25 @@ class Copies:
 
 
 def copy_tree(source: str, target: str) -> None:
-    """Copies a tree with owners, modes, times, xattrs and hard links; what may not be copied (a device) is left out."""
+    """Copies a tree with owners, modes, times, xattrs and hard links; what may not be copied (a device) is left out.
+
+    ``target`` is not there yet.
+    """
+    os.mkdir(target, 0o700)
+    copy_into(source, target)
+
+
+def copy_into(source: str, target: str) -> None:
+    """``copy_tree`` into a directory that is there; what stands in the way of a file there is replaced."""
     links: dict[tuple[int, int], str] = {}
     directories: list[tuple[str, str]] = []
     pending = [(source, target)]
     while pending:
         old, new = pending.pop()
-        os.mkdir(new, 0o700)
+        if not os.path.isdir(new) or os.path.islink(new):
+            if os.path.lexists(new):
+                os.unlink(new)
+            os.mkdir(new, 0o700)
         directories.append((old, new))
         with os.scandir(old) as entries:
             for entry in entries:
@@ -58,6 +71,8 @@ def copy_tree(source: str, target: str) -> None:
                 if stat.S_ISDIR(status.st_mode):
                     pending.append((entry.path, path))
                     continue
+                if os.path.lexists(path):
+                    remove_tree(path)
                 first = links.setdefault((status.st_dev, status.st_ino), path) if status.st_nlink > 1 else path
                 if first != path:
                     os.link(first, path, follow_symlinks=False)

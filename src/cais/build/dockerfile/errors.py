@@ -18,8 +18,6 @@ class Span(NamedTuple):
 class Located(CaisError):
     """An error that the marked lines of the Dockerfile explain: see ``marked_lines``."""
 
-    span: Span
-
     def __init__(self, message: str, span: Span, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.span = span

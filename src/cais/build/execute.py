@@ -1,0 +1,212 @@
+"""Carrying out one vertex: a writable file system on top of its input's, changed by the op, committed as a layer."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from cais.build.context import Context
+from cais.build.graph import Copy, Exec, MakeDirectory, Vertex
+from cais.build.plan import Result
+from cais.errors import CaisError, Cancelled, Failed, from_os_error
+from cais.host.mounts import realise, unmount
+from cais.ports import Progress
+from cais.runtime.runner import Bundle, Runtime
+from cais.runtime.steps import run_step, step_spec
+from cais.snapshot.store import Layer, SnapshotStore
+from cais.spec.digest import Digest
+
+OUTPUT_PIECE_BYTES = 64 << 10
+LAST_OUTPUT_LINES = 20
+
+
+class StepFailed(Failed):
+    """A RUN step's process ended with a code other than 0. ``output`` is the last of what it said."""
+
+    def __init__(self, vertex: Vertex, code: int, command: str, output: bytes) -> None:
+        super().__init__(f'process "{command}" did not complete successfully: exit code: {code}')
+        self.vertex = vertex
+        self.code = code
+        self.output = output
+
+
+class OpExecutor:
+    """Implements ``solve.Executor``. ``ensure`` unpacks a base image's layers before they are stood on."""
+
+    def __init__(
+        self,
+        snapshots: SnapshotStore,
+        runtime: Runtime,
+        context: Context,
+        progress: Progress,
+        *,
+        ensure: Callable[[Digest], None],
+        epoch: int | None = None,
+    ) -> None:
+        self._snapshots = snapshots
+        self._runtime = runtime
+        self._context = context
+        self._progress = progress
+        self._ensure = ensure
+        self._epoch = epoch
+        self._cancelled = threading.Event()
+        self._listings: dict[Vertex, tuple[Digest, bytes]] = {}
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def execute(self, vertex: Vertex, inputs: Sequence[Result], id: int) -> Layer:
+        """Raises StepFailed, Cancelled, and what the op itself raises; nothing of it stays then."""
+        parent = inputs[0].chain if inputs else None
+        if parent is not None:
+            self._ensure(parent)
+        prepared = self._snapshots.prepare(parent)
+        try:
+            bundle = self._runtime.bundle()
+            try:
+                realise(prepared.mounts, bundle.rootfs)
+                try:
+                    self._change(vertex, inputs, bundle, id)
+                finally:
+                    unmount(bundle.rootfs)
+            finally:
+                self._runtime.remove(bundle)
+            if self._cancelled.is_set():
+                raise Cancelled("stopped")
+            return self._snapshots.commit(prepared, epoch=self._epoch)
+        except OSError as error:
+            self._snapshots.discard(prepared)
+            raise from_os_error(error, f"carry out {vertex.origin.text}")
+        except BaseException:
+            self._snapshots.discard(prepared)
+            raise
+
+    def _change(self, vertex: Vertex, inputs: Sequence[Result], bundle: Bundle, id: int) -> None:
+        op = vertex.op
+        if isinstance(op, Exec):
+            self._run(vertex, op, bundle, id)
+        elif isinstance(op, Copy):
+            self._copy(vertex, op, inputs, bundle.rootfs)
+        elif isinstance(op, MakeDirectory):
+            from cais.build.ops.directories import make_directory
+
+            make_directory(op, bundle.rootfs)
+        else:
+            raise Failed(f"{vertex.origin.text} is not an operation on files")
+
+    def _run(self, vertex: Vertex, op: Exec, bundle: Bundle, id: int) -> None:
+        env = [f"{name}={value}" for name, value in (*op.env, *op.hidden_env)]
+        mounts = [self._script(bundle, name, text) for name, text in op.scripts]
+        step = step_spec(
+            self._runtime,
+            op.args,
+            env,
+            cwd=op.cwd,
+            user=op.user,
+            network=op.network,
+            rootfs=bundle.rootfs,
+            directory=bundle.directory,
+            mounts=mounts,
+            id=bundle.id,
+        )
+        output = _Output(id, self._progress)
+        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            code = run_step(
+                self._runtime, step, bundle, stdio=(null, output.out, output.error), cancelled=self._cancelled
+            )
+        except CaisError as error:
+            # Not found, not executable: to a build that is a process that ended with this code.
+            output.close()
+            raise Failed(f'process "{_command(op)}" did not start: {error.message}', hint=error.hint)
+        finally:
+            os.close(null)
+            output.close()
+        if self._cancelled.is_set():
+            raise Cancelled("stopped")
+        if code != 0:
+            raise StepFailed(vertex, code, _command(op), output.last())
+
+    @staticmethod
+    def _script(bundle: Bundle, name: str, text: str) -> Mapping[str, object]:
+        from cais.runtime.spec import bind
+
+        path = os.path.join(bundle.directory, f"script.{name}")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
+        try:
+            os.fchmod(descriptor, 0o755)
+            os.write(descriptor, text.encode("utf-8", "surrogateescape"))
+        finally:
+            os.close(descriptor)
+        return bind(path, f"/dev/pipes/{name}", ("ro",))
+
+    def content(self, vertex: Vertex, source: Result) -> Digest:
+        """What a Copy takes from a stage, by content; owners count."""
+        if source.chain is None:
+            return Digest.of(b"")
+        return self._with_view(source.chain, lambda path: self._select_from(vertex, path))
+
+    def listing(self, vertex: Vertex) -> tuple[Digest, bytes] | None:
+        return self._listings.get(vertex)
+
+    def _with_view(self, chain: Digest, action: Callable[[str], Digest]) -> Digest:
+        """``action`` on a read-only file system of ``chain``."""
+        self._ensure(chain)
+        bundle = self._runtime.bundle()
+        try:
+            realise(self._snapshots.view(chain), bundle.rootfs)
+            try:
+                return action(bundle.rootfs)
+            finally:
+                unmount(bundle.rootfs)
+        finally:
+            self._runtime.remove(bundle)
+
+
+def _command(op: Exec) -> str:
+    return " ".join(op.args)
+
+
+class _Output:
+    """Two pipes that are read by a thread, so that what a process says is shown while it says it."""
+
+    def __init__(self, id: int, progress: Progress) -> None:
+        self._id = id
+        self._progress = progress
+        self._tail = b""
+        self._closed = False
+        read_out, self.out = os.pipe()
+        read_error, self.error = os.pipe()
+        self._thread = threading.Thread(target=self._read, args=(read_out, read_error), daemon=True)
+        self._thread.start()
+
+    def _read(self, out: int, error: int) -> None:
+        import select
+
+        streams = {out: 1, error: 2}
+        poll = select.poll()
+        for descriptor in streams:
+            poll.register(descriptor, select.POLLIN)
+        while streams:
+            for descriptor, _ in poll.poll():
+                data = os.read(descriptor, OUTPUT_PIECE_BYTES)
+                if not data:
+                    poll.unregister(descriptor)
+                    os.close(descriptor)
+                    del streams[descriptor]
+                    continue
+                self._tail = (self._tail + data)[-OUTPUT_PIECE_BYTES:]
+                self._progress({"event": "output", "id": self._id, "stream": streams[descriptor], "data": data})
+
+    def last(self) -> bytes:
+        """The last lines, after ``close``."""
+        return b"\n".join(self._tail.rstrip(b"\n").split(b"\n")[-LAST_OUTPUT_LINES:])
+
+    def close(self) -> None:
+        """Ends when the last process that holds the pipes has ended."""
+        if not self._closed:
+            self._closed = True
+            os.close(self.out)
+            os.close(self.error)
+            self._thread.join()

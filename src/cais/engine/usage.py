@@ -1,0 +1,51 @@
+"""What takes the space: images, containers, volumes, build cache."""
+
+from __future__ import annotations
+
+import os
+
+from cais.engine.stores import Stores
+from cais.engine.system import Usage
+from cais.host.files import tree_size_bytes
+
+
+def usage(stores: Stores) -> list[Usage]:
+    """Docker's four rows of ``system df``. Sizes of images and cache are those of their layers, each counted once."""
+    row = stores.database.row
+    images = row("SELECT count(DISTINCT id) FROM images")[0]
+    used = row("SELECT count(DISTINCT id) FROM images WHERE id IN (SELECT image_id FROM containers)")[0]
+    blobs = row("SELECT coalesce(sum(size_bytes), 0) FROM blobs")[0]
+    in_images = """WITH RECURSIVE chain(id) AS (
+            SELECT chain FROM images WHERE chain != ''
+            UNION SELECT parent FROM snapshots JOIN chain ON chain_id = chain.id WHERE parent NOTNULL
+        )"""
+    layers = row(
+        f"{in_images} SELECT coalesce(sum(size_bytes), 0) FROM snapshots WHERE chain_id IN (SELECT id FROM chain)"
+    )[0]
+    idle = row(
+        """SELECT coalesce(sum(size_bytes), 0) FROM (
+               SELECT DISTINCT id, size_bytes FROM images WHERE id NOT IN (SELECT image_id FROM containers))"""
+    )[0]
+    cache, cache_size = row(
+        f"""{in_images} SELECT count(*), coalesce(sum(size_bytes), 0) FROM snapshots
+            WHERE chain_id IN (SELECT chain_id FROM build_records) AND chain_id NOT IN (SELECT id FROM chain)"""
+    )
+    rows = stores.database.rows("SELECT snapshot, running FROM containers")
+    sizes = [(tree_size_bytes(os.path.join(stores.snapshots.directory, id, "fs")), bool(on)) for id, on in rows]
+    rows = stores.database.rows(
+        "SELECT id, EXISTS (SELECT 1 FROM container_volumes WHERE volume = volumes.name) FROM volumes"
+    )
+    volumes = [(tree_size_bytes(os.path.join(stores.root, "volumes", id, "data")), bool(used)) for id, used in rows]
+    total = layers + blobs
+    return [
+        Usage("Images", images, used, total, min(idle, total) if used else total),
+        _sum("Containers", sizes),
+        _sum("Local Volumes", volumes),
+        Usage("Build Cache", cache, 0, cache_size, cache_size),
+    ]
+
+
+def _sum(kind: str, sizes: list[tuple[int, bool]]) -> Usage:
+    """``sizes``: of each thing in bytes, and whether it is in use."""
+    idle = sum(size for size, used in sizes if not used)
+    return Usage(kind, len(sizes), sum(used for _, used in sizes), sum(size for size, _ in sizes), idle)
