@@ -1,0 +1,37 @@
+"""``cais image inspect``."""
+
+from __future__ import annotations
+
+from cais.cli.declare import Command
+from cais.cli.list_flags import inspect_format, platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.cli.call import Call
+
+COMMAND = Command(
+    "[OPTIONS] IMAGE [IMAGE...]",
+    "Display detailed information on one or more images",
+    arguments=(1, None),
+    complete="image",
+    flags=(
+        inspect_format(),
+        platform(
+            "Inspect a specific platform of the multi-platform image.\n"
+            "'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"
+        ),
+    ),
+    examples=("cais image inspect debian", "cais image inspect -f '{{.Config.Cmd}}' debian"),
+)
+
+
+def run(call: Call) -> int:
+    from cais.cli.documents import inspect
+
+    chosen = None
+    if call["platform"]:
+        from cais.spec.platform import Platform
+
+        chosen = Platform.parse(call["platform"])
+    images = call.engine.images
+    return inspect(call.arguments, lambda name: images.inspect(name, chosen), call["format"])

@@ -1,0 +1,226 @@
+"""main(): from the words of a command line to an exit code. Nothing but a command's own module is loaded on the way."""
+
+from __future__ import annotations
+
+import sys
+
+from cais.cli.arguments import Given, HelpAsked, check_count, parse
+from cais.cli.declare import Command, UsageError
+from cais.cli.tree import FAMILIES, module_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType, ModuleType
+
+# Commands whose own failures must not look like the exit code of what runs in the container.
+_RUNS = frozenset(("run", "create", "container run", "container create"))
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """See ``cais.cli.main``."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files are bytes: what is not UTF-8 goes out as it came in, and no locale makes a command fail.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(encoding="utf-8", errors="surrogateescape")
+    if sys.stdout is None or sys.stderr is None:
+        # Started with a closed stream: the next file that is opened would take its number.
+        _open_missing()
+    debug = False
+    words = usage = ""
+    try:
+        from cais.cli.help import GLOBAL_FLAGS
+
+        usage = "[OPTIONS] COMMAND [ARG...]"
+        top = parse(GLOBAL_FLAGS, given, interspersed=False)
+        debug = top.values["debug"]
+        if top.values["version"]:
+            from cais import __version__
+
+            _write(f"Cais version {__version__}\n")
+            return 0
+        if not top.positional:
+            return _help([])
+        if top.positional[0] == "help":
+            return _help_on(top.positional[1:])
+        if top.positional[0] == "__complete":
+            from cais.cli.completion import complete
+
+            return complete(top.positional[1:], top.values["root"])
+        words, module, rest = _find(top.positional)
+        if module is None:
+            return _help([words])
+        command: Command = module.COMMAND
+        usage = command.usage
+        try:
+            read = parse(command.flags, rest, words=words, interspersed=command.interspersed)
+        except HelpAsked:
+            return _show_command(words, command)
+        check_count(command, words, len(read.positional))
+        return _run(words, module, read, top.values["root"])
+    except HelpAsked:
+        return _help([words])
+    except UsageError as error:
+        from cais.cli.help import usage_error
+
+        _complain(error.message + "\n" + (usage_error(words, usage) if error.usage else ""))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except _Terminated:
+        return 143
+    except BrokenPipeError:
+        # Who reads is gone (`cais image ls | head -1`). What is still buffered must not fail once more at the end.
+        _silence()
+        return 141
+    except Exception as error:
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        return _failed(words, error)
+
+
+def _find(positional: list[str]) -> tuple[str, ModuleType | None, list[str]]:
+    """The command that was meant: its words, its module (None: help on the family), the arguments behind them."""
+    first, rest = positional[0], positional[1:]
+    if first in FAMILIES:
+        if not rest:
+            return first, None, []
+        if rest[0].startswith("-"):
+            try:
+                parse((), rest, words=first)
+            except UsageError as error:
+                raise _unknown(error.message, first, exit_code=error.exit_code)
+            except HelpAsked:
+                pass
+            return first, None, []
+        words, name = module_of((first, rest[0]))
+        wanted, behind = f"{first} {rest[0]}", rest[1:]
+    else:
+        words, name = module_of((first,))
+        wanted, behind = first, rest
+    if not words:
+        family = first if first in FAMILIES else ""
+        if "--help" in behind:
+            return family, None, []
+        from cais.cli.docker_flags import is_docker_command
+
+        if is_docker_command(wanted):
+            raise _unknown(f"cais: 'cais {wanted}' is not supported by this version of cais", family)
+        raise _unknown(f"cais: unknown command: cais {wanted}", family)
+    # Not importlib: __import__ is built in. With an attribute asked for, it gives the module itself.
+    return words, __import__(f"cais.cli.commands.{name}", None, None, ("COMMAND",)), behind
+
+
+def _unknown(message: str, family: str, *, exit_code: int = 1) -> UsageError:
+    from cais.cli.help import usage_error
+
+    text = usage_error(family, "") if family else "\nRun 'cais --help' for more information\n"
+    return UsageError(f"{message}\n{text}".rstrip("\n"), exit_code, usage=False)
+
+
+def _run(words: str, module: ModuleType, given: Given, root: str) -> int:
+    import signal
+
+    from cais.cli.call import Call
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    call = Call(words, given, root)
+    try:
+        code: int = module.run(call)
+        sys.stdout.flush()
+        return code
+    finally:
+        call.close()
+
+
+def _failed(words: str, error: Exception) -> int:
+    from cais.cli.call import error_text
+    from cais.errors import CaisError, from_os_error
+
+    if isinstance(error, OSError):
+        error = from_os_error(error, f"run 'cais {words}'")
+    if not isinstance(error, CaisError):
+        _complain(
+            f"Error: internal error: {type(error).__name__}: {error}\n"
+            "This is a defect of Cais: the same command with 'cais --debug' shows where it happened.\n"
+        )
+        return 125 if words in _RUNS else 1
+    _complain(error_text(error) + "\n")
+    if words in _RUNS and error.exit_code == 1:
+        _complain(f"\nRun 'cais {words} --help' for more information\n")
+        return 125
+    return error.exit_code
+
+
+def _help(words: list[str]) -> int:
+    from cais.cli import help as texts
+
+    family = words[0] if words and words[0] in FAMILIES else ""
+    _write(texts.of_family(family) if family else texts.of_all(texts.terminal_width()))
+    return 0
+
+
+def _help_on(topic: list[str]) -> int:
+    """``cais help WORDS``."""
+    if not topic or (len(topic) == 1 and topic[0] in FAMILIES):
+        return _help(topic)
+    words, name = module_of(topic[:2] if topic[0] in FAMILIES else topic[:1])
+    if not words:
+        raise UsageError(f"unknown help topic: {' '.join(topic)}", 1, usage=False)
+    return _show_command(words, __import__(f"cais.cli.commands.{name}", None, None, ("COMMAND",)).COMMAND)
+
+
+def _show_command(words: str, command: Command) -> int:
+    from cais.cli import help as texts
+
+    _write(texts.of_command(words, command, texts.terminal_width()))
+    return 0
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _silence()
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def _silence() -> None:
+    import os
+
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def _open_missing() -> None:
+    import os
+
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", errors="surrogateescape", closefd=False))

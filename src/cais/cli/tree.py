@@ -1,0 +1,138 @@
+"""Every command: its words, one line about it, and the module of ``cais.cli.commands`` that declares and runs it."""
+
+from __future__ import annotations
+
+_RUN = "Create and run a new container from an image"
+_PS = "List containers"
+_BUILD = "Build an image from a Dockerfile"
+_IMAGES = "List images"
+_VERSION = "Show the Cais version information"
+_INFO = "Display system-wide information"
+_COMMIT = "Create a new image from a container's changes"
+_CREATE = "Create a new container"
+_HISTORY = "Show the history of an image"
+_IMPORT = "Import the contents from a tarball to create a filesystem image"
+_KILL = "Kill one or more running containers"
+_LOAD = "Load an image from a tar archive or STDIN"
+_LOGS = "Fetch the logs of a container"
+_RM = "Remove one or more containers"
+_RMI = "Remove one or more images"
+_SAVE = "Save one or more images to a tar archive (streamed to STDOUT by default)"
+_START = "Start one or more stopped containers"
+_STOP = "Stop one or more running containers"
+_TAG = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"
+_WAIT = "Block until one or more containers stop, then print their exit codes"
+
+# The sections of `cais --help`, in Docker's order: words, module, text.
+COMMON = (
+    ("run", "container_run", _RUN),
+    ("ps", "container_ls", _PS),
+    ("build", "image_build", _BUILD),
+    ("images", "image_ls", _IMAGES),
+    ("version", "version", _VERSION),
+    ("info", "system_info", _INFO),
+)
+OTHERS = (
+    ("commit", "container_commit", _COMMIT),
+    ("completion", "completion", "Generate the autocompletion script for the specified shell"),
+    ("create", "container_create", _CREATE),
+    ("history", "image_history", _HISTORY),
+    ("import", "image_import", _IMPORT),
+    ("inspect", "inspect", "Return low-level information on images, containers and volumes"),
+    ("kill", "container_kill", _KILL),
+    ("load", "image_load", _LOAD),
+    ("logs", "container_logs", _LOGS),
+    ("rm", "container_rm", _RM),
+    ("rmi", "image_rm", _RMI),
+    ("save", "image_save", _SAVE),
+    ("start", "container_start", _START),
+    ("stop", "container_stop", _STOP),
+    ("tag", "image_tag", _TAG),
+    ("wait", "container_wait", _WAIT),
+)
+# Families: what they are about, and their commands.
+FAMILIES = {
+    "builder": (
+        "Manage builds",
+        (
+            ("build", "image_build", _BUILD),
+            ("logs", "builder_logs", "Show the logs of the last builds"),
+            ("ls", "builder_ls", "List the last builds"),
+            ("prune", "builder_prune", "Remove build cache"),
+        ),
+    ),
+    "container": (
+        "Manage containers",
+        (
+            ("commit", "container_commit", _COMMIT),
+            ("create", "container_create", _CREATE),
+            ("inspect", "container_inspect", "Display detailed information on one or more containers"),
+            ("kill", "container_kill", _KILL),
+            ("logs", "container_logs", _LOGS),
+            ("ls", "container_ls", _PS),
+            ("prune", "container_prune", "Remove all stopped containers"),
+            ("rm", "container_rm", _RM),
+            ("run", "container_run", _RUN),
+            ("start", "container_start", _START),
+            ("stop", "container_stop", _STOP),
+            ("wait", "container_wait", _WAIT),
+        ),
+    ),
+    "image": (
+        "Manage images",
+        (
+            ("build", "image_build", _BUILD),
+            ("history", "image_history", _HISTORY),
+            ("import", "image_import", _IMPORT),
+            ("inspect", "image_inspect", "Display detailed information on one or more images"),
+            ("load", "image_load", _LOAD),
+            ("ls", "image_ls", _IMAGES),
+            ("prune", "image_prune", "Remove unused images"),
+            ("rm", "image_rm", _RMI),
+            ("save", "image_save", _SAVE),
+            ("tag", "image_tag", _TAG),
+        ),
+    ),
+    "system": (
+        "Manage Cais",
+        (
+            ("check", "system_check", "Verify everything that is stored, and mend what can be"),
+            ("df", "system_df", "Show disk usage"),
+            ("info", "system_info", _INFO),
+        ),
+    ),
+    "volume": (
+        "Manage volumes",
+        (
+            ("create", "volume_create", "Create a volume"),
+            ("inspect", "volume_inspect", "Display detailed information on one or more volumes"),
+            ("ls", "volume_ls", "List volumes"),
+            ("prune", "volume_prune", "Remove unused local volumes"),
+            ("rm", "volume_rm", "Remove one or more volumes"),
+        ),
+    ),
+}
+# Other words for a command of a family.
+OTHER_WORDS = {"list": "ls", "remove": "rm", "ps": "ls"}
+_WITH_PS = "container"
+
+
+def commands_of(family: str) -> tuple[tuple[str, str, str], ...]:
+    """The commands below ``family`` ("" is the top): word, module, text."""
+    return FAMILIES[family][1] if family else (*COMMON, *OTHERS)
+
+
+def module_of(words: list[str] | tuple[str, ...]) -> tuple[str, str]:
+    """``(the canonical words, module)`` of a command, or ``("", "")`` where there is none."""
+    if len(words) == 2 and words[0] in FAMILIES:
+        word = words[1]
+        if word in OTHER_WORDS and (word != "ps" or words[0] == _WITH_PS):
+            word = OTHER_WORDS[word]
+        for name, module, _ in FAMILIES[words[0]][1]:
+            if name == word:
+                return f"{words[0]} {name}", module
+    elif len(words) == 1:
+        for name, module, _ in (*COMMON, *OTHERS):
+            if name == words[0]:
+                return name, module
+    return "", ""

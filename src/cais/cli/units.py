@@ -1,0 +1,67 @@
+"""Sizes, ages and durations in the words of Docker's client (its go-units)."""
+
+from __future__ import annotations
+
+_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
+
+
+def human_size(size_bytes: float, digits: int = 3) -> str:
+    """Powers of 1000: ``1.23MB``. Image lists use three digits, container sizes and totals four or three."""
+    return _scaled(size_bytes, 1000.0, _DECIMAL, digits)
+
+
+def binary_size(size_bytes: float) -> str:
+    """Powers of 1024: ``1.95GiB``."""
+    return _scaled(size_bytes, 1024.0, _BINARY, 4)
+
+
+def _scaled(size: float, base: float, units: tuple[str, ...], digits: int) -> str:
+    index = 0
+    while size >= base and index < len(units) - 1:
+        size /= base
+        index += 1
+    return f"{size:.{digits}g}{units[index]}"
+
+
+def human_duration(seconds: float) -> str:
+    """``Less than a second``, ``2 minutes``, ``About an hour``, ``3 weeks``."""
+    whole = int(seconds)
+    if whole < 1:
+        return "Less than a second"
+    if whole == 1:
+        return "1 second"
+    if whole < 60:
+        return f"{whole} seconds"
+    minutes = whole // 60
+    if minutes == 1:
+        return "About a minute"
+    if minutes < 60:
+        return f"{minutes} minutes"
+    # Hours are rounded, and only hours.
+    hours = int(seconds / 3600 + 0.5)
+    if hours == 1:
+        return "About an hour"
+    if hours < 48:
+        return f"{hours} hours"
+    if hours < 24 * 7 * 2:
+        return f"{hours // 24} days"
+    if hours < 24 * 30 * 2:
+        return f"{hours // 24 // 7} weeks"
+    if hours < 24 * 365 * 2:
+        return f"{hours // 24 // 30} months"
+    return f"{int(seconds / 3600) // 24 // 365} years"
+
+
+def age(created_unix: float, now: float) -> str:
+    """``2 minutes ago``; "N/A" for a time that is not known."""
+    return human_duration(now - created_unix) + " ago" if created_unix > 0 else "N/A"
+
+
+def local_time(created_unix: float) -> str:
+    """As Go prints a time: ``2026-01-31 12:00:00 +0000 UTC``; "N/A" for a time that is not known."""
+    if created_unix <= 0:
+        return "N/A"
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(created_unix))
