@@ -58,7 +58,7 @@ def document(
         "",
         f"{day}; {machine}.",
         "",
-        f"Medians in seconds of {repeats} alternating rounds in one run; smaller is better. *Ratio*: Cais to the fastest peer.",
+        f"Medians in seconds of {repeats} alternating rounds in one run. *Ratio*: Cais to the fastest peer.",
         "A figure marked ¹ was measured once: that peer took more than five times as long as the fastest.",
         "",
         "| work | cais | ratio | target | " + " | ".join(others) + " |",
@@ -99,8 +99,8 @@ def document(
     out += [
         "## Peak memory",
         "",
-        "The largest process of each kind of command, in MiB; of docker that is the client only, as the daemon does the",
-        f"work. The limit of Cais is {MEMORY_LIMIT_BYTES >> 20} MiB.",
+        "The largest process of each kind of command, in MiB; of docker only the client, as its daemon does the work.",
+        f"The limit of Cais is {MEMORY_LIMIT_BYTES >> 20} MiB.",
         "",
     ]
     kinds = [
