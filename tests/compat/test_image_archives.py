@@ -203,9 +203,7 @@ def test_what_podman_saves_loads(
     check_sample(engine, sample, sample.id)
 
 
-def test_what_docker_saves_loads(
-    engine: Engine, sample: Sample, docker: Callable[..., str], tmp_path: Path
-) -> None:
+def test_what_docker_saves_loads(engine: Engine, sample: Sample, docker: Callable[..., str], tmp_path: Path) -> None:
     docker("load", "-i", sample.archive("docker-archive"))
     docker("tag", NAME, "second:name")
     path = tmp_path / "saved.tar"
@@ -296,7 +294,7 @@ def test_a_file_system_exported_by_docker_is_imported(
     container = docker("create", NAME, "true").strip()
     docker("export", "-o", tmp_path / "root.tar", container)
     docker("rm", container)
-    id = engine.images.import_(str(tmp_path / "root.tar"), "imported", changes=["CMD [\"/x\"]", "ENV A=b"])
+    id = engine.images.import_(str(tmp_path / "root.tar"), "imported", changes=['CMD ["/x"]', "ENV A=b"])
     image = engine.images.get("imported")
     assert image.id == id
     assert image.config.run == {"Cmd": ["/x"], "Env": ["A=b"]}

@@ -9,7 +9,6 @@ from typing import Any, BinaryIO, NamedTuple
 
 from cais.engine.stores import Stores
 from cais.errors import Invalid, from_os_error
-from cais.ports import Progress, silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from cais.image.store import Image
     from cais.image.store import Images as Store
     from cais.image.views import HistoryEntry
+    from cais.ports import Progress
     from cais.spec.digest import Digest
     from cais.spec.platform import Platform
 
@@ -159,7 +159,7 @@ class Images:
         removed = prune(self._store, self._users_of, all=all, filters=filters, now=time.time())
         return PruneReport(removed, self._collect())
 
-    def load(self, source: BinaryIO | str, progress: Progress = silent) -> ListOfLoaded:
+    def load(self, source: BinaryIO | str, progress: Progress | None = None) -> ListOfLoaded:
         """From an archive (a stream, which may be a pipe, or a path) or an OCI image layout (a directory's path).
 
         Raises Invalid, Corrupt, Unsupported, NotFound; nothing is left of what came then.
@@ -167,6 +167,9 @@ class Images:
         from cais.image.archive import Archive, Layout, pieces_of
         from cais.image.load import load
 
+        from cais.ports import silent
+
+        progress = progress or silent
         content = self._stores.content
         done = False
         try:
@@ -235,11 +238,12 @@ class Images:
             names=names,
         )
 
-    def build(self, options: Any, progress: Progress = silent) -> Any:
+    def build(self, options: Any, progress: Progress | None = None) -> Any:
         """Short for ``engine.builder.build``."""
         from cais.engine.build import Builder
+        from cais.ports import silent
 
-        return Builder(self._stores).build(options, progress)
+        return Builder(self._stores).build(options, progress or silent)
 
     @property
     def _store(self) -> Store:

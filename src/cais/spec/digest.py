@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from cais.errors import Invalid
 
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
@@ -33,6 +31,8 @@ class Digest(str):
     @classmethod
     def of(cls, data: bytes) -> Digest:
         """The sha256 digest of ``data``."""
+        import hashlib  # loads OpenSSL: commands that only list compute no digest
+
         return cls("sha256:" + hashlib.sha256(data).hexdigest())
 
     @property
