@@ -1,7 +1,7 @@
 """Reading tar streams: v7, ustar, GNU (long names, base-256 numbers, sparse files) and PAX, from pieces of any size.
 
-What is read is hostile: checksums are verified, and headers about headers are limited as in Go's archive/tar. No file is
-held in memory; a sparse file's holes are not read, and given as zeros or, by ``extents``, not at all.
+What is read is hostile: checksums are verified, and headers about headers are limited as in Go's archive/tar. No file
+is held in memory; a sparse file's holes are not read, and given as zeros or, by ``extents``, not at all.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Extent(NamedTuple):
 class TarReader:
     """Iterates over the entries of an archive; ``entry.data()`` is read before the next one is asked for, or skipped.
 
-    Raises Corrupt for what is no tar or ends early, Unsupported for entries of unknown types. An archive may end without
-    its two zero blocks, as Go's writer's users leave it; ``ended`` says whether they were there.
+    Raises Corrupt for what is no tar or ends early, Unsupported for entries of unknown types. An archive may end
+    without its two zero blocks, as Go's writer's users leave it; ``ended`` says whether they were there.
     """
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
@@ -155,7 +155,8 @@ class TarReader:
         return self._buffer[at : at + size]
 
     def _skip(self) -> None:
-        left = self._left + self._padding
+        padding = self._padding
+        left = self._left + padding
         self._left = self._padding = 0
         while left:
             have = len(self._buffer) - self._at
@@ -165,6 +166,8 @@ class TarReader:
             left -= have
             self._at = len(self._buffer)
             if not self._fill(1):
+                if left <= padding:
+                    return  # umoci's layers end with their last byte of content
                 raise Corrupt(f"the archive ends early, {self._position} bytes from its start: it is truncated")
 
     def _block(self) -> bytes | None:
@@ -188,7 +191,7 @@ class TarReader:
             stored = int(block[148:156].strip(b" \0"), 8)
         except ValueError:
             stored = -1
-        # Adler's low half is 1 + the sum modulo 65521, at a tenth of the cost of sum().
+        # Adler's low half, begun with 0, is the sum modulo 65521 at a tenth of the cost of sum().
         if (zlib.adler32(block[156:], zlib.adler32(block[:148], 0)) + 256 - stored) & 0xFFFF:
             self._verify(block, stored, self._position + at)
         return block
