@@ -1,7 +1,7 @@
 """Work in a second thread: an iterator that runs ahead of who consumes it, and a hash that runs beside.
 
-Hashing, compression and reading release the interpreter's lock, so that both threads really run. Memory is bounded by the
-number of pieces that wait between them.
+Hashing, compression and reading release the interpreter's lock, so that both threads really run. Memory is bounded by
+the number of pieces that wait between them.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ def detect(first_bytes: bytes) -> str:
 def decompressed(pieces: Iterator[bytes], kind: str = "auto", *, limit_bytes: int | None = None) -> Iterator[bytes]:
     """The content of a compressed stream, in pieces of at most about 1 MiB (those of "none" pass as they are).
 
-    All members of a gzip stream and all frames of a zstd one are read. Raises Corrupt where the stream is broken or ends
-    early, Invalid where more than ``limit_bytes`` come out.
+    All members of a gzip stream and all frames of a zstd one are read. Raises Corrupt where the stream is broken or
+    ends early, Invalid where more than ``limit_bytes`` come out.
     """
     if kind == "auto":
         kind, pieces = _peek(pieces)

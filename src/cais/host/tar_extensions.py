@@ -1,4 +1,4 @@
-"""The parts of a tar header that need decoding: numbers, PAX records, maps of sparse files. All pure; all raise Corrupt."""
+"""The parts of a tar header that need decoding: numbers, PAX records, maps of sparse files. Pure; all raise Corrupt."""
 
 from __future__ import annotations
 

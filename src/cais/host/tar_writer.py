@@ -1,7 +1,8 @@
 """Tar headers: the same entry gives the same bytes on every machine.
 
-ustar (POSIX.1-1988) where it fits, a PAX extended header (POSIX.1-2001, "x") before it where it does not. Names are bytes:
-what is not UTF-8 goes out as it is, as GNU tar and Go's archive/tar write it, and read it. No names of users are written.
+ustar (POSIX.1-1988) where it fits, a PAX extended header (POSIX.1-2001, "x") before it where it does not. Names are
+bytes: what is not UTF-8 goes out as it is, as GNU tar and Go's archive/tar write it, and read it. No names of users are
+written.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class TarEntry(NamedTuple):
     source: TarReader | None = None
 
     def data(self) -> Iterator[bytes]:
-        """The content of an entry that a reader gave, once, before the next entry is asked for; b"" of one made here."""
+        """The content of an entry that a reader gave: once, before the next entry is asked for. Else nothing."""
         return iter(()) if self.source is None else self.source.data()
 
 
@@ -114,8 +115,8 @@ def _block(
         rest = b"%s%s%s" % (type_flag, link.ljust(100, b"\0"), rest)
     else:
         rest = b"%s%s%s" % (type_flag, link.ljust(100, b"\0"), _MAGIC_AND_NOTHING)
-    # Adler's low half is 1 + the sum modulo 65521, a tenth of the time of sum(); 256 is the sum of 8 spaces. Where there
-    # are 257 bytes that are not zero or more, the sum may be larger than the modulus.
+    # Adler's low half, begun with 0, is the sum modulo 65521 in a tenth of the time; 256 is the sum of 8 spaces. With
+    # 257 bytes that are not zero, or more, the sum may be larger than the modulus.
     if start.count(0) + rest.count(0) >= 512 - 8 - 256:
         checksum = (zlib.adler32(rest, zlib.adler32(start, 0)) & 0xFFFF) + 256
     else:
@@ -153,17 +154,17 @@ def _with_pax(entry: TarEntry) -> bytes:
         records.append((b"linkpath", link))
         link = link[:100]
     numbers = {}
-    for key, value, largest in (
+    for field, number, largest in (
         ("size", entry.size_bytes, _OCTAL_11),
         ("uid", entry.uid, _OCTAL_7),
         ("gid", entry.gid, _OCTAL_7),
         ("mtime", entry.mtime, _OCTAL_11),
     ):
-        if 0 <= value <= largest:
-            numbers[key] = value
+        if 0 <= number <= largest:
+            numbers[field] = number
         else:
-            numbers[key] = 0
-            records.append((key.encode(), b"%d" % value))
+            numbers[field] = 0
+            records.append((field.encode(), b"%d" % number))
     for key, value in sorted(entry.xattrs.items()):
         if b"=" in key:
             raise Invalid(f"the extended attribute {key!r} of {name!r} has a name with '=': no archive can hold it")

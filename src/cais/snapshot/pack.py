@@ -1,0 +1,190 @@
+"""Packing: changes as a layer's plain tar (image-spec, layer.md). The same changes give the same bytes on any machine.
+
+Modification times are whole seconds; access times, names of users and numbers of inodes do not come into it. Small files
+are gathered into pieces of about 1 MiB; a sparse file's holes are not read from the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+
+from cais.errors import Conflict, NotFound, Unsupported
+from cais.host import xattrs
+from cais.host.ahead import HashBeside
+from cais.host.beneath import Beneath
+from cais.host.tar_writer import TarEntry, header, padding, trailer
+from cais.snapshot.changes import Change
+from cais.spec.digest import Digest
+
+WHITEOUT = b".wh."
+OPAQUE = b".wh..wh..opq"
+_PIECE_BYTES = 1 << 20
+_ZEROS = bytes(_PIECE_BYTES)
+_PADDINGS = [bytes(-size % 512) for size in range(512)]
+_METACOPY = {prefix + "metacopy" for prefix in xattrs.OVERLAY_PREFIXES}
+
+
+def pack(changes: Iterable[Change], root: str) -> Iterator[bytes]:
+    """The layer's tar, in pieces. Raises Conflict where a file changes while it is read, Unsupported where a name
+    cannot be in a layer, NotFound where something is gone, OSError."""
+    waiting: list[bytes] = []
+    size = 0
+    with Beneath(root) as tree:
+        for change in changes:
+            path, kind, status, link = change
+            directory, _, name = path.rpartition(b"/")
+            if status is None:
+                entry = _deletion(path, directory, name, kind)
+            else:
+                if name.startswith(WHITEOUT):
+                    raise Unsupported(
+                        f"{os.fsdecode(path)!r} cannot be in a layer: names that begin with '.wh.' say what is deleted"
+                    )
+                if kind == "file":
+                    fd = _open(tree, directory, name, path)
+                    try:
+                        data, found = _begin(fd, path, status)
+                        waiting.append(header(_entry(path, kind, status, b"", found)))
+                        if data is not None:
+                            waiting.append(data)
+                            waiting.append(_PADDINGS[len(data) % 512])
+                            size += len(data) + 1024
+                        else:
+                            yield b"".join(waiting)
+                            yield from _content(fd, path, status)
+                            waiting = [padding(status.st_size)]
+                            size = 0
+                    finally:
+                        os.close(fd)
+                    if size >= _PIECE_BYTES:
+                        yield b"".join(waiting)
+                        waiting.clear()
+                        size = 0
+                    continue
+                if kind == "symlink":
+                    link = os.readlink(name, dir_fd=tree.fd(directory))
+                where = tree.fd(path) if kind == "directory" else tree.path(directory, name)
+                found = {} if kind == "hardlink" else xattrs.read(where, xattrs.listed(where))
+                entry = _entry(path, kind, status, link, found)
+            waiting.append(header(entry))
+            size += 512
+            if size >= _PIECE_BYTES:
+                yield b"".join(waiting)
+                waiting.clear()
+                size = 0
+    waiting.append(trailer())
+    yield b"".join(waiting)
+
+
+def measure(changes: Iterable[Change], root: str) -> tuple[Digest, int]:
+    """``(diff_id, size in bytes)`` of the tar that ``pack`` gives; hashed in a thread while the files are read."""
+    hashed = HashBeside()
+    try:
+        for piece in pack(changes, root):
+            hashed.update(piece)
+        return hashed.digest(), hashed.size_bytes
+    finally:
+        hashed.close()
+
+
+def _entry(path: bytes, kind: str, status: os.stat_result, link: bytes, found: dict[bytes, bytes]) -> TarEntry:
+    device = (0, 0)
+    if kind == "char" or kind == "block":
+        device = (os.major(status.st_rdev), os.minor(status.st_rdev))
+    # st_mtime is a float, exact to about 1e-7 s only: the nanoseconds round down for sure.
+    return TarEntry(
+        path,
+        kind,
+        status.st_mode & 0o7777,
+        status.st_uid,
+        status.st_gid,
+        status.st_mtime_ns // 1_000_000_000,
+        status.st_size,
+        link,
+        device,
+        found,
+    )
+
+
+def _deletion(path: bytes, directory: bytes, name: bytes, kind: str) -> TarEntry:
+    if kind == "opaque":
+        return TarEntry(path + b"/" + OPAQUE, mode=0)
+    return TarEntry(directory + b"/" + WHITEOUT + name if directory else WHITEOUT + name, mode=0)
+
+
+def _open(tree: Beneath, directory: bytes, name: bytes, path: bytes) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=tree.fd(directory))
+    except FileNotFoundError:
+        raise NotFound(f"the file {os.fsdecode(path)!r} was removed while its layer was made")
+
+
+def _begin(fd: int, path: bytes, status: os.stat_result) -> tuple[bytes | None, dict[bytes, bytes]]:
+    """A small file's content, else None; and its extended attributes."""
+    now = os.fstat(fd)
+    size = status.st_size
+    if not stat.S_ISREG(now.st_mode) or now.st_size != size:
+        raise _changed(path)
+    data: bytes | None = b""
+    if size > _PIECE_BYTES:
+        data = None
+    elif size:
+        data = os.read(fd, size + 1)
+        if len(data) != size:
+            raise _changed(path)
+    names = xattrs.listed(fd)
+    if not names:
+        return data, {}
+    if not _METACOPY.isdisjoint(names):
+        raise Unsupported(
+            f"the file {os.fsdecode(path)!r} has no data of its own (overlayfs metacopy)",
+            hint="Mount the layers with metacopy=off.",
+        )
+    return data, xattrs.read(fd, names)
+
+
+def _content(fd: int, path: bytes, status: os.stat_result) -> Iterator[bytes]:
+    size = status.st_size
+    if status.st_blocks * 512 < size:
+        yield from _sparse_content(fd, path, size)
+        return
+    left = size
+    while left:
+        data = os.read(fd, min(left, _PIECE_BYTES))
+        if not data:
+            raise _changed(path)
+        left -= len(data)
+        yield data
+    if os.read(fd, 1):
+        raise _changed(path)
+
+
+def _sparse_content(fd: int, path: bytes, size: int) -> Iterator[bytes]:
+    at = 0
+    while at < size:
+        try:
+            begin = min(os.lseek(fd, at, os.SEEK_DATA), size)
+            end = min(os.lseek(fd, begin, os.SEEK_HOLE), size) if begin < size else size
+        except OSError:  # ENXIO: no data from here on
+            begin = end = size
+        while at < begin:
+            zeros = _ZEROS if begin - at >= _PIECE_BYTES else _ZEROS[: begin - at]
+            at += len(zeros)
+            yield zeros
+        while at < end:
+            data = os.pread(fd, min(end - at, _PIECE_BYTES), at)
+            if not data:
+                raise _changed(path)
+            at += len(data)
+            yield data
+    if os.fstat(fd).st_size != size:
+        raise _changed(path)
+
+
+def _changed(path: bytes) -> Conflict:
+    return Conflict(
+        f"the file {os.fsdecode(path)!r} changed while its layer was made",
+        hint="Something still writes to it: stop that (or pause the container) and run it again.",
+    )
