@@ -10,7 +10,7 @@ from cais.errors import CaisError
 
 
 def host_facts(settings: Settings) -> dict[str, Any]:
-    """Named as in Docker's ``info``; ``Warnings`` says in one line each what this host lacks, and what would give it."""
+    """Named as in Docker's ``info``; ``Warnings`` says in one line each what this host lacks and what would give it."""
     from cais.runtime.find import cgroups, find_program, find_runtime
     from cais.runtime.seccomp import installed_profile
 

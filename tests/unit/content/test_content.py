@@ -47,7 +47,11 @@ def test_what_was_pushed_is_fetched_from_any_offset(stores):
 
 @pytest.mark.parametrize(
     "said",
-    [Descriptor("", Digest.of(b"other"), 4), Descriptor("", Digest.of(b"data"), 3), Descriptor("", Digest.of(b"data"), 5)],
+    [
+        Descriptor("", Digest.of(b"other"), 4),
+        Descriptor("", Digest.of(b"data"), 3),
+        Descriptor("", Digest.of(b"data"), 5),
+    ],
     ids=["digest", "shorter", "longer"],
 )
 def test_a_lie_about_size_or_digest_leaves_nothing(stores, said):

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from cais.errors import Conflict, Corrupt, Unavailable
+from cais.errors import Conflict, Corrupt, Failed, Unavailable
 from cais.host.database import Database
 
 SCHEMAS = {"room": ("CREATE TABLE things (name TEXT PRIMARY KEY); CREATE TABLE more (n INTEGER)",)}
@@ -38,7 +37,10 @@ def test_rolls_back_where_anything_is_raised(tmp_path):
 def test_migrates_a_room_by_the_steps_it_lacks(tmp_path):
     with opened(tmp_path).transaction() as change:
         change.execute("INSERT INTO things VALUES ('old')")
-    newer = {"room": (*SCHEMAS["room"], "ALTER TABLE things ADD COLUMN size INTEGER DEFAULT 7"), "other": ("CREATE TABLE o (x)",)}
+    newer = {
+        "room": (*SCHEMAS["room"], "ALTER TABLE things ADD COLUMN size INTEGER DEFAULT 7"),
+        "other": ("CREATE TABLE o (x)",),
+    }
     database = opened(tmp_path, 3, newer)
     assert database.rows("SELECT name, size FROM things") == [("old", 7)]
     assert database.rows("SELECT * FROM o") == []
@@ -53,7 +55,7 @@ def test_refuses_a_database_of_a_newer_version(tmp_path):
 def test_a_failed_migration_leaves_the_old_tables(tmp_path):
     opened(tmp_path).rows("SELECT 1")
     broken = {"room": (*SCHEMAS["room"], "CREATE TABLE fine (x); CREATE TABLE things (again)")}
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(Failed, match="already exists"):
         opened(tmp_path, 2, broken).rows("SELECT 1")
     names = {row[0] for row in opened(tmp_path).rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert "fine" not in names and "things" in names

@@ -1,0 +1,74 @@
+"""What the fault tests share: `cais` in child processes with its own root directory, and a small image."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+BUSYBOX = "/bin/busybox"
+
+
+class Cais:
+    """`cais` in child processes; everything below one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.root = directory / "root"
+        self.environment = {**os.environ, "CAIS_ROOT": str(self.root)}
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "cais", *words]
+
+    def __call__(self, *words: str, check: bool = True, **options) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*words),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=120,
+            check=False,
+            **options,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"cais {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def start(self, *words: str, **options) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self.command(*words),
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=options.pop("stdout", subprocess.DEVNULL),
+            stderr=options.pop("stderr", subprocess.DEVNULL),
+            **options,
+        )
+
+    def make_base(self) -> None:
+        """The image `base`: a static busybox with all its applets."""
+        context = self.context(
+            "base",
+            "FROM scratch\nCOPY busybox /bin/\nCOPY passwd /etc/\n"
+            'RUN ["/bin/busybox", "--install", "-s", "/bin"]\nCMD ["sh"]\n',
+        )
+        (context / "busybox").write_bytes(Path(BUSYBOX).read_bytes())
+        (context / "busybox").chmod(0o755)
+        (context / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+        self("build", "-q", "-t", "base", str(context))
+
+    def context(self, name: str, dockerfile: str, files: Sequence[tuple[str, bytes]] = ()) -> Path:
+        path = self.directory / name
+        path.mkdir(exist_ok=True)
+        (path / "Dockerfile").write_text(dockerfile)
+        for file, data in files:
+            (path / file).parent.mkdir(parents=True, exist_ok=True)
+            (path / file).write_bytes(data)
+        return path
+
+    def assert_sound(self) -> None:
+        """`system check` finds nothing, and a new build works."""
+        done = self("system", "check", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
