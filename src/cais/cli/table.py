@@ -74,7 +74,7 @@ def show(
             )
             lines.insert(0, head)
     except TemplateError as error:
-        raise UsageError(str(error), 1, usage=False)
+        raise UsageError(f"template parsing error: {error}", 1, usage=False)
     if with_headers:
         sys.stdout.write(aligned([part.split("\t") for line in lines for part in line.split("\n")]))
     else:

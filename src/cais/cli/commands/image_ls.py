@@ -7,8 +7,6 @@ from cais.cli.list_flags import filter_flag, list_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from cais.cli.call import Call
 
 COMMAND = Command(
@@ -43,22 +41,11 @@ def run(call: Call) -> int:
 
     now = time.time()
     long = call["no-trunc"]
-    containers: dict[str, int] | None = None
-
-    def count(image: Any) -> str:
-        # Only a template that asks for it pays for it.
-        nonlocal containers
-        if containers is None:
-            containers = {}
-            for item in call.engine.containers.list(all=True):
-                containers[item.image_id] = containers.get(item.image_id, 0) + 1
-        return str(containers.get(image.id, 0))
-
     rows = call.engine.images.list(
         all=call["all"], filters=filters(call["filter"]), reference=call.arguments[0] if call.arguments else ""
     )
     fields = {
-        "Containers": count,
+        "Containers": lambda image: "N/A",
         "CreatedAt": lambda image: local_time(image.created_unix),
         "CreatedSince": lambda image: age(image.created_unix, now),
         "Digest": lambda image: image.digest or "<none>",

@@ -1,0 +1,46 @@
+"""``cais builder logs``."""
+
+from __future__ import annotations
+
+from cais.cli.declare import Command, Flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.cli.call import Call
+
+COMMAND = Command(
+    "[OPTIONS] [BUILD]",
+    "Show the logs of the last builds.\n\nBUILD is an id or the start of one, as \"cais builder ls\" shows it; the "
+    "default is the last build.",
+    arguments=(0, 1),
+    complete="build",
+    flags=(
+        Flag("progress", "", "string", 'Set type of output ("plain", "rawjson")', "plain", complete="plain,rawjson"),
+    ),
+    examples=("cais builder logs", "cais builder logs 3f2a1b"),
+)  # fmt: skip
+
+
+def run(call: Call) -> int:
+    import sys
+
+    from cais.errors import Invalid
+
+    if call["progress"] not in ("plain", "rawjson"):
+        raise Invalid(f"invalid progress mode {call['progress']!r}", hint="The modes are plain, rawjson.")
+    events = call.engine.builder.log("".join(call.arguments))
+    if call["progress"] == "rawjson":
+        import json
+
+        for event in events:
+            if isinstance(event.get("data"), bytes):
+                event["data"] = event["data"].decode("utf-8", "replace")
+            sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
+        return 0
+    from cais.cli.progress_plain import Plain
+
+    plain = Plain(sys.stdout)
+    for event in events:
+        plain(event)
+    plain.close()
+    return 0

@@ -1,0 +1,178 @@
+"""``cais image build``, ``cais build``."""
+
+from __future__ import annotations
+
+from cais.cli.declare import Command, Flag
+from cais.cli.list_flags import platform
+from cais.cli.values import environment, label
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.cli.call import Call
+    from cais.engine.build import BuildOptions, BuildResult
+    from cais.errors import CaisError
+
+COMMAND = Command(
+    "[OPTIONS] PATH | -",
+    "Build an image from a Dockerfile",
+    aliases=("image build", "build", "builder build"),
+    arguments=(1, 1),
+    complete="directory",
+    flags=(
+        Flag("build-arg", "", "list", "Set build-time variables", check=environment),
+        Flag("file", "f", "string", 'Name of the Dockerfile (Default is "PATH/Dockerfile")', complete="file"),
+        Flag("iidfile", "", "string", "Write the image ID to the file", complete="file"),
+        Flag("label", "", "list", "Set metadata for an image", check=label),
+        Flag("metadata-file", "", "string", "Write build result metadata to the file", complete="file"),
+        Flag("network", "", "string", "Set the networking mode for the RUN instructions during build (host|none)",
+             "default", complete="default,host,none"),
+        Flag("no-cache", "", "", "Do not use cache when building the image"),
+        Flag("output", "o", "stringArray",
+             'Output destination (format: "type=local|tar|oci|docker,dest=path")'),
+        Flag("plan", "", "", "Show which steps would run, and why, and build nothing"),
+        platform("Set platform of the image"),
+        Flag("progress", "", "string",
+             'Set type of progress output ("auto", "quiet", "plain", "tty", "rawjson")', "auto",
+             complete="auto,plain,tty,rawjson,quiet"),
+        Flag("quiet", "q", "", "Suppress the build output and print image ID on success"),
+        Flag("tag", "t", "list", 'Name and optionally a tag in the "name:tag" format'),
+        Flag("target", "", "string", "Set the target build stage to build."),
+        # What they ask for is always so, as with BuildKit: there are no intermediate containers, no context is sent,
+        # and the image is kept here.
+        Flag("compress", "", "", hidden=True),
+        Flag("disable-content-trust", "", "", hidden=True, default=True),
+        Flag("force-rm", "", "", hidden=True),
+        Flag("load", "", "", hidden=True),
+        Flag("rm", "", "", hidden=True, default=True),
+    ),
+    examples=(
+        "cais build -t app:1.0 .",
+        "cais build --target test --build-arg VERSION=2 -f docker/Dockerfile .",
+        "cais build --plan .",
+        "cais build -o type=local,dest=out .",
+        "cais build - < Dockerfile",
+    ),
+)  # fmt: skip
+
+
+def run(call: Call) -> int:
+    import sys
+
+    from cais.cli.call import say, warn
+    from cais.cli.progress import display
+    from cais.errors import CaisError, Cancelled
+
+    options = _options(call)
+    if call["plan"]:
+        return _show_plan(call, options)
+    shown = display("quiet" if call["quiet"] else _mode(call))
+    try:
+        result = call.engine.builder.build(options, shown)
+    except Cancelled:
+        shown.close()
+        raise
+    except CaisError as error:
+        shown.close()
+        sys.stderr.write(_failure(error, shown.failure()))
+        return 130 if error.kind == "cancelled" else 1
+    except BaseException:
+        shown.close()
+        raise
+    shown.close()
+    _write_files(call, result)
+    if call["quiet"] and result.image_id:
+        say(result.image_id)
+    elif not call["quiet"] and _mode(call) != "rawjson":
+        for name in result.names:
+            warn(f"Built {result.image_id[7:19]} as {name}")
+        if result.image_id and not result.names:
+            warn(f"Built {result.image_id[7:19]}")
+    return 0
+
+
+def _mode(call: Call) -> str:
+    import os
+
+    mode: str = call["progress"]
+    return os.environ.get("BUILDKIT_PROGRESS") or mode if mode == "auto" else mode
+
+
+def _options(call: Call) -> BuildOptions:
+    import os
+    import sys
+
+    from cais.cli.values import key_values
+    from cais.engine.build import BuildOptions
+    from cais.errors import Invalid
+
+    arguments = {}
+    for text in call["build-arg"]:
+        name, equals, value = text.partition("=")
+        if equals:
+            arguments[name] = value
+        elif name in os.environ:
+            arguments[name] = os.environ[name]
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch and not (epoch.isascii() and epoch.isdigit()):
+        raise Invalid(f"SOURCE_DATE_EPOCH is {epoch!r}, not a number of seconds")
+    return BuildOptions(
+        context=call.arguments[0],
+        dockerfile=call["file"],
+        tags=call["tag"],
+        build_args=arguments,
+        target=call["target"],
+        no_cache=call["no-cache"],
+        labels=key_values(call["label"]),
+        platform=call["platform"],
+        network=call["network"],
+        outputs=call["output"],
+        epoch=int(epoch) if epoch else None,
+        stdin=sys.stdin.buffer if sys.stdin else None,
+        stdout=sys.stdout.buffer,
+    )
+
+
+def _show_plan(call: Call, options: BuildOptions) -> int:
+    from cais.cli.call import say
+    from cais.cli.table import aligned
+    from cais.errors import CaisError
+
+    try:
+        steps = call.engine.builder.plan(options)
+    except CaisError as error:
+        import sys
+
+        sys.stderr.write(_failure(error, ""))
+        return 1
+    rows = [["STEP", "LINE", "VERDICT", "WHY"]]
+    rows += [[step.name, str(step.line or ""), step.state, "; ".join(step.reasons)] for step in steps]
+    say(aligned(rows).rstrip("\n"))
+    return 0
+
+
+def _failure(error: CaisError, output: str) -> str:
+    """BuildKit's form: the last output of the step, the marked lines of the Dockerfile, what is wrong."""
+    lines = str(getattr(error, "lines", "") or "").rstrip("\n")
+    text = output + (lines + "\n" if lines else "") + f"ERROR: failed to build: {error.message}\n"
+    return text + (f"{error.hint}\n" if error.hint else "")
+
+
+def _write_files(call: Call, result: BuildResult) -> None:
+    from cais.errors import from_os_error
+
+    contents = {}
+    if call["iidfile"]:
+        contents[call["iidfile"]] = result.image_id
+    if call["metadata-file"]:
+        import json
+
+        metadata = {"containerimage.config.digest": result.image_id, "containerimage.digest": result.digest}
+        if result.names:
+            metadata["image.name"] = ",".join(result.names)
+        contents[call["metadata-file"]] = json.dumps(metadata, indent=2) + "\n"
+    for path, content in contents.items():
+        try:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(content)
+        except OSError as error:
+            raise from_os_error(error, f"write {path}")

@@ -1,0 +1,120 @@
+"""Build progress on a terminal, drawn again and again; the only module that loads rich."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from rich.console import Console
+from rich.live import Live as RichLive
+from rich.text import Text
+
+from cais.cli.progress import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Of a running step's output.
+_OUTPUT_LINES = 6
+
+
+class _Step:
+    __slots__ = ("ended", "lines", "name", "note", "partial", "started", "state")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.started = time.monotonic()
+        self.ended = 0.0
+        self.state = "running"
+        self.note = ""
+        self.lines: list[str] = []
+        self.partial = b""
+
+
+class Live:
+    """The steps with their times; below a running one, the end of its output."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._steps: dict[int, _Step] = {}
+        self._warnings: list[str] = []
+        self._failure = Failure()
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self._ended = False
+        self._live = RichLive(
+            console=self._console, get_renderable=self._drawn, refresh_per_second=10, redirect_stdout=False,
+            redirect_stderr=False,
+        )  # fmt: skip
+        self._live.start()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        with self._lock:
+            self._failure.note(event)
+            kind = event["event"]
+            if kind == "warning":
+                line = f" (line {event['line']})" if event.get("line") else ""
+                self._warnings.append(f"{event['message']}{line}")
+                return
+            if kind == "start":
+                self._steps[event["id"]] = _Step(event.get("name", ""))
+                return
+            step = self._steps.get(event.get("id", 0))
+            if step is None:
+                return
+            if kind == "output":
+                *lines, step.partial = (step.partial + event["data"])[-65536:].split(b"\n")
+                step.lines += [line.decode("utf-8", "replace") for line in lines]
+                del step.lines[:-_OUTPUT_LINES]
+            elif kind == "miss":
+                step.note = event["reason"]
+            elif kind == "status":
+                step.note = f"{event.get('what', '')} {event['current']}/{event.get('total') or '?'}"
+            elif kind in ("done", "cached", "error"):
+                step.state, step.ended = kind, time.monotonic()
+
+    def close(self) -> None:
+        with self._lock:
+            self._ended = True
+        self._live.stop()
+        for warning in self._warnings:
+            self._console.print(Text(f"WARNING: {warning}", "yellow"))
+
+    def failure(self) -> str:
+        return self._failure.text()
+
+    def _drawn(self) -> Text:
+        with self._lock:
+            return self._text()
+
+    def _text(self) -> Text:
+        width, height = self._console.size
+        now = time.monotonic()
+        ended = [step for step in self._steps.values() if step.state != "running"]
+        head = f"[+] Building {now - self._started:.1f}s ({len(ended)}/{len(self._steps)})"
+        lines = [Text(head + (" FINISHED" if self._ended else ""), "bold")]
+        for step in self._steps.values():
+            lines += self._step(step, now, width)
+        # Of more than fits the end is shown, until all of it is printed at the close.
+        if not self._ended and len(lines) > height - 1:
+            lines[1 : len(lines) - height + 2] = []
+        return Text("\n").join(lines)
+
+    def _step(self, step: _Step, now: float, width: int) -> list[Text]:
+        seconds = f"{(step.ended or now) - step.started:.1f}s"
+        mark = {"cached": "CACHED ", "error": "ERROR "}.get(step.state, "")
+        left = f" => {mark}{step.name}"
+        room = max(10, width - len(seconds) - 2)
+        left = left if len(left) <= room else left[: room - 1] + "…"
+        style = {"error": "red", "running": ""}.get(step.state, "blue")
+        lines = [Text(f"{left}{' ' * (width - 1 - len(left) - len(seconds))}{seconds}", style)]
+        if step.state == "running" and not self._ended:
+            lines += [Text(_shown(f" => => # {line}", width), "dim") for line in step.lines[-_OUTPUT_LINES:]]
+        return lines
+
+
+def _shown(line: str, width: int) -> str:
+    """Without what would move the cursor, and cut to the line."""
+    line = line.rsplit("\r", 1)[-1] if not line.endswith("\r") else line.rstrip("\r").rsplit("\r", 1)[-1]
+    return "".join(letter if letter.isprintable() else " " for letter in line.expandtabs(8))[: width - 1]
