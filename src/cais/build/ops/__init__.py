@@ -1,0 +1,10 @@
+"""Carrying out the ops that move files: COPY, ADD and WORKDIR on the file system of a vertex.
+
+    target     where to write: a mounted file system, or a layer and a view of what is below it
+    copy       the rules of COPY and ADD: what goes where, what may replace what
+    files      one file from here to there: contents, modes, times, owners, extended attributes
+    owners     user and group names, looked up in the image's own files
+    archive    ADD of local archives
+
+Entered by ``execute``. Nothing here reads outside the source tree or writes outside the target, whatever links say.
+"""
