@@ -193,14 +193,17 @@ def test_layers_in_zstd_load(engine: Engine, sample: Sample, tmp_path: Path) -> 
 def test_what_podman_saves_loads(
     engine: Engine, sample: Sample, podman: Callable[..., str], tmp_path: Path, kind: str
 ) -> None:
-    podman("load", "-i", sample.archive("docker-archive"))
+    podman("load", "-i", sample.archive("docker-archive" if kind == "docker-archive" else "oci-archive"))
     podman("tag", NAME, "localhost/second:name")
     path = tmp_path / "saved"
     podman("save", "--format", kind, "-o", path, NAME, *(["localhost/second:name"] if kind == "docker-archive" else []))
     loaded = engine.images.load(str(path))
     if kind == "docker-archive":
         assert {item.name_or_id for item in loaded} == {NAME, "localhost/second:name"}
-    check_sample(engine, sample, sample.id)
+        check_sample(engine, sample, "localhost/second:name")
+    else:  # podman writes the config anew where it makes OCI's of Docker's form
+        assert podman("image", "inspect", "--format", "{{.Id}}", NAME).strip() == sample.id.removeprefix("sha256:")
+        assert unpacked_files(engine, loaded[0].id)["dir/b"] == "second"
 
 
 def test_what_docker_saves_loads(engine: Engine, sample: Sample, docker: Callable[..., str], tmp_path: Path) -> None:
@@ -251,7 +254,8 @@ def test_what_was_built_here_loads_everywhere(
     assert docker("image", "inspect", "--format", "{{.Id}}", "built:1").strip() == id
     assert docker("image", "inspect", "--format", "{{.Id}}", "ghcr.io/me/built:two").strip() == id
     podman("load", "-i", path)
-    for name in ("docker.io/library/built:1", "ghcr.io/me/built:two"):
+    # Podman gives the short names in Docker's archives of several names to its own host.
+    for name in ("localhost/built:1", "ghcr.io/me/built:two"):
         assert podman("image", "inspect", "--format", "{{.Id}}", name).strip() == id.hex
     save(engine, path, "built:1")
     podman("rmi", "-a", "-f")
@@ -263,8 +267,8 @@ def test_what_was_built_here_loads_everywhere(
     assert Digest.of(config.encode()) == id
     for source in (f"oci-archive:{path}", f"docker-archive:{path}:built:1"):
         target = tmp_path / source.partition(":")[0]
-        run("skopeo", "copy", "-q", source, f"oci:{target}:x")
-        assert (target / "blobs" / "sha256" / id.hex).exists()
+        run("skopeo", "copy", "-q", source, f"dir:{target}")
+        assert (target / id.hex).exists()
 
 
 def test_a_received_image_keeps_its_digest_through_save(
