@@ -35,7 +35,7 @@ from cais.build.graph import Copy as CopyOp
 from cais.build.graph import LocalSource, Origin, SourceImage, Vertex
 from cais.build.lowering import config, files, process
 from cais.build.lowering.arguments import global_arguments, platform_arguments, proxy_environment, unconsumed
-from cais.build.lowering.checks import check
+from cais.build.lowering.checks import check, heeded
 from cais.build.lowering.result import HistoryEntry, Lowered, LoweredStage, Warned
 from cais.build.lowering.stages import Begun, Stages
 from cais.build.lowering.state import StageState, unicode_only
@@ -154,7 +154,7 @@ class _Lowering:
             state.base_reference,
             state.base,
             unicode_only(state.author),
-            tuple(sorted(dict.fromkeys(self.warnings), key=lambda warned: warned.line or 1 << 30)),
+            heeded(self.dockerfile, self.warnings),
             tuple(shown),
         )
 

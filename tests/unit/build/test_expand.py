@@ -116,7 +116,7 @@ def test_the_escape_character_can_be_a_backtick() -> None:
 
 
 def test_without_quotes_they_are_text() -> None:
-    assert expand("it's \"$v\"", ENV, quotes=False).text == "it's \"value\""
+    assert expand('it\'s "$v"', ENV, quotes=False).text == 'it\'s "value"'
 
 
 def test_unset_variables_can_be_left_alone() -> None:

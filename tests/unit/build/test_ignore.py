@@ -34,7 +34,11 @@ def test_two_stars_cross_directories() -> None:
 
 
 def test_the_last_match_wins() -> None:
-    assert ignored("*.md\n!README*.md\nREADME-secret.md", "a.md", "README.md", "README-secret.md") == [True, False, True]
+    assert ignored("*.md\n!README*.md\nREADME-secret.md", "a.md", "README.md", "README-secret.md") == [
+        True,
+        False,
+        True,
+    ]
     assert ignored("*.md\nREADME-secret.md\n!README*.md", "README-secret.md") == [False]
 
 
@@ -62,7 +66,7 @@ def test_a_bare_exclamation_mark_is_an_error_with_its_line() -> None:
 
 
 def test_a_malformed_pattern_is_an_error_with_its_line() -> None:
-    with pytest.raises(Invalid, match="x.dockerignore line 1: syntax error in pattern"):
+    with pytest.raises(Invalid, match=r"x\.dockerignore line 1: syntax error in pattern"):
         Ignore.parse("a[", "x.dockerignore")
 
 

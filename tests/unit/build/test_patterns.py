@@ -65,7 +65,24 @@ def test_match(pattern: str, name: str, expected: bool) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["[]a]", "[-]", "[x-]", "[-x]", "[a-b-c]", "[", "[^", "[^bc", "a[", "a[\\", "[a", "[]", "[^]", "a\\", "[a-", "[a-]"],
+    [
+        "[]a]",
+        "[-]",
+        "[x-]",
+        "[-x]",
+        "[a-b-c]",
+        "[",
+        "[^",
+        "[^bc",
+        "a[",
+        "a[\\",
+        "[a",
+        "[]",
+        "[^]",
+        "a\\",
+        "[a-",
+        "[a-]",
+    ],
 )
 @pytest.mark.parametrize("name", ["a", "zzz", ""])
 def test_a_malformed_pattern_is_an_error_whatever_the_name(pattern: str, name: str) -> None:

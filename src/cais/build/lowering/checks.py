@@ -1,12 +1,13 @@
 """What in a Dockerfile deserves a warning by its text alone: BuildKit's checks, under their names.
 
-``# check=skip=Name,Name`` (or ``skip=all``) leaves some out.
+``# check=skip=Name,Name`` (or ``skip=all``) leaves some out, ``# check=error=true`` makes errors of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from cais.build.dockerfile.errors import DockerfileError, Span
 from cais.build.dockerfile.instructions import (
     SHELL,
     Arg,
@@ -31,20 +32,30 @@ _ONCE: tuple[tuple[type, str], ...] = ((Cmd, "CMD"), (Entrypoint, "ENTRYPOINT"),
 
 def check(dockerfile: Dockerfile) -> list[Warned]:
     """The warnings, in no particular order."""
-    skipped = skipped_checks(dockerfile)
-    if "all" in skipped:
-        return []
-    found = [*_text(dockerfile), *_stages(dockerfile), *_instructions(dockerfile)]
-    return [warned for warned in found if warned.code.lower() not in skipped]
+    return [*_text(dockerfile), *_stages(dockerfile), *_instructions(dockerfile)]
 
 
-def skipped_checks(dockerfile: Dockerfile) -> frozenset[str]:
-    """The names behind ``# check=skip=``, in lower case."""
+def heeded(dockerfile: Dockerfile, warnings: Iterable[Warned]) -> tuple[Warned, ...]:
+    """``warnings`` by line, each once, without those that ``# check=skip=`` leaves out.
+
+    Raises DockerfileError when ``# check=error=true`` and there are some of the Dockerfile's own.
+    """
+    options = {"skip": "", "error": ""}
     for option in dockerfile.lexed.directives.get("check", "").split(";"):
         name, _, value = option.partition("=")
-        if name.strip().lower() == "skip":
-            return frozenset(item.strip().lower() for item in value.split(","))
-    return frozenset()
+        options[name.strip().lower()] = value.strip().lower()
+    skipped = {item.strip() for item in options["skip"].split(",")}
+    found = [
+        warned
+        for warned in dict.fromkeys(warnings)
+        if not warned.line or ("all" not in skipped and warned.code.lower() not in skipped)
+    ]
+    found.sort(key=lambda warned: warned.line or 1 << 30)
+    rules = sorted({warned.code for warned in found if warned.line})
+    if rules and options["error"] == "true":
+        line = found[0].line
+        raise DockerfileError(f"lint violation found for rules: {', '.join(rules)}", Span(line, line))
+    return tuple(found)
 
 
 def _text(dockerfile: Dockerfile) -> Iterator[Warned]:

@@ -124,7 +124,7 @@ def _check_chmod(chmod: str, keyword: str, span: Span) -> None:
     if chmod.isascii() and chmod.isdigit():
         if all(char in "01234567" for char in chmod) and int(chmod, 8) <= 0o7777:
             return
-    elif _SYMBOLIC_CHMOD.issuperset(chmod) and any(char in "+-=" for char in chmod):
+    elif _SYMBOLIC_CHMOD.issuperset(chmod) and any(char in "+-=" for char in chmod) and any(map(str.isalpha, chmod)):
         raise _not_built(f"{keyword} --chmod={chmod} (symbolic)", span, hint="Write the mode in octal, as in 0755.")
     raise DockerfileError(
         f"invalid chmod parameter: '{chmod}'. it should be octal string and between 0 and 07777", span
