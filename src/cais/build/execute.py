@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from cais.build.context import Context
+from cais.build.context import Context, select_from
 from cais.build.graph import Copy, Exec, MakeDirectory, Vertex
+from cais.build.hashing import digest_of
 from cais.build.plan import Result
-from cais.errors import CaisError, Cancelled, Failed, from_os_error
+from cais.build.selection import Selection, newest_of
+from cais.errors import CaisError, Cancelled, Failed, NotFound, from_os_error
 from cais.host.mounts import realise, unmount
 from cais.ports import Progress
 from cais.runtime.runner import Bundle, Runtime
@@ -32,7 +35,10 @@ class StepFailed(Failed):
 
 
 class OpExecutor:
-    """Implements ``solve.Executor``. ``ensure`` unpacks a base image's layers before they are stood on."""
+    """Implements ``solve.Executor``.
+
+    ``ensure`` unpacks a base image's layers before they are stood on; ``base_time`` is when it was made, in seconds.
+    """
 
     def __init__(
         self,
@@ -42,6 +48,7 @@ class OpExecutor:
         progress: Progress,
         *,
         ensure: Callable[[Digest], None],
+        base_time: Callable[[Digest], int],
         epoch: int | None = None,
     ) -> None:
         self._snapshots = snapshots
@@ -49,6 +56,7 @@ class OpExecutor:
         self._context = context
         self._progress = progress
         self._ensure = ensure
+        self._base_time = base_time
         self._epoch = epoch
         self._cancelled = threading.Event()
         self._listings: dict[Vertex, tuple[Digest, bytes]] = {}
@@ -87,11 +95,11 @@ class OpExecutor:
         if isinstance(op, Exec):
             self._run(vertex, op, bundle, id)
         elif isinstance(op, Copy):
-            self._copy(vertex, op, inputs, bundle.rootfs)
+            self._copy(vertex, op, inputs, bundle.rootfs, id)
         elif isinstance(op, MakeDirectory):
             from cais.build.ops.directories import make_directory
 
-            make_directory(op, bundle.rootfs)
+            self._note(id, make_directory(op, bundle.rootfs, modified=self._time(inputs) * 1_000_000_000))
         else:
             raise Failed(f"{vertex.origin.text} is not an operation on files")
 
@@ -128,6 +136,53 @@ class OpExecutor:
         if code != 0:
             raise StepFailed(vertex, code, _command(op), output.last())
 
+    def _copy(self, vertex: Vertex, op: Copy, inputs: Sequence[Result], rootfs: str, id: int) -> None:
+        from cais.build.ops.copy import copy
+        from cais.build.ops.target import Target
+
+        def carry_out(selection: Selection | None) -> None:
+            # What has no time of its own takes the newest of what it came with: the same on every day.
+            newest = max(self._time(inputs), newest_of(selection) if selection is not None else 0)
+            with Target(rootfs) as target:
+                report = copy(op, selection, target, modified=newest * 1_000_000_000)
+            self._note(id, report.notes)
+            if report.changed:
+                raise Failed(
+                    f"{len(report.changed)} files changed while they were copied, {report.changed[0]!r} among them",
+                    hint="Run the build again when nothing writes to the build context.",
+                )
+
+        if not op.sources:
+            carry_out(None)
+        elif op.from_context:
+            carry_out(self._context.select(op))
+            self._listings[vertex] = (self._context.digest(op), self._context.listing(op))
+        elif inputs[1].chain is None:
+            raise NotFound(f'"{op.sources[0]}": not found: the stage that it is copied from has no files')
+        else:
+            self._with_view(inputs[1].chain, lambda path: self._selected_from(op, path, carry_out))
+
+    @staticmethod
+    def _selected_from(op: Copy, path: str, action: Callable[[Selection], Any]) -> Any:
+        tree, selection = select_from(path, op)
+        try:
+            return action(selection)
+        finally:
+            tree.close()
+
+    def _time(self, inputs: Sequence[Result]) -> int:
+        """The time, in seconds, of what a step makes that has none of its own: that of the step before."""
+        if self._epoch is not None:
+            return self._epoch
+        if not inputs or inputs[0].chain is None:
+            return 0
+        layer = inputs[0].layer
+        return layer.newest if layer is not None else self._base_time(inputs[0].chain)
+
+    def _note(self, id: int, notes: Sequence[str]) -> None:
+        for note in notes:
+            self._progress({"event": "output", "id": id, "stream": 2, "data": note.encode() + b"\n"})
+
     @staticmethod
     def _script(bundle: Bundle, name: str, text: str) -> Mapping[str, object]:
         from cais.runtime.spec import bind
@@ -145,12 +200,14 @@ class OpExecutor:
         """What a Copy takes from a stage, by content; owners count."""
         if source.chain is None:
             return Digest.of(b"")
-        return self._with_view(source.chain, lambda path: self._select_from(vertex, path))
+        op = vertex.op
+        assert isinstance(op, Copy)
+        return Digest(self._with_view(source.chain, lambda path: self._selected_from(op, path, digest_of)))
 
     def listing(self, vertex: Vertex) -> tuple[Digest, bytes] | None:
         return self._listings.get(vertex)
 
-    def _with_view(self, chain: Digest, action: Callable[[str], Digest]) -> Digest:
+    def _with_view(self, chain: Digest, action: Callable[[str], Any]) -> Any:
         """``action`` on a read-only file system of ``chain``."""
         self._ensure(chain)
         bundle = self._runtime.bundle()

@@ -11,6 +11,7 @@ from cais.build.context import Context
 from cais.build.dockerfile.errors import Span, marked_lines
 from cais.build.dockerfile.parser import Dockerfile, parse
 from cais.build.graph import Copy, SourceImage, Vertex, reachable
+from cais.build.listing import difference
 from cais.build.lower import lower
 from cais.build.lowering.result import Lowered
 from cais.build.plan import Facts, Planner, Result, Verdict
@@ -164,6 +165,7 @@ class _Run:
             self._context,
             self._progress,
             ensure=self._ensure,
+            base_time=self._base_time,
             epoch=self._options.epoch,
         )
         solver = Solver(self._planner, self._records, executor, self._named(ids), ids, self._options.workers)
@@ -192,7 +194,7 @@ class _Run:
             for warning in self._lowered.warnings:
                 self._progress({"event": "warning", "message": warning.message, "line": warning.line})
             vertices = reachable(self._lowered.vertex)
-            self._planner = Planner(self._facts(vertices), self._records, self._given.scope, self._context.difference)
+            self._planner = Planner(self._facts(vertices), self._records, self._given.scope, difference)
             # One writing transaction: what was found to be a hit is held before anyone can collect it.
             with self._stores.database.transaction() as change:
                 verdicts = self._planner.plan(vertices)
@@ -234,6 +236,12 @@ class _Run:
         for image in self.bases.values():
             if image.chain == chain:
                 self._stores.images.ensure_unpacked(image)
+
+    def _base_time(self, chain: Digest) -> int:
+        from cais.spec import timestamp
+
+        times = [image.config.created for image in self.bases.values() if image.chain == chain]
+        return max((int(timestamp.parse(text)) for text in times if text), default=0)
 
     def _facts(self, vertices: Sequence[Vertex]) -> Facts:
         """Reads what planning needs to know: which layers the base images have, what the copied files are."""

@@ -63,7 +63,7 @@ def open_input(stores: Stores, options: BuildOptions, directory: str) -> BuildIn
         path = options.dockerfile or _default_dockerfile(context)
         source, name = _read_file(path, context, options.dockerfile), os.path.basename(path)
     scope = f"{os.path.realpath(context)}\0{os.path.realpath(path) if path else '-'}"
-    return BuildInput(Context(context, path, cache=cache), source, name, scope)
+    return BuildInput(Context(context, dockerfile=path, cache=cache), source, name, scope)
 
 
 def _from_standard_input(options: BuildOptions, cache: str, directory: str) -> BuildInput:
@@ -75,14 +75,14 @@ def _from_standard_input(options: BuildOptions, cache: str, directory: str) -> B
     os.makedirs(empty, exist_ok=True)
     if not _is_archive(start):
         source = start + _read(stdin, "Dockerfile")
-        return BuildInput(Context(empty, "", cache=cache), source, "Dockerfile", "-", empty)
+        return BuildInput(Context(empty, cache=cache), source, "Dockerfile", "-", empty)
     from cais.host.compression import decompressed
     from cais.snapshot.apply import apply
 
     apply(decompressed(_pieces(start, stdin), "auto"), empty, style="merged", owners=False)
     path = os.path.join(empty, options.dockerfile) if options.dockerfile else _default_dockerfile(empty)
     source = _read_file(path, empty, options.dockerfile)
-    return BuildInput(Context(empty, path, cache=cache), source, os.path.basename(path), "-", empty)
+    return BuildInput(Context(empty, dockerfile=path, cache=cache), source, os.path.basename(path), "-", empty)
 
 
 def _standard_input(options: BuildOptions) -> BinaryIO:

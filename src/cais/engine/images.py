@@ -166,7 +166,6 @@ class Images:
         """
         from cais.image.archive import Archive, Layout, pieces_of
         from cais.image.load import load
-
         from cais.ports import silent
 
         progress = progress or silent
