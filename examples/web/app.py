@@ -12,7 +12,7 @@ visits = 0
 def who():
     with open("/etc/os-release", encoding="utf-8") as file:
         system = dict(line.rstrip().split("=", 1) for line in file)["PRETTY_NAME"].strip('"')
-    return jsonify(message="Hello from Flask in a container", system=system, user_id=os.getuid(), process_id=os.getpid())
+    return jsonify(message="Hello from Flask", system=system, user_id=os.getuid(), process_id=os.getpid())
 
 
 @app.get("/visit")
