@@ -11,7 +11,8 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cais.errors import Corrupt, Invalid, NotFound, from_os_error
+from cais.errors import Invalid, NotFound, from_os_error
+from cais.image.layers import present
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -85,7 +86,7 @@ class Archive:
             with self._content.ingest(digest.algorithm if digest is not None else "sha256") as ingest:
                 for piece in data():
                     ingest.write(piece)
-                    self._note({"event": "bytes", "name": name, "done": ingest.size_bytes, "total": size_bytes})
+                    self._note({"event": "status", "what": name, "current": ingest.size_bytes, "total": size_bytes})
                 found = ingest.commit(Descriptor("", digest, size_bytes) if digest is not None else None)
             self._note({"event": "blob", "digest": found, "size_bytes": size_bytes, "state": "received"})
         if self._files.get(name, (found, size_bytes)) != (found, size_bytes) or name in self._links:
@@ -155,17 +156,6 @@ class Layout:
 
 # An archive that decompresses to more than this is taken for a decompression bomb.
 ARCHIVE_LIMIT_BYTES = 1 << 40
-
-
-def present(content: ContentStore, digest: Digest, size_bytes: int) -> bool:
-    """Whether the store has the blob; it is kept for this process then. Raises Corrupt when it has another size."""
-    if content.size_of(digest) is None:
-        return False
-    content.hold((digest,))
-    size = content.size_of(digest)  # again: a collector may have been faster than the hold
-    if size is not None and size != size_bytes:
-        raise Corrupt(f"the blob {digest} should have {size_bytes} bytes, but what has this digest has {size}")
-    return size is not None
 
 
 def member_name(name: str, what: str = "") -> str:

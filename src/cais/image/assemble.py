@@ -95,7 +95,14 @@ def assemble(
 
 
 def store(content: ContentStore, assembled: Assembled) -> Descriptor:
-    """Writes config and manifest; returns the descriptor to register. Raises Unavailable (no space)."""
-    content.add(assembled.config.raw)
-    content.add(assembled.manifest.raw, [child.digest for child in assembled.manifest.children])
-    return assembled.target
+    """Writes config and manifest where they are not there yet; returns the descriptor to register.
+
+    Raises Unavailable (no space).
+    """
+    config, manifest = assembled.config, assembled.manifest
+    content.hold((config.digest, manifest.digest))
+    if content.size_of(config.digest) is None:
+        content.add(config.raw)
+    if content.size_of(manifest.digest) is None:
+        content.add(manifest.raw, [child.digest for child in manifest.children])
+    return manifest.descriptor

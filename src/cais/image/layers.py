@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 UNPACKED_LIMIT_BYTES = 256 << 30
 
 
+def present(content: ContentStore, digest: Digest, size_bytes: int) -> bool:
+    """Whether the store has the blob; it is kept for this process then. Raises Corrupt when it has another size."""
+    if content.size_of(digest) is None:
+        return False
+    content.hold((digest,))
+    size = content.size_of(digest)  # again: a collector may have been faster than the hold
+    if size is not None and size != size_bytes:
+        raise Corrupt(f"the blob {digest} should have {size_bytes} bytes, but what has this digest has {size}")
+    return size is not None
+
+
 class LayerSource:
     """A ``ports.Source`` over blobs and snapshots: a layer without a blob is packed from its snapshot on demand.
 

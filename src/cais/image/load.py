@@ -204,9 +204,11 @@ def _docker_target(
         layer = Descriptor(types.layer_media_type(compression), blob, layer_size)
         check_layer(images.content, layer, diff_id)
         layers.append(layer)
-    known = images.records.by_id(digest)
-    if known:
-        return images.of_id(digest).target  # the same image, as it came before
+    if images.records.by_id(digest):
+        known = images.of_id(digest).target
+        images.content.hold((known.digest,))
+        if images.records.by_target(known.digest) is not None:  # again: it may have been removed before the hold
+            return known  # the same image, as it came before
     manifest = Manifest.encode(Descriptor(types.OCI_CONFIG, digest, size_bytes), layers)
     images.content.add(manifest.raw)
     return manifest.descriptor

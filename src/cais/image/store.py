@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cais.errors import Corrupt, Invalid, NotFound
@@ -185,13 +185,16 @@ class Images:
             )
         return manifest, config
 
-    def register(self, target: Descriptor, names: Iterable[Reference] = (), *, now: float | None = None) -> ImageRecord:
+    def register(self, target: Descriptor, names: Sequence[Reference] = (), *, now: float | None = None) -> ImageRecord:
         """Makes what is in the store an image: its edges, its row, its names, in this order; all or nothing to see.
 
         Every layer must be there as a blob or a snapshot. Raises NotFound, Invalid, Corrupt.
         """
         import time
 
+        now = time.time() if now is None else now
+        if target.media_type not in types.INDEXES and (known := self._name_again(target, names, now)) is not None:
+            return known
         manifest, config, descriptor = self._choose(target)
         chains = chain_ids(config.diff_ids)
         self._link(target)
@@ -208,7 +211,7 @@ class Images:
             exact,
             encode(labels).decode("utf-8", "replace") if labels else "",
             str(config.platform),
-            time.time() if now is None else now,
+            now,
         )
         with self.database.transaction() as change:
             self.records.put(change, record)
@@ -216,12 +219,25 @@ class Images:
                 self.tags.tag_within(change, name, record.target)
         return record
 
+    def _name_again(self, target: Descriptor, names: Sequence[Reference], now: float) -> ImageRecord | None:
+        """Names a manifest that is recorded already: nothing has to be read for that. None when it is not recorded."""
+        with self.database.transaction() as change:
+            record = self.records.by_target(target.digest)
+            if record is not None:
+                record = record._replace(recorded=now)
+                self.records.put(change, record)
+                for name in names:
+                    self.tags.tag_within(change, name, record.target)
+        return record
+
     def tag(self, source: str, target: str) -> None:
         """Gives an image another name. Raises NotFound, Invalid."""
         reference = Reference.parse(target)
         if reference.digest is not None:
             raise Invalid("refusing to create a tag with a digest reference")
-        self.tags.tag(reference, self.resolve(source).target)
+        record = self.resolve(source)
+        if self._name_again(record.target, [reference], record.recorded) is None:
+            raise NotFound(f"No such image: {source}")  # removed a moment ago
 
     def ensure_unpacked(self, image: Image) -> Digest | None:
         """``layers.ensure_unpacked``; afterwards the image's size is exact."""
