@@ -109,7 +109,18 @@ def test_too_many_instructions_are_refused() -> None:
         lex("ARG a\n" * 20_001)
 
 
-def test_ten_megabytes_are_quick() -> None:
+@pytest.mark.parametrize("text", ["RUN " + "x " * (1 << 19) + "y", "RUN a" + "\\\n b" * (1 << 19)])
+def test_an_endless_instruction_is_refused(text: str) -> None:
+    with pytest.raises(ParseError, match="line 1: the instruction is longer than"):
+        lex(text)
+
+
+def test_lines_are_counted_behind_many_empty_ones() -> None:
+    (statement,) = statements("\n" * 10_000 + "FROM a\n")
+    assert statement.span.first_line == 10_001
+
+
+def test_ten_megabytes_of_heredoc() -> None:
     text = "FROM a\nRUN <<EOF\n" + "echo a line of a rather long script\n" * 290_000 + "EOF\n"
     assert len(text) > 10_000_000
     _, second = statements(text)

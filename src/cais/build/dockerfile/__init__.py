@@ -3,7 +3,10 @@
     lexer         text to statements: directives, continuations, comments, heredocs; every byte is kept
     words         flags, words and quotes, JSON arrays
     instructions  what each instruction says, as values
-    parser        statements to instructions and stages; ``format`` gives the very bytes back
+    flags         the flags of each instruction
+    duration      times as Go writes them
+    statements    one statement to one instruction
+    parser        a file to its stages; ``format`` gives the very bytes back
     expand        ``$name`` and ``${name...}``, and which names were used
     errors        what is wrong, on which line, and the marked lines
 

@@ -15,6 +15,8 @@ from cais.errors import Invalid
 # Beyond these a file is refused: nobody wrote it, and memory stays bounded.
 SIZE_LIMIT_BYTES = 16 << 20
 INSTRUCTION_LIMIT = 20_000
+# An instruction with its continuations, heredocs not counted.
+LINE_LIMIT_CHARACTERS = 1 << 20
 
 DIRECTIVES = frozenset(("syntax", "escape", "check"))
 _HEREDOC_KEYWORDS = frozenset(("run", "copy", "add"))
@@ -120,7 +122,10 @@ class _Lexer:
             line = line.strip(SPACES) if line.endswith("\n") else line.lstrip(SPACES)
             if not self.directives_over:
                 self.directive(line)
-            if not line or line[0] == "#":
+            if not line:
+                self.skip_empty_lines()
+                continue
+            if line[0] == "#":
                 continue
             if trivia_start < start:
                 parts.append(Trivia(text[trivia_start:start]))
@@ -133,6 +138,14 @@ class _Lexer:
         if trivia_start < len(text):
             parts.append(Trivia(text[trivia_start:]))
         return Lexed(tuple(parts), self.escape, self.directives)
+
+    def skip_empty_lines(self) -> None:
+        """A file of ten million of them takes no time."""
+        while self.text.startswith("\n", self.position):
+            chunk = self.text[self.position : self.position + 4096]
+            count = len(chunk) - len(chunk.lstrip("\n"))
+            self.position += count
+            self.line_number += count
 
     def directive(self, line: str) -> None:
         """``# name=value`` counts only above everything else."""
@@ -156,6 +169,7 @@ class _Lexer:
         empty_continuation = False
         if goes_on:
             pieces = [piece]
+            length = len(piece)
             while goes_on:
                 following = self.next_line()
                 if following is None:
@@ -169,9 +183,18 @@ class _Lexer:
                     continue
                 piece, goes_on = self.continued(following)
                 pieces.append(piece)
+                length += len(piece)
+                if length > LINE_LIMIT_CHARACTERS:
+                    break
             line = "".join(pieces).strip(SPACES)
             if not line:
                 return None
+        if len(line) > LINE_LIMIT_CHARACTERS:
+            raise ParseError(
+                f"the instruction is longer than {LINE_LIMIT_CHARACTERS} characters",
+                Span(first_line, self.line_number),
+                hint="Put a long text into a heredoc, or into a file that is copied.",
+            )
         keyword, rest = split_first(line)
         flags, rest = split_flags(rest)
         rest = rest.strip(SPACES)
