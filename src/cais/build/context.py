@@ -24,7 +24,7 @@ class Context:
     """``path`` is the directory. ``dockerfile`` is the Dockerfile's path, whose own ignore file comes first.
 
     ``cache`` is a directory for what was found out about contexts, or "". Raises NotFound, Invalid (no directory; a
-    malformed ignore file), Denied. Selections are made and hashed once for each list of sources; threads may ask at once.
+    malformed ignore file), Denied. Selections are made and hashed once for each list of sources. Threads may share it.
     """
 
     def __init__(self, path: str, dockerfile: str = "", *, cache: str = "") -> None:

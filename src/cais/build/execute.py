@@ -10,15 +10,22 @@ from typing import Any
 from cais.build.context import Context, select_from
 from cais.build.graph import Copy, Exec, MakeDirectory, Vertex
 from cais.build.hashing import digest_of
+from cais.build.ops.target import LayerTarget, Target
 from cais.build.plan import Result
+from cais.build.records import Record
 from cais.build.selection import Selection, newest_of
 from cais.errors import CaisError, Cancelled, Failed, NotFound, from_os_error
 from cais.host.mounts import realise, unmount
 from cais.ports import Progress
 from cais.runtime.runner import Bundle, Runtime
 from cais.runtime.steps import run_step, step_spec
-from cais.snapshot.store import Layer, SnapshotStore
+from cais.snapshot.store import Layer, Prepared, SnapshotStore
 from cais.spec.digest import Digest
+from cais.spec.mount import Mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.build.ops.reuse import Reuse
 
 OUTPUT_PIECE_BYTES = 64 << 10
 LAST_OUTPUT_LINES = 20
@@ -38,6 +45,7 @@ class OpExecutor:
     """Implements ``solve.Executor``.
 
     ``ensure`` unpacks a base image's layers before they are stood on; ``base_time`` is when it was made, in seconds.
+    ``listing_of`` gives the kept listing of a selection by its digest.
     """
 
     def __init__(
@@ -48,6 +56,7 @@ class OpExecutor:
         progress: Progress,
         *,
         ensure: Callable[[Digest], None],
+        listing_of: Callable[[str], bytes | None],
         base_time: Callable[[Digest], int],
         epoch: int | None = None,
     ) -> None:
@@ -57,6 +66,7 @@ class OpExecutor:
         self._progress = progress
         self._ensure = ensure
         self._base_time = base_time
+        self._listing_of = listing_of
         self._epoch = epoch
         self._cancelled = threading.Event()
         self._listings: dict[Vertex, tuple[Digest, bytes]] = {}
@@ -64,22 +74,23 @@ class OpExecutor:
     def cancel(self) -> None:
         self._cancelled.set()
 
-    def execute(self, vertex: Vertex, inputs: Sequence[Result], id: int) -> Layer:
+    def execute(self, vertex: Vertex, inputs: Sequence[Result], id: int, previous: Record | None = None) -> Layer:
         """Raises StepFailed, Cancelled, and what the op itself raises; nothing of it stays then."""
         parent = inputs[0].chain if inputs else None
         if parent is not None:
             self._ensure(parent)
         prepared = self._snapshots.prepare(parent)
         try:
-            bundle = self._runtime.bundle()
-            try:
-                realise(prepared.mounts, bundle.rootfs)
-                try:
-                    self._change(vertex, inputs, bundle, id)
-                finally:
-                    unmount(bundle.rootfs)
-            finally:
-                self._runtime.remove(bundle)
+            op = vertex.op
+            if isinstance(op, Exec):
+                self._with_mounts(prepared.mounts, lambda bundle: self._run(vertex, op, bundle, id))
+            elif prepared.changes:
+                self._write_changes(vertex, inputs, prepared, id, previous)
+            else:
+                self._with_mounts(
+                    prepared.mounts,
+                    lambda bundle: self._write(vertex, inputs, lambda: Target(bundle.rootfs), id, None),
+                )
             if self._cancelled.is_set():
                 raise Cancelled("stopped")
             return self._snapshots.commit(prepared, epoch=self._epoch)
@@ -90,16 +101,42 @@ class OpExecutor:
             self._snapshots.discard(prepared)
             raise
 
-    def _change(self, vertex: Vertex, inputs: Sequence[Result], bundle: Bundle, id: int) -> None:
+    def _with_mounts(self, mounts: Sequence[Mount], action: Callable[[Bundle], Any]) -> Any:
+        bundle = self._runtime.bundle()
+        try:
+            realise(mounts, bundle.rootfs)
+            try:
+                return action(bundle)
+            finally:
+                unmount(bundle.rootfs)
+        finally:
+            self._runtime.remove(bundle)
+
+    def _write_changes(
+        self, vertex: Vertex, inputs: Sequence[Result], prepared: Prepared, id: int, previous: Record | None
+    ) -> None:
+        """Straight to the layer's own directory: half the cost of a file, and unchanged files can be linked."""
+        if prepared.parent is None:
+            self._write(vertex, inputs, lambda: LayerTarget(prepared.changes, None, prepared.opaque), id, previous)
+            return
+        self._with_mounts(
+            self._snapshots.view(prepared.parent),
+            lambda bundle: self._write(
+                vertex, inputs, lambda: LayerTarget(prepared.changes, bundle.rootfs, prepared.opaque), id, previous
+            ),
+        )
+
+    def _write(
+        self, vertex: Vertex, inputs: Sequence[Result], target: Callable[[], Target], id: int, previous: Record | None
+    ) -> None:
         op = vertex.op
-        if isinstance(op, Exec):
-            self._run(vertex, op, bundle, id)
-        elif isinstance(op, Copy):
-            self._copy(vertex, op, inputs, bundle.rootfs, id)
+        if isinstance(op, Copy):
+            self._copy(vertex, op, inputs, target, id, previous)
         elif isinstance(op, MakeDirectory):
             from cais.build.ops.directories import make_directory
 
-            self._note(id, make_directory(op, bundle.rootfs, modified=self._time(inputs) * 1_000_000_000))
+            with target() as opened:
+                self._note(id, make_directory(op, opened, modified=self._time(inputs) * 1_000_000_000))
         else:
             raise Failed(f"{vertex.origin.text} is not an operation on files")
 
@@ -136,15 +173,22 @@ class OpExecutor:
         if code != 0:
             raise StepFailed(vertex, code, _command(op), output.last())
 
-    def _copy(self, vertex: Vertex, op: Copy, inputs: Sequence[Result], rootfs: str, id: int) -> None:
+    def _copy(
+        self,
+        vertex: Vertex,
+        op: Copy,
+        inputs: Sequence[Result],
+        target: Callable[[], Target],
+        id: int,
+        previous: Record | None,
+    ) -> None:
         from cais.build.ops.copy import copy
-        from cais.build.ops.target import Target
 
-        def carry_out(selection: Selection | None) -> None:
+        def carry_out(selection: Selection | None, reuse: Reuse | None = None) -> None:
             # What has no time of its own takes the newest of what it came with: the same on every day.
             newest = max(self._time(inputs), newest_of(selection) if selection is not None else 0)
-            with Target(rootfs) as target:
-                report = copy(op, selection, target, modified=newest * 1_000_000_000)
+            with target() as opened:
+                report = copy(op, selection, opened, modified=newest * 1_000_000_000, reuse=reuse)
             self._note(id, report.notes)
             if report.changed:
                 raise Failed(
@@ -155,12 +199,30 @@ class OpExecutor:
         if not op.sources:
             carry_out(None)
         elif op.from_context:
-            carry_out(self._context.select(op))
+            reuse = self._reusable(op, previous)
+            try:
+                carry_out(self._context.select(op), reuse)
+            finally:
+                if reuse is not None:
+                    reuse.close()
             self._listings[vertex] = (self._context.digest(op), self._context.listing(op))
         elif inputs[1].chain is None:
             raise NotFound(f'"{op.sources[0]}": not found: the stage that it is copied from has no files')
         else:
             self._with_view(inputs[1].chain, lambda path: self._selected_from(op, path, carry_out))
+
+    def _reusable(self, op: Copy, previous: Record | None) -> Reuse | None:
+        """The files of the last result of the same instruction, to be linked where they are still the same."""
+        if previous is None or op.unpack or not self._snapshots.hold(previous.chain_id):
+            return None
+        same = all(_listed(previous.parts.get(name)) == _listed(getattr(op, name)) for name in _SHAPE)
+        listing = self._listing_of(previous.parts.get("files") or "") if same else None
+        directory = self._snapshots.changes_directory(previous.chain_id) if listing is not None else ""
+        if listing is None or not directory:
+            return None
+        from cais.build.ops.reuse import Reuse
+
+        return Reuse(directory, listing, epoch=self._epoch, cache=self._context.cache)
 
     @staticmethod
     def _selected_from(op: Copy, path: str, action: Callable[[Selection], Any]) -> Any:
@@ -210,15 +272,15 @@ class OpExecutor:
     def _with_view(self, chain: Digest, action: Callable[[str], Any]) -> Any:
         """``action`` on a read-only file system of ``chain``."""
         self._ensure(chain)
-        bundle = self._runtime.bundle()
-        try:
-            realise(self._snapshots.view(chain), bundle.rootfs)
-            try:
-                return action(bundle.rootfs)
-            finally:
-                unmount(bundle.rootfs)
-        finally:
-            self._runtime.remove(bundle)
+        return self._with_mounts(self._snapshots.view(chain), lambda bundle: action(bundle.rootfs))
+
+
+# What two copies must share for the files of one to be good for the other.
+_SHAPE = ("sources", "destination", "chown", "chmod")
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _command(op: Exec) -> str:

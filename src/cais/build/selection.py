@@ -400,3 +400,11 @@ def walk(selection: Selection) -> Iterator[tuple[str, Entry]]:
     for directory in selection.directories:
         for entry in directory.entries():
             yield (f"{directory.path}/{entry[0]}" if directory.path else entry[0]), Entry(*entry)
+
+
+def newest_of(selection: Selection) -> int:
+    """The newest modification time of all that was selected, in whole seconds; 0 when there is nothing."""
+    newest = max((source.entry.modified for source in selection.sources), default=0)
+    for directory in selection.directories:
+        newest = max(newest, max((entry[3] for entry in directory.entries()), default=0))
+    return newest // 1_000_000_000

@@ -23,7 +23,9 @@ from cais.spec.digest import Digest
 class Executor(Protocol):
     """Carries out one vertex (``cais.build.execute``)."""
 
-    def execute(self, vertex: Vertex, inputs: Sequence[Result], id: int) -> Layer: ...
+    def execute(self, vertex: Vertex, inputs: Sequence[Result], id: int, previous: Record | None) -> Layer:
+        """``previous`` is what the same step was the last time."""
+        ...
 
     def content(self, vertex: Vertex, source: Result) -> Digest:
         """What a Copy takes from a stage, by content."""
@@ -149,7 +151,8 @@ class Solver:
             return verdict.result
         self._progress({"event": "miss", "id": id, "reason": "; ".join(map(str, verdict.reasons))})
         try:
-            layer = self._executor.execute(vertex, inputs, id)
+            previous = self._records.latest(self._planner.step(vertex))
+            layer = self._executor.execute(vertex, inputs, id, previous)
         except BaseException as error:
             if self._error is not None:
                 raise Cancelled("stopped, as another step failed")

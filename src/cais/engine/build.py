@@ -166,6 +166,7 @@ class _Run:
             self._progress,
             ensure=self._ensure,
             base_time=self._base_time,
+            listing_of=self._records.listing,
             epoch=self._options.epoch,
         )
         solver = Solver(self._planner, self._records, executor, self._named(ids), ids, self._options.workers)
@@ -194,7 +195,9 @@ class _Run:
             for warning in self._lowered.warnings:
                 self._progress({"event": "warning", "message": warning.message, "line": warning.line})
             vertices = reachable(self._lowered.vertex)
-            self._planner = Planner(self._facts(vertices), self._records, self._given.scope, difference)
+            facts = self._facts(vertices)
+            lookup = _Lookup(self._records, self._context, facts)
+            self._planner = Planner(facts, lookup, self._given.scope, difference)
             # One writing transaction: what was found to be a hit is held before anyone can collect it.
             with self._stores.database.transaction() as change:
                 verdicts = self._planner.plan(vertices)
@@ -280,6 +283,21 @@ class _Run:
 
     def _explained(self) -> _Explained:
         return _Explained(self._given)
+
+
+class _Lookup:
+    """The records; of the files that are there now, the context knows the listing."""
+
+    def __init__(self, records: Records, context: Context, facts: Facts) -> None:
+        self.find = records.find
+        self.latest = records.latest
+        self._records = records
+        self._context = context
+        self._ops = {digest: vertex.op for vertex, digest in facts.selections.items()}
+
+    def listing(self, digest: str) -> bytes | None:
+        op = self._ops.get(Digest(digest))
+        return self._context.listing(op) if isinstance(op, Copy) else self._records.listing(digest)
 
 
 class _Explained:

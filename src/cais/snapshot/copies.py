@@ -14,6 +14,7 @@ from cais.spec.mount import Mount
 
 class Copies:
     name = "copies"
+    opaque = ""
 
     def create(self, directory: str, parents: Sequence[str]) -> None:
         tree = os.path.join(directory, "fs")

@@ -20,6 +20,10 @@ class Driver(Protocol):
 
     name: str
 
+    # The attribute that makes a directory hide what is below it, where a snapshot's "fs" holds a layer's changes alone;
+    # "" where it holds a whole tree.
+    opaque: str
+
     def create(self, directory: str, parents: Sequence[str]) -> None: ...
 
     def mounts(self, directory: str, parents: Sequence[str]) -> tuple[Mount, ...]: ...

@@ -16,6 +16,7 @@ class Overlay:
     def __init__(self, *, user_xattrs: bool) -> None:
         self.name = "overlay-user" if user_xattrs else "overlay"
         self._style = "overlay-user" if user_xattrs else "overlay-trusted"
+        self.opaque = "user.overlay.opaque" if user_xattrs else "trusted.overlay.opaque"
         self._prefix = b"user.overlay." if user_xattrs else b"trusted.overlay."
         self._options = ("userxattr",) if user_xattrs else ()
 

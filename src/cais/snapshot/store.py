@@ -47,12 +47,18 @@ class Layer(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A writable file system that nobody else sees. ``directory`` is the driver's own."""
+    """A writable file system that nobody else sees. ``directory`` is the driver's own.
+
+    ``changes`` is, where the driver has such a thing, a directory of what differs from the parent and of nothing else,
+    which may be written to instead of the mounts; ``opaque`` is the attribute that hides what is below a directory.
+    """
 
     id: str
     mounts: tuple[Mount, ...]
     parent: Digest | None
     directory: str
+    changes: str = ""
+    opaque: str = ""
 
 
 class SnapshotStore:
@@ -119,7 +125,13 @@ class SnapshotStore:
         except OSError as error:
             self.remove(id)
             raise from_os_error(error, "prepare a snapshot")
-        return Prepared(id, self.driver.mounts(directory, parents), parent, directory)
+        changes = os.path.join(directory, "fs") if self.driver.opaque else ""
+        mounts = self.driver.mounts(directory, parents)
+        return Prepared(id, mounts, parent, directory, changes, self.driver.opaque)
+
+    def changes_directory(self, chain: Digest) -> str:
+        """The directory of the topmost layer's changes alone, where the driver has one, else "". Raises NotFound."""
+        return os.path.join(self.directories(chain)[0], "fs") if self.driver.opaque else ""
 
     def reopen(self, id: str, parent: Digest | None) -> Prepared:
         """A prepared snapshot that a container keeps between its runs. Raises NotFound."""
