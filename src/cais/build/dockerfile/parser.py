@@ -9,6 +9,8 @@ from cais.build.dockerfile.instructions import Arg, From, Instruction
 from cais.build.dockerfile.lexer import Lexed, decode, lex
 from cais.build.dockerfile.statements import parse_statement
 
+__all__ = ["Dockerfile", "Stage", "format", "parse", "parse_statement", "parse_trigger"]
+
 
 class Stage(NamedTuple):
     """A FROM and what follows it up to the next."""
