@@ -76,7 +76,7 @@ def _is_initial_namespace() -> bool:
 
 
 def _overlay_works(trial: str, name: str) -> bool:
-    from cais.host.mounts import realise
+    from cais.host.mounts import realise, unmount
     from cais.host.namespaces import enter
 
     try:
@@ -90,9 +90,13 @@ def _overlay_works(trial: str, name: str) -> bool:
             pass
         driver.create(top, [low])
         realise(driver.mounts(top, [low]), merged)
-        # A whiteout must be possible, and an opaque directory's xattr.
-        os.unlink(os.path.join(merged, "file"))
-        os.mkdir(os.path.join(merged, "directory"))
-        return not os.path.exists(os.path.join(merged, "file"))
+        try:
+            # A whiteout must be possible, and an opaque directory's attribute.
+            os.unlink(os.path.join(merged, "file"))
+            os.mkdir(os.path.join(merged, "directory"))
+            return not os.path.exists(os.path.join(merged, "file"))
+        finally:
+            # The parent may have entered its mount namespace before, and this child shares it.
+            unmount(merged)
     except (OSError, CaisError):
         return False

@@ -201,3 +201,11 @@ def test_the_driver_is_found_by_trying(tmp_path):
     stores = Stores(Settings(str(tmp_path / "root")))
     assert stores.snapshots.driver.name == "overlay"
     assert os.listdir(stores.snapshots.directory) == []
+
+
+def test_the_driver_is_found_also_by_a_process_that_mounts_already(tmp_path, in_child):
+    def find() -> str:
+        enter()
+        return Stores(Settings(str(tmp_path / "root"))).snapshots.driver.name
+
+    assert in_child(find) == "overlay"
