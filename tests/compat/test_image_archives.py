@@ -167,6 +167,8 @@ def test_archives_of_skopeo_load_from_a_pipe(engine: Engine, sample: Sample, kin
         thread.join()
     assert [(item.name_or_id, item.kind) for item in loaded] == [(NAME, "name")]
     check_sample(engine, sample)
+    # Three plain tars as umoci writes them: a header and the content, without an end.
+    assert engine.images.list()[0].size_bytes == 3 * 512 + len("first") + len("second") + 6 * 10_000
     if kind == "oci-archive":
         assert engine.images.get(NAME).digest == sample.manifest_digest
 

@@ -110,7 +110,7 @@ def refused(engine: Engine, data: bytes, kind: type[CaisError], words: str) -> N
 def nothing_left(engine: Engine) -> None:
     stores = engine._stores
     assert engine.images.list(all=True) == []
-    for table in ("tags", "images", "blobs", "edges", "snapshots"):
+    for table in ("tags", "images", "blobs", "edges", "snapshots", "lease_items"):
         assert stores.database.rows(f"SELECT * FROM {table}") == [], table
     for directory, _, names in os.walk(os.path.join(stores.root, "content")):
         assert names == [], directory
@@ -284,19 +284,38 @@ def test_what_is_no_archive(engine: Engine, data: bytes) -> None:
     refused(engine, data, CaisError, ".")
 
 
-@pytest.mark.parametrize("compression", ["gzip", "zstd"])
-def test_a_layer_that_ends_early_fails_when_it_is_used_and_leaves_no_snapshot(engine: Engine, compression: str) -> None:
+def compressed(data: bytes, compression: str) -> bytes:
     import zstandard
 
+    return gzip.compress(data) if compression == "gzip" else zstandard.compress(data)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_compressed_layer_that_ends_early(engine: Engine, compression: str) -> None:
     data = tar_of([file("x", os.urandom(300_000))])
-    packed = gzip.compress(data) if compression == "gzip" else zstandard.compress(data)
-    parts = Parts(packed[: len(packed) // 2], types.layer_media_type(compression), digest_of(data))
-    loaded = engine.images.load(io.BytesIO(tar_of(parts.oci())))
-    stores = engine._stores
-    with pytest.raises(Corrupt, match="cannot unpack the layer sha256:"):
-        stores.images.ensure_unpacked(engine.images.get(loaded[0].id))
-    assert stores.database.rows("SELECT * FROM snapshots") == []
-    assert engine.images.remove(loaded[0].id) == [("Deleted", loaded[0].id), ("Deleted", digest_of(data))]
+    packed = compressed(data, compression)
+    media_type = types.layer_media_type(compression)
+    broken = Parts(packed[: len(packed) // 2], media_type, digest_of(data))
+    refused(engine, tar_of(broken.oci()), Corrupt, "cannot unpack the layer sha256:")
+    whole = Parts(packed, media_type, digest_of(data))
+    assert engine.images.load(io.BytesIO(tar_of(whole.oci())))
+    assert engine.images.list()[0].size_bytes == len(data)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_compressed_layer_that_is_another(engine: Engine, compression: str) -> None:
+    parts = Parts(compressed(SECOND, compression), types.layer_media_type(compression), digest_of(LAYER))
+    refused(engine, tar_of(parts.oci()), Corrupt, "says that a layer is .*, but the layer .* unpacks to")
+    refused(engine, tar_of(parts.docker()), Corrupt, "unpacks to")
+
+
+def test_a_decompression_bomb_stops_at_the_limit(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cais.image import layers
+
+    monkeypatch.setattr(layers, "UNPACKED_LIMIT_BYTES", 1 << 20)
+    data = bytes(8 << 20)
+    parts = Parts(gzip.compress(data), types.OCI_LAYER_GZIP, digest_of(data))
+    refused(engine, tar_of(parts.oci()), Invalid, "more than 1048576 bytes of content, which is the limit")
 
 
 def test_a_good_image_survives_a_bad_archive(engine: Engine) -> None:

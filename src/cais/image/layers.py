@@ -13,6 +13,7 @@ from cais.spec.image_config import ImageConfig, chain_ids
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.content.store import ContentStore
+    from cais.image.store import Images
     from cais.snapshot.store import SnapshotStore
     from cais.spec.manifest import Manifest
 
@@ -101,23 +102,47 @@ def plain_tar(source: LayerSource, layer: Descriptor) -> Iterator[bytes]:
     return decompressed(pieces, compression, limit_bytes=UNPACKED_LIMIT_BYTES)
 
 
-def unpacked_size(
-    content: ContentStore, snapshots: SnapshotStore, layers: Sequence[Descriptor], diff_ids: Sequence[Digest]
-) -> tuple[int, bool]:
+def verify_layer(source: LayerSource, layer: Descriptor, diff_id: Digest) -> int:
+    """Decompresses a layer to nowhere; returns the size of its plain tar in bytes.
+
+    Raises Corrupt when it is broken or is not ``diff_id``, Invalid when it is too large.
+    """
+    import hashlib
+
+    checksum = hashlib.new(diff_id.algorithm)
+    size_bytes = 0
+    try:
+        for piece in plain_tar(source, layer):
+            checksum.update(piece)
+            size_bytes += len(piece)
+    except CaisError as error:
+        error.message = f"cannot unpack the layer {layer.digest}: {error.message}"
+        raise
+    if checksum.hexdigest() != diff_id.hex:
+        raise Corrupt(
+            f"the image config says that a layer is {diff_id}, but the layer {layer.digest} unpacks to "
+            f"{diff_id.algorithm}:{checksum.hexdigest()}"
+        )
+    return size_bytes
+
+
+def unpacked_size(images: Images, layers: Sequence[Descriptor], diff_ids: Sequence[Digest]) -> tuple[int, bool]:
     """What the layers take unpacked, in bytes of plain tar, and whether that is exact.
 
-    Known for plain tars and for layers with a snapshot. A gzip blob ends with the size of what is in it modulo 4 GiB
-    (RFC 1952); that is believed for showing only. Others count as they are until they are unpacked.
+    Known for plain tars, for layers with a snapshot, and for those that were verified when they were loaded. A gzip
+    blob ends with the size of what is in it modulo 4 GiB (RFC 1952); that is believed for showing only. Others count as
+    they are until they are unpacked.
     """
     total, exact = 0, True
     for layer, diff_id in zip(layers, diff_ids, strict=True):
-        found = snapshots.find(diff_id)
-        if found is not None:
-            total += found.size_bytes
-        elif layer.digest == diff_id:
+        if layer.digest == diff_id:
             total += layer.size_bytes
+        elif (content := images.records.layer_content(layer.digest)) is not None:
+            total += content[1]
+        elif (found := images.snapshots.find(diff_id)) is not None:
+            total += found.size_bytes
         else:
-            total += _estimate(content, layer)
+            total += _estimate(images.content, layer)
             exact = False
     return total, exact
 

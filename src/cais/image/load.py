@@ -1,7 +1,7 @@
 """Loading: what came in an archive or a layout becomes images, after all of it was found to be what it says.
 
-First everything is checked (sizes, digests, media types, that config and manifest agree), then everything is
-registered. Layers stay as they came; they are unpacked when a container or a build first needs them.
+First everything is checked (sizes, digests, media types, that config and manifest agree, that compressed layers hold
+what the config says), then everything is registered. Layers stay as they came; they are unpacked on first use.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cais.errors import Invalid, Unsupported
 from cais.image.archive import Archive, Layout
-from cais.image.layers import check_layer, found_compression
+from cais.image.layers import LayerSource, check_layer, found_compression, verify_layer
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -138,7 +138,7 @@ def _check(images: Images, received: Archive | Layout, item: Descriptor, depth: 
     for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
         if _is_attestation(layer) or images.content.size_of(layer.digest) is None:
             continue
-        check_layer(images.content, layer, diff_id)
+        _check_layer(images, layer, diff_id)
     return [] if any(_is_attestation(layer) for layer in manifest.layers) else [config.digest]
 
 
@@ -152,6 +152,16 @@ def _has(received: Archive | Layout, item: Descriptor) -> bool:
 
 def _is_attestation(layer: Descriptor) -> bool:
     return not layer.media_type.startswith(("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."))
+
+
+def _check_layer(images: Images, layer: Descriptor, diff_id: Digest) -> None:
+    """A compressed layer is decompressed once, to be sure of it; what it holds is remembered with its digest."""
+    check_layer(images.content, layer, diff_id)
+    if layer.digest != diff_id:
+        content = images.records.layer_content(layer.digest)
+        if content is None or content[0] != diff_id:
+            size_bytes = verify_layer(LayerSource(images.content, images.snapshots), layer, diff_id)
+            images.records.set_layer_content(layer.digest, diff_id, size_bytes)
 
 
 def _docker_images(
@@ -202,7 +212,7 @@ def _docker_target(
                 f"the layer {name[:200]!r} is compressed with {compression}, which no image format allows"
             )
         layer = Descriptor(types.layer_media_type(compression), blob, layer_size)
-        check_layer(images.content, layer, diff_id)
+        _check_layer(images, layer, diff_id)
         layers.append(layer)
     if images.records.by_id(digest):
         known = images.of_id(digest).target

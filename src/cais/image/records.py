@@ -28,6 +28,11 @@ SCHEMA = (
         recorded REAL NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX images_by_id ON images (id)""",
+    """CREATE TABLE layer_contents (
+        blob TEXT PRIMARY KEY,
+        diff_id TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL
+    ) WITHOUT ROWID""",
 )
 
 # For the collector: a query that gives the keys of what has to stay.
@@ -105,6 +110,19 @@ class ImageRecords:
         """Once all layers of an image were unpacked, its size is known."""
         with self._database.transaction() as change:
             change.execute("UPDATE images SET size_bytes = ?, size_is_exact = 1 WHERE id = ?", (size_bytes, id))
+
+    def layer_content(self, blob: Digest) -> tuple[Digest, int] | None:
+        """What a compressed layer was found to hold: the digest and size in bytes of its plain tar."""
+        row = self._database.row("SELECT diff_id, size_bytes FROM layer_contents WHERE blob = ?", (blob,))
+        return None if row is None else (Digest(row[0]), int(row[1]))
+
+    def set_layer_content(self, blob: Digest, diff_id: Digest, size_bytes: int) -> None:
+        with self._database.transaction() as change:
+            change.execute("INSERT OR REPLACE INTO layer_contents VALUES (?, ?, ?)", (blob, diff_id, size_bytes))
+
+    def forget_layer_contents(self, change: Transaction) -> None:
+        """Of blobs that are gone."""
+        change.execute("DELETE FROM layer_contents WHERE blob NOT IN (SELECT digest FROM blobs)")
 
     def _query(self, clause: str, parameters: Sequence[object] = ()) -> list[ImageRecord]:
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM images {clause}", parameters)

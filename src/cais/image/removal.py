@@ -100,6 +100,7 @@ def _delete(images: Images, id: Digest) -> list[Removed]:
         for record in images.records.by_id(id):
             change.execute("DELETE FROM tags WHERE digest = ?", (record.target.digest,))
             images.records.remove(change, record.target.digest)
+        images.records.forget_layer_contents(change)
     kept = _chains_in_use(images, chains)
     return [("Deleted", id), *(("Deleted", chain) for chain in reversed(chains) if chain not in kept)]
 

@@ -251,7 +251,7 @@ class Images:
 
     def layer_sizes(self, layers: Sequence[Descriptor], diff_ids: Sequence[Digest]) -> tuple[int, bool]:
         """``layers.unpacked_size``: bytes of plain tar, and whether that is exact."""
-        return unpacked_size(self.content, self.snapshots, layers, diff_ids)
+        return unpacked_size(self, layers, diff_ids)
 
     @property
     def driver_name(self) -> str:
