@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 class Call:
     """``call["no-trunc"]`` is the value of a flag, ``arguments`` what stands beside the flags."""
 
-    __slots__ = ("_engine", "_settings", "_values", "arguments", "root", "said", "words")
+    __slots__ = ("_engine", "_opening", "_settings", "_values", "arguments", "root", "said", "words")
 
-    def __init__(self, words: str, given: Given, root: str) -> None:
+    def __init__(self, words: str, given: Given, root: str, opening: Callable[[], None]) -> None:
         self.words = words
         self.arguments = given.positional
         self.said = given.said
         self.root = root
         self._values = given.values
+        self._opening = opening
         self._engine: Engine | None = None
         self._settings: Settings | None = None
 
@@ -47,6 +48,7 @@ class Call:
         if self._engine is None:
             from cais.engine import Engine
 
+            self._opening()
             self._engine = Engine(self.settings)
         return self._engine
 

@@ -48,7 +48,7 @@ def inspect(names: Sequence[str], find: Callable[[str], Any], format: str) -> in
         except NotFound as error:
             problems.append(error)
     if format and format != "json":
-        lines = []
+        lines: list[str] = []
         try:
             lines.extend(formatted(document, format) for document in found)
         finally:
@@ -59,6 +59,6 @@ def inspect(names: Sequence[str], find: Callable[[str], Any], format: str) -> in
         import json
 
         sys.stdout.write(json.dumps(found, indent=4, ensure_ascii=False) + "\n")
-    for error in problems:
-        warn(error_text(error))
+    for problem in problems:
+        warn(error_text(problem))
     return 1 if problems else 0

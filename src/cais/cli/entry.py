@@ -127,21 +127,25 @@ def _unknown(message: str, family: str, *, exit_code: int = 1) -> UsageError:
 
 
 def _run(words: str, module: ModuleType, given: Given, root: str) -> int:
-    import signal
-
     from cais.cli.call import Call
 
-    def terminate(signum: int, frame: FrameType | None) -> None:
-        raise _Terminated
-
-    signal.signal(signal.SIGTERM, terminate)
-    call = Call(words, given, root)
+    call = Call(words, given, root, _end_on_sigterm)
     try:
         code: int = module.run(call)
         sys.stdout.flush()
         return code
     finally:
         call.close()
+
+
+def _end_on_sigterm() -> None:
+    """From now on SIGTERM ends the command as an interrupt does: what is half done is undone."""
+    import signal
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
 
 
 def _failed(words: str, error: Exception) -> int:

@@ -193,7 +193,8 @@ def _verb(verb: str, options: str, value: Any) -> str:
     whole = isinstance(value, int) and not isinstance(value, bool)
     text = value if isinstance(value, str) else None
     if verb == "v" or (verb == "s" and not whole and not isinstance(value, (bool, float))):
-        return f"%{options.replace('+', '').replace('0', '', options.startswith('0'))}s" % printed(value, True)
+        padded: str = f"%{options.replace('+', '').removeprefix('0')}s" % printed(value, True)
+        return padded
     if verb == "q" and text is not None:
         import json
 
@@ -202,13 +203,13 @@ def _verb(verb: str, options: str, value: Any) -> str:
         encoded = text.encode("utf-8", "surrogateescape").hex()
         return encoded.upper() if verb == "X" else encoded
     if whole and verb in "dxXo":
-        return f"%{options}{verb}" % value
+        return str(f"%{options}{verb}" % value)
     if whole and verb == "b":
         return f"{value:b}"
     if whole and verb in "cq":
         return chr(value) if verb == "c" else repr(chr(value))
     if isinstance(value, float) and verb in "feEgG":
-        return f"%{options}{verb}" % value
+        return str(f"%{options}{verb}" % value)
     if isinstance(value, bool) and verb == "t":
         return f"%{options}s" % printed(value)
     if verb == "T":

@@ -7,6 +7,7 @@ from cais.cli.list_flags import inspect_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from cais.cli.call import Call
@@ -30,7 +31,7 @@ def run(call: Call) -> int:
     from cais.errors import Invalid, NotFound
 
     engine, kind = call.engine, call["type"]
-    finders = {
+    finders: dict[str, Callable[[str], Any]] = {
         "container": lambda name: engine.containers.inspect(name, size=call["size"]),
         "image": lambda name: engine.images.inspect(name),
         "volume": lambda name: engine.volumes.inspect(name),
