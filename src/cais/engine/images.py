@@ -120,21 +120,21 @@ class Images:
 
     def get(self, name_or_id: str, platform: Platform | None = None) -> Image:
         """By a name, ``name@digest``, or a full or short id. Raises NotFound, Invalid."""
-        return self._store.get(name_or_id, platform)
+        return self._store.get(name_or_id, platform, hold=False)
 
     def inspect(self, name_or_id: str, platform: Platform | None = None) -> dict[str, Any]:
         """Docker's JSON of an image. Raises NotFound, Invalid."""
         from cais.image.views import inspect
 
         store = self._store
-        return inspect(store, store.get(name_or_id, platform), store.resolve(name_or_id))
+        return inspect(store, store.get(name_or_id, platform, hold=False), store.resolve(name_or_id))
 
     def history(self, name_or_id: str, platform: Platform | None = None) -> ListOfHistory:
         """The newest entry first. Raises NotFound, Invalid."""
         from cais.image.views import history
 
         store = self._store
-        return history(store, store.get(name_or_id, platform))
+        return history(store, store.get(name_or_id, platform, hold=False))
 
     def tag(self, source: str, target: str) -> None:
         """Another name for an image. Raises NotFound, Invalid."""

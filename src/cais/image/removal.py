@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from cais.errors import Conflict, NotFound
+from cais.errors import Conflict, Corrupt, NotFound
 from cais.image import filters as filtering
 from cais.spec.digest import Digest
 from cais.spec.image_config import chain_ids
@@ -36,12 +36,14 @@ def remove(images: Images, name_or_id: str, users_of: UsersOf, *, force: bool = 
 
     Raises NotFound, and Conflict in Docker's words when containers use it or it has names in several repositories.
     """
-    record = images.resolve(name_or_id)
-    names = images.names(record.id)
-    removed: list[Removed] = []
-    if _is_name(name_or_id, record):
-        reference = Reference.parse(name_or_id)
+    with images.database.transaction() as change:
+        record = images.resolve(name_or_id)
+        names = images.names(record.id)
         users = users_of(record.id)
+        if not _is_name(name_or_id, record):
+            _check(record.id, names, users, force=force)
+            return [*(("Untagged", name.familiar) for name in names), *_delete(images, change, record.id)]
+        reference = Reference.parse(name_or_id)
         if not force and len(names) <= 1 and users:
             raise Conflict(
                 f'conflict: unable to remove repository reference "{name_or_id}" (must force) - container '
@@ -51,19 +53,14 @@ def remove(images: Images, name_or_id: str, users_of: UsersOf, *, force: bool = 
         if not reference.tag:
             aimed = [name for name in images.tags.names_of(record.target.digest) if name.name == reference.name]
         for name in aimed:
-            images.tags.untag(name)
-            removed.append(("Untagged", name.familiar))
-        left = images.names(record.id)
-        if left:
-            _forget_superseded(images, record.id)
-            return removed
-        users = users_of(record.id)
-        if users and (not force or any(user.running for user in users)):
-            return removed  # the containers keep their image, now without a name
-    else:
-        _check(images, record.id, names, users_of, force=force)
-        removed += [("Untagged", name.familiar) for name in names]
-    return removed + _delete(images, record.id)
+            change.execute("DELETE FROM tags WHERE name = ? AND tag = ?", (name.name, name.tag))
+        removed: list[Removed] = [("Untagged", name.familiar) for name in aimed]
+        if images.names(record.id):
+            _forget_superseded(images, change, record.id)
+        elif not users or (force and not any(user.running for user in users)):
+            removed += _delete(images, change, record.id)
+        # else the containers keep their image, now without a name
+        return removed
 
 
 def _is_name(text: str, record: ImageRecord) -> bool:
@@ -72,8 +69,7 @@ def _is_name(text: str, record: ImageRecord) -> bool:
     return not (record.id.hex.startswith(digits) or record.target.digest.hex.startswith(digits))
 
 
-def _check(images: Images, id: Digest, names: Sequence[Reference], users_of: UsersOf, *, force: bool) -> None:
-    users = users_of(id)
+def _check(id: Digest, names: Sequence[Reference], users: Sequence[User], *, force: bool) -> None:
     running = next((user for user in users if user.running), None)
     if running is not None:
         raise Conflict(
@@ -93,14 +89,13 @@ def _check(images: Images, id: Digest, names: Sequence[Reference], users_of: Use
         )
 
 
-def _delete(images: Images, id: Digest) -> list[Removed]:
+def _delete(images: Images, change: Transaction, id: Digest) -> list[Removed]:
     """Takes away all names and records of an image. Its blobs and snapshots are the collector's."""
     chains = _chains(images, id)
-    with images.database.transaction() as change:
-        for record in images.records.by_id(id):
-            change.execute("DELETE FROM tags WHERE digest = ?", (record.target.digest,))
-            images.records.remove(change, record.target.digest)
-        images.records.forget_layer_contents(change)
+    for record in images.records.by_id(id):
+        change.execute("DELETE FROM tags WHERE digest = ?", (record.target.digest,))
+        images.records.remove(change, record.target.digest)
+    images.records.forget_layer_contents(change)
     kept = _chains_in_use(images, chains)
     return [("Deleted", id), *(("Deleted", chain) for chain in reversed(chains) if chain not in kept)]
 
@@ -108,7 +103,7 @@ def _delete(images: Images, id: Digest) -> list[Removed]:
 def _chains(images: Images, id: Digest) -> tuple[Digest, ...]:
     try:
         _, config = images.read_manifest(images.records.by_id(id)[0].manifest)
-    except NotFound:
+    except (NotFound, Corrupt):
         return ()  # a damaged store must not keep its images from being removed
     return chain_ids(config.diff_ids)
 
@@ -126,14 +121,8 @@ def _chains_in_use(images: Images, chains: Sequence[Digest]) -> set[str]:
     return {str(row[0]).removeprefix("chain:") for row in rows}
 
 
-def _forget_superseded(images: Images, id: Digest) -> None:
+def _forget_superseded(images: Images, change: Transaction, id: Digest) -> None:
     """Of an image with names, the targets without one are of no use: the same image, packed in another way."""
-    with images.database.transaction() as change:
-        forget_superseded(images, change, id)
-
-
-def forget_superseded(images: Images, change: Transaction, id: Digest) -> None:
-    """Within a transaction. Does nothing where no target of the image has a name."""
     records = images.records.by_id(id)
     named = [record for record in records if images.tags.names_of(record.target.digest)]
     for record in records:
@@ -159,10 +148,12 @@ def prune(
     passes = filtering.record_filter(filters, now, lambda name: images.resolve(name).created)
     removed: list[Removed] = []
     for id in {record.id: None for record in images.records.all()}:
-        record = images.of_id(id)
-        names = images.names(id)
-        if (dangling_only and names) or not passes(record) or users_of(id):
-            continue
-        removed += [("Untagged", name.familiar) for name in names]
-        removed += _delete(images, id)
+        with images.database.transaction() as change:
+            if not images.records.by_id(id):
+                continue  # somebody else was faster
+            names = images.names(id)
+            if (dangling_only and names) or users_of(id) or not passes(images.of_id(id)):
+                continue
+            removed += [("Untagged", name.familiar) for name in names]
+            removed += _delete(images, change, id)
     return removed

@@ -104,18 +104,8 @@ class Images:
                 if not id:
                     raise
         if reference is not None:
-            try:
-                target = self.tags.resolve(reference)
-            except NotFound:
-                if not id:
-                    raise
-            else:
-                record = self.records.by_target(target.digest)
-                if record is None:
-                    raise Corrupt(
-                        f"the name {reference.familiar} points at {target.digest}, which is no recorded image",
-                        hint="Run: cais system check --repair",
-                    )
+            record = self._named(reference, required=not id)
+            if record is not None:
                 return record
         if full and (record := self.records.by_target(Digest(id))) is not None:
             return record
@@ -125,6 +115,22 @@ class Images:
         if len(ids) > 1:
             raise Invalid(f"multiple IDs found with provided prefix: {name_or_id}")
         return self.of_id(ids[0])
+
+    def _named(self, reference: Reference, *, required: bool) -> ImageRecord | None:
+        try:
+            target = self.tags.resolve(reference)
+            record = self.records.by_target(target.digest)
+            # A name and its record come and go together; between the two reads they may have gone.
+            if record is None and self.tags.resolve(reference).digest == target.digest:
+                raise Corrupt(
+                    f"the name {reference.familiar} points at {target.digest}, which is no recorded image",
+                    hint="Run: cais system check --repair",
+                )
+        except NotFound:
+            if required:
+                raise
+            return None
+        return record if record is not None else self._named(reference, required=required)
 
     def of_id(self, id: Digest) -> ImageRecord:
         """Of several targets with one config: one that has a name, else the last recorded. Raises NotFound."""
@@ -136,9 +142,16 @@ class Images:
                 return record
         return records[0]
 
-    def get(self, name_or_id: str, platform: Platform | None = None) -> Image:
-        """The image, read and verified. With ``platform``, that one of an index. Raises NotFound, Invalid, Corrupt."""
+    def get(self, name_or_id: str, platform: Platform | None = None, *, hold: bool = True) -> Image:
+        """The image, read and verified. With ``platform``, that one of an index. Raises NotFound, Invalid, Corrupt.
+
+        ``hold``: nothing of it is collected while this process lives, whoever removes it.
+        """
         record = self.resolve(name_or_id)
+        if hold:
+            self.content.hold((record.target.digest,))
+            if self.records.by_target(record.target.digest) is None:
+                raise NotFound(f"No such image: {name_or_id}")  # removed a moment ago
         if platform is not None and not platform.matches(Platform.parse(record.platform)):
             found = self._of_platform(record.target, platform)
             if found is None:
