@@ -7,9 +7,12 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 
 from cais.host.files import remove_tree
-from cais.snapshot.apply import Applied, apply
-from cais.snapshot.changes import Change, tree_changes
 from cais.spec.mount import Mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.snapshot.apply import Applied
+    from cais.snapshot.changes import Change
 
 
 class Copies:
@@ -33,10 +36,14 @@ class Copies:
     def changes(
         self, directory: str, parents: Sequence[str], note: Callable[[str], None] | None = None
     ) -> Iterator[Change]:
+        from cais.snapshot.changes import tree_changes
+
         old = os.path.join(parents[0], "fs") if parents else None
         return tree_changes(old, os.path.join(directory, "fs"), note)
 
     def unpack(self, directory: str, parents: Sequence[str], pieces: Iterator[bytes], *, owners: bool) -> Applied:
+        from cais.snapshot.apply import apply
+
         self.create(directory, parents)
         return apply(pieces, os.path.join(directory, "fs"), style="merged", owners=owners)
 

@@ -8,9 +8,12 @@ from typing import Protocol
 
 from cais.errors import CaisError, Invalid
 from cais.host.files import random_name, remove_tree
-from cais.snapshot.apply import Applied
-from cais.snapshot.changes import Change
 from cais.spec.mount import Mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.snapshot.apply import Applied
+    from cais.snapshot.changes import Change
 
 NAMES = ("overlay", "overlay-user", "copies")
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 
-from cais.snapshot.apply import Applied, apply
-from cais.snapshot.changes import Change, overlay_changes
 from cais.spec.mount import Mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.snapshot.apply import Applied
+    from cais.snapshot.changes import Change
 
 
 class Overlay:
@@ -59,11 +62,15 @@ class Overlay:
     def changes(
         self, directory: str, parents: Sequence[str], note: Callable[[str], None] | None = None
     ) -> Iterator[Change]:
+        from cais.snapshot.changes import overlay_changes
+
         lower = [os.fsencode(os.path.join(parent, "fs")) for parent in parents]
         return overlay_changes(os.path.join(directory, "fs"), lower, self._prefix, note)
 
     def unpack(self, directory: str, parents: Sequence[str], pieces: Iterator[bytes], *, owners: bool) -> Applied:
         """Applies a layer's plain tar to the new layer in ``directory``."""
+        from cais.snapshot.apply import apply
+
         self.create(directory, parents)
         return apply(pieces, os.path.join(directory, "fs"), style=self._style, owners=owners)
 

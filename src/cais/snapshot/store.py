@@ -15,11 +15,13 @@ from cais.host.database import Database, Transaction
 from cais.host.files import random_name, remove_tree
 from cais.host.leases import Leases
 from cais.snapshot import drivers
-from cais.snapshot.changes import Change, clamp_times
 from cais.snapshot.drivers import Driver
-from cais.snapshot.pack import measure, pack
 from cais.spec.digest import Digest
 from cais.spec.mount import Mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.snapshot.changes import Change
 
 SCHEMA = (
     """CREATE TABLE snapshots (
@@ -153,6 +155,9 @@ class SnapshotStore:
 
     def measure(self, prepared: Prepared, *, epoch: int | None = None) -> Layer:
         """The layer that ``commit`` would make; ``prepared`` goes on as it is."""
+        from cais.snapshot.changes import clamp_times
+        from cais.snapshot.pack import measure
+
         parents = self.directories(prepared.parent)
         newest = 0
 
@@ -206,12 +211,16 @@ class SnapshotStore:
 
     def pack(self, chain: Digest) -> Iterator[bytes]:
         """The plain tar of the topmost layer of ``chain``, made again from its files. Raises NotFound."""
+        from cais.snapshot.pack import pack
+
         directories = self.directories(chain)
         changes = self.driver.changes(directories[0], directories[1:])
         return pack(changes, os.path.join(directories[0], "fs"))
 
     def repacked(self, parent: Digest | None, pieces: Iterator[bytes]) -> Digest:
         """The digest of a layer unpacked on ``parent`` and packed again by us; nothing stays of it."""
+        from cais.snapshot.pack import measure
+
         id, directory = self._begin(parent)
         parents = self.directories(parent)
         try:
