@@ -225,6 +225,8 @@ class TarReader:
                     raise Corrupt("the archive ends early, after an extended header: it is truncated")
                 return None
             type_flag = block[156:157]
+            if type_flag == b"V" and not spent:  # the volume's label
+                continue
             if type_flag not in b"xgLKX":
                 break
             data = self._extension(number(block[124:136], "size"), spent)
@@ -242,8 +244,6 @@ class TarReader:
                 records.update(found)
         kind = _KINDS.get(type_flag)
         if kind is None:
-            if type_flag == b"V":  # the volume's label
-                return self._next()
             raise Unsupported(f"the archive has an entry of the type {type_flag!r}, which is not known")
         name = block[:100].partition(b"\0")[0]
         link = block[157:257].partition(b"\0")[0]

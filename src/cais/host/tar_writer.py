@@ -153,6 +153,8 @@ def _with_pax(entry: TarEntry) -> bytes:
     if len(link) > 100:
         records.append((b"linkpath", link))
         link = link[:100]
+    if any(not _is_utf8(value) for _, value in records):
+        records.insert(0, (b"hdrcharset", b"BINARY"))  # libarchive refuses such names without it; others pass over it
     numbers = {}
     for field, number, largest in (
         ("size", entry.size_bytes, _OCTAL_11),
@@ -190,6 +192,14 @@ def _with_pax(entry: TarEntry) -> bytes:
         )
     )
     return b"".join(parts)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _record(key: bytes, value: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """Applying a layer: its plain tar, streamed into a directory that it cannot leave.
 
 Names are taken apart and every directory is opened by itself, never through a symbolic link as the host sees it: where
-a parent is a symbolic link of the tree, it is followed as in a root file system, "/" being the target. What a layer deletes
-is done ("merged"), or written as overlayfs has it ("overlay-..."), or is a name like others ("plain", for ADD).
+a parent is a symbolic link of the tree, it is followed as in a root file system, "/" being the target. What a layer
+deletes is done ("merged"), or written as overlayfs has it ("overlay-..."), or is a name like others ("plain", for ADD).
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from cais.host.ahead import HashBeside
 from cais.host.beneath import Beneath
 from cais.host.tar_reader import TarReader
 from cais.host.tar_writer import TarEntry
+from cais.snapshot.rooted import relative, resolved, shown
 from cais.spec.digest import Digest
 
 STYLES = {"overlay-trusted": "trusted.overlay.", "overlay-user": "user.overlay.", "merged": "", "plain": ""}
-PATH_LIMIT_BYTES = 1 << 15
-_LINKS_LIMIT = 40
 _NOTES_LIMIT = 100
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
@@ -56,7 +55,7 @@ def apply(
 
     ``style``: "overlay-trusted" or "overlay-user" (the target is one layer's own directory), "merged" (a full tree) or
     "plain" (a full tree, and nothing is deleted). Without ``owners`` everything belongs to who applies it.
-    ``limit_bytes`` is of the tar and of the files' sizes, each. ``change_entry`` may change or leave out (None) an entry.
+    ``limit_bytes`` is of the tar and of the files' sizes, each. ``change_entry`` may change an entry or leave it out.
 
     Raises Invalid for what no layer may hold and for what is over a limit, Corrupt for a broken archive, Unavailable
     when the disk is full. What was written until then stays: the caller removes it.
@@ -96,12 +95,6 @@ def _over(limit_bytes: int) -> Invalid:
     return Invalid(f"the layer has more than {limit_bytes} bytes, which is the limit")
 
 
-def shown(name: bytes) -> str:
-    """A hostile name in a message: quoted, and not too long."""
-    text = repr(os.fsdecode(name[:300]))
-    return text if len(name) <= 300 else f"{text}... ({len(name)} bytes)"
-
-
 class _Writer:
     def __init__(self, tree: Beneath, style: str, owners: bool, limit_entries: int, limit_bytes: int) -> None:
         self.entries = 0
@@ -122,7 +115,7 @@ class _Writer:
         self.entries += 1
         if self.entries > self._limit_entries:
             raise Invalid(f"the layer has more than {self._limit_entries} entries, which is the limit")
-        path = _relative(entry.name, entry.name)
+        path = relative(entry.name, entry.name)
         try:
             self._write(entry, path, reader)
         except OSError as error:
@@ -213,7 +206,7 @@ class _Writer:
         self._directories[path] = (entry.mtime, entry.mode if late else -1)
 
     def _link(self, directory: bytes, name: bytes, entry: TarEntry) -> None:
-        target = _relative(entry.link_target, entry.name)
+        target = relative(entry.link_target, entry.name)
         above, _, last = target.rpartition(b"/")
         missing = Invalid(
             f"the archive's hard link {shown(entry.name)} points at {shown(entry.link_target)}, which is not there"
@@ -221,7 +214,7 @@ class _Writer:
         if not last:
             raise missing
         try:
-            above = self._resolved(above, entry.name, create=False)
+            above = resolved(self._tree, above, entry.name, None)
             if (above, last) == (directory, name):
                 raise Invalid(f"the archive's hard link {shown(entry.name)} points at itself")
             status = os.stat(last, dir_fd=self._tree.fd(above), follow_symlinks=False)
@@ -279,7 +272,7 @@ class _Writer:
             raise Invalid(f"the archive's entry {shown(entry.name)} deletes no possible name")
         if not self._overlay:
             try:
-                directory = self._resolved(directory, entry.name, create=False)
+                directory = resolved(self._tree, directory, entry.name, None)
             except (FileNotFoundError, NotADirectoryError):
                 return
             path = directory + b"/" + victim if directory else victim
@@ -390,58 +383,19 @@ class _Writer:
         if len(self.notes) < _NOTES_LIMIT:
             self.notes.append(text)
 
-    # Directories above an entry.
-
     def _parent(self, directory: bytes, name: bytes) -> bytes:
         """The directory without symbolic links on the way, made where it is not there."""
-        return self._resolved(directory, name, create=True)
+        return resolved(self._tree, directory, name, self._imply)
 
-    def _resolved(self, directory: bytes, name: bytes, *, create: bool) -> bytes:
-        try:
-            self._tree.fd(directory)
-            return directory
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                raise
-        parts = directory.split(b"/")[::-1]
-        real = b""
-        links = 0
-        while parts:
-            part = parts.pop()
-            if part in (b"", b"."):
-                continue
-            if part == b"..":
-                real = real.rpartition(b"/")[0]
-                continue
-            path = real + b"/" + part if real else part
-            fd = self._tree.fd(real)
-            try:
-                status = os.stat(part, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:
-                if not create:
-                    raise
-                self._imply(real, part, path, hides=False)
-            else:
-                if stat.S_ISLNK(status.st_mode):
-                    links += 1
-                    target = os.readlink(part, dir_fd=fd)
-                    if links > _LINKS_LIMIT or len(parts) > PATH_LIMIT_BYTES:
-                        raise Invalid(f"the archive's entry {shown(name)} goes through too many symbolic links")
-                    if target.startswith(b"/"):
-                        real = b""
-                    parts += target.split(b"/")[::-1]
-                    continue
-                if not stat.S_ISDIR(status.st_mode):
-                    if not create:
-                        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-                    # The last entry wins: a file where a directory must be makes room.
-                    self._tree.remove(real, part)
-                    self._imply(real, part, path, hides=self._is_deletion(status))
-            real = path
-        return real
+    def _imply(self, directory: bytes, name: bytes, status: os.stat_result | None) -> None:
+        """A directory that has no entry (yet): root's, 0755, with the time of the entry that needs it.
 
-    def _imply(self, directory: bytes, name: bytes, path: bytes, *, hides: bool) -> None:
-        """A directory that has no entry (yet): root's, 0755, with the time of the entry that needs it."""
+        ``status``: of what is there and is none. The last entry wins, so that it makes room.
+        """
+        path = directory + b"/" + name if directory else name
+        hides = status is not None and self._is_deletion(status)
+        if status is not None:
+            self._tree.remove(directory, name)
         os.mkdir(name, 0o755, dir_fd=self._tree.fd(directory))
         fd = self._tree.fd(path)
         self._dress(fd, TarEntry(path, "directory", 0o755), fd)
@@ -450,19 +404,6 @@ class _Writer:
         self._directories[path] = (self._mtime, -1)
         if self._written is not None:
             self._written.add(path)
-
-
-def _relative(name: bytes, shown_name: bytes) -> bytes:
-    """A name's path below the root; b"" is the root itself. Raises Invalid."""
-    if len(name) > PATH_LIMIT_BYTES:
-        raise Invalid(f"the archive has a name of {len(name)} bytes; the limit is {PATH_LIMIT_BYTES}")
-    parts = [part for part in name.split(b"/") if part and part != b"."]
-    if b".." in parts:
-        raise Invalid(
-            f"the archive's entry {shown(shown_name)} has '..' in a name: it could lead out of the target directory",
-            hint="The archive is damaged or hostile; nothing of it is used.",
-        )
-    return b"/".join(parts)
 
 
 def _own(entry: TarEntry, change: Callable[[], None]) -> None:
