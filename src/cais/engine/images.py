@@ -231,7 +231,7 @@ class Images:
             self._store,
             pieces_of(source) if isinstance(source, str) else _pieces_from(source),
             run=run,
-            message=message or f"Imported from {source if isinstance(source, str) else '-'}",
+            message=message or "Imported from -",
             created=timestamp.format(time.time()),
             platform=platform or self._store.platform,
             names=names,
