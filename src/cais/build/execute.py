@@ -87,9 +87,8 @@ class OpExecutor:
             elif prepared.changes:
                 self._write_changes(vertex, inputs, prepared, id, previous)
             else:
-                self._with_mounts(
-                    prepared.mounts,
-                    lambda bundle: self._write(vertex, inputs, lambda: Target(bundle.rootfs), id, None),
+                self._with_tree(
+                    prepared.mounts, lambda path: self._write(vertex, inputs, lambda: Target(path), id, None)
                 )
             if self._cancelled.is_set():
                 raise Cancelled("stopped")
@@ -112,6 +111,12 @@ class OpExecutor:
         finally:
             self._runtime.remove(bundle)
 
+    def _with_tree(self, mounts: Sequence[Mount], action: Callable[[str], Any]) -> Any:
+        """``action`` on the file system's directory; one that is a directory already needs no mount."""
+        if len(mounts) == 1 and mounts[0].kind == "bind":
+            return action(mounts[0].source)
+        return self._with_mounts(mounts, lambda bundle: action(bundle.rootfs))
+
     def _write_changes(
         self, vertex: Vertex, inputs: Sequence[Result], prepared: Prepared, id: int, previous: Record | None
     ) -> None:
@@ -119,10 +124,10 @@ class OpExecutor:
         if prepared.parent is None:
             self._write(vertex, inputs, lambda: LayerTarget(prepared.changes, None, prepared.opaque), id, previous)
             return
-        self._with_mounts(
+        self._with_tree(
             self._snapshots.view(prepared.parent),
-            lambda bundle: self._write(
-                vertex, inputs, lambda: LayerTarget(prepared.changes, bundle.rootfs, prepared.opaque), id, previous
+            lambda below: self._write(
+                vertex, inputs, lambda: LayerTarget(prepared.changes, below, prepared.opaque), id, previous
             ),
         )
 
@@ -272,7 +277,7 @@ class OpExecutor:
     def _with_view(self, chain: Digest, action: Callable[[str], Any]) -> Any:
         """``action`` on a read-only file system of ``chain``."""
         self._ensure(chain)
-        return self._with_mounts(self._snapshots.view(chain), lambda bundle: action(bundle.rootfs))
+        return self._with_tree(self._snapshots.view(chain), action)
 
 
 # What two copies must share for the files of one to be good for the other.

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 from cais.build.context import Context
 from cais.build.dockerfile.errors import Span, marked_lines
 from cais.build.dockerfile.parser import Dockerfile, parse
-from cais.build.graph import Copy, SourceImage, Vertex, reachable
+from cais.build.graph import Copy, Exec, SourceImage, Vertex, reachable
 from cais.build.listing import difference
 from cais.build.lower import lower
 from cais.build.lowering.result import Lowered
@@ -154,10 +154,14 @@ class _Run:
             result = verdicts[target].result
             return self._lowered, result.chain if result else None
         from cais.build.execute import OpExecutor
-        from cais.host.namespaces import enter
         from cais.runtime.runner import Runtime
 
-        enter()
+        self._stores.snapshots.reach()  # before the first thread
+        again = needed([target], verdicts)
+        if self._stores.snapshots.driver.opaque or any(isinstance(vertex.op, Exec) for vertex in again):
+            from cais.host.namespaces import enter
+
+            enter()  # what is mounted goes with this process
         runtime = Runtime(self._stores.root, self._stores.settings.runtime)
         executor = OpExecutor(
             self._stores.snapshots,

@@ -33,6 +33,7 @@ def check(stores: Stores, *, repair: bool = False) -> list[Finding]:
     findings = [Finding("the database", text) for text in stores.database.integrity_errors()]
     if findings:
         return findings  # what a damaged database says of the rest is worth nothing
+    stores.snapshots.reach()  # before the first thread
     findings += _blobs(stores, repair)
     findings += _snapshots(stores, repair)
     findings += _images(stores, repair)

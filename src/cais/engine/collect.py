@@ -35,6 +35,8 @@ def collect(stores: Stores) -> Collected:
     with stores.database.transaction() as change:
         remove_blob_files(change, stores.content, stores.leases)
         aside = set_aside_orphans(change, stores.snapshots)
+    if aside:
+        stores.snapshots.reach()
     for path in aside:
         remove_tree(path)
     return Collected(tuple(blobs), tuple(layers))

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cais.errors import Conflict, Corrupt, NotFound, from_os_error
+from cais.errors import Conflict, Corrupt, Denied, NotFound, from_os_error
 from cais.host.database import Database, Transaction
 from cais.host.files import random_name, remove_tree
 from cais.host.leases import Leases
@@ -73,6 +73,21 @@ class SnapshotStore:
         self._forced = driver
         self._owners = owners
         self._driver: Driver | None = None
+        self._reached = False
+
+    def reach(self) -> None:
+        """Enters an ordinary user's namespace, where its subordinate ids are its own: they own what is in snapshots.
+
+        Where the host allows no user namespace, files of other owners cannot be made: all become the user's own.
+        """
+        if not self._reached and os.geteuid() != 0:
+            from cais.host.namespaces import enter
+
+            try:
+                enter()
+            except Denied:
+                self._owners = False
+        self._reached = True
 
     @property
     def driver(self) -> Driver:
@@ -158,6 +173,7 @@ class SnapshotStore:
         from cais.snapshot.changes import clamp_times
         from cais.snapshot.pack import measure
 
+        self.reach()
         parents = self.directories(prepared.parent)
         newest = 0
 
@@ -180,6 +196,7 @@ class SnapshotStore:
 
     def remove(self, id: str) -> None:
         """Removes a snapshot by its id, row first. One that others stand on is the collector's to remove."""
+        self.reach()
         with self._database.transaction() as change:
             change.execute("DELETE FROM snapshots WHERE id = ?", (id,))
         remove_tree(os.path.join(self.directory, id))
@@ -213,6 +230,7 @@ class SnapshotStore:
         """The plain tar of the topmost layer of ``chain``, made again from its files. Raises NotFound."""
         from cais.snapshot.pack import pack
 
+        self.reach()
         directories = self.directories(chain)
         changes = self.driver.changes(directories[0], directories[1:])
         return pack(changes, os.path.join(directories[0], "fs"))
@@ -248,6 +266,7 @@ class SnapshotStore:
         return [os.path.join(self.directory, row[0]) for row in rows]
 
     def _begin(self, parent: Digest | None) -> tuple[str, str]:
+        self.reach()
         id = random_name(8)
         os.makedirs(self.directory, 0o711, exist_ok=True)
         directory = os.path.join(self.directory, id)
