@@ -24,7 +24,7 @@ def bare() -> Iterator[Command]:
 
 @pytest.fixture(scope="session")
 def cais(bare: Command) -> Command:
-    """The command, with ``busybox`` and ``debian`` made by the recipes, which keep root file systems between sessions."""
+    """The command, with ``busybox`` and ``debian`` made by the recipes, which keep what mmdebstrap made."""
     made = subprocess.run(
         [PROJECT / "images" / "make", "busybox", "debian"],
         env={**bare.env, "CAIS": str(bare.path)},
