@@ -27,8 +27,6 @@ def unpack(
     target: Target,
     make_destination: Callable[[], str],
     writer: Writer,
-    new_owner: tuple[int, int],
-    modified: int,
     notes: list[str],
 ) -> bool:
     """Unpacks the open ``file`` (``path``, for messages) into what ``make_destination`` makes; False when it is no tar.
@@ -46,7 +44,7 @@ def unpack(
         if first is None:
             return False
         root = make_destination()
-        work = _Unpacking(target, root, writer, new_owner, modified, path, notes)
+        work = _Unpacking(target, root, writer, notes)
         try:
             work.entry(first)
             for entry in entries:
@@ -75,16 +73,11 @@ class _Unpacking:
         target: Target,
         root: str,
         writer: Writer,
-        new_owner: tuple[int, int],
-        modified: int,
-        path: str,
         notes: list[str],
     ) -> None:
         self.target = target
         self.root = root
         self.writer = writer
-        self.new_owner = new_owner
-        self.modified = modified
         self.notes = notes
         self.directories: dict[str, TarEntry] = {}
         self.skipped = 0
@@ -97,7 +90,7 @@ class _Unpacking:
         directory = "/".join(parts[:-1])
         parent = self.target.resolve(directory, base=self.root)
         if parent.status is None:
-            path = self.target.make_directories(parent.path, (0, 0), self.modified).path
+            path = self.target.make_directories(parent.path, (0, 0)).path
         else:
             path = parent.path
             if not stat.S_ISDIR(parent.status.st_mode):
@@ -221,5 +214,6 @@ class _Unpacking:
             try:
                 mode = (entry.mode if self.writer.mode is None else self.writer.mode) & 0o7777
                 self._open_attributes(descriptor, entry, mode)
+                self.target.touched.discard(path)
             finally:
                 os.close(descriptor)

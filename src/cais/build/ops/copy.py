@@ -19,8 +19,8 @@ from cais.build.graph import Copy
 from cais.build.hashing import kept_attributes, read_error
 from cais.build.ops.files import Writer, set_attribute
 from cais.build.ops.owners import find_owner
-from cais.build.ops.target import Place, Target, make_directory
-from cais.build.selection import Entry, Selection, Source
+from cais.build.ops.target import Place, Target
+from cais.build.selection import Selection, Source
 from cais.build.tree import DIRECTORY, FILE, cleaned, shown
 from cais.errors import CaisError, Invalid, from_os_error
 
@@ -59,7 +59,8 @@ def copy(
 ) -> CopyReport:
     """Carries out ``op`` in ``target``; ``selection`` is what its sources name (None: all is inline).
 
-    ``modified`` is the time (ns) of what has none of its own, new parents and inline files; now by default. Raises
+    ``modified`` is the time (ns) of what has none of its own: new parents, changed directories, inline files; now by
+    default. Raises
     Invalid for what the rules forbid, NotFound, Denied, Failed.
     """
     try:
@@ -68,6 +69,7 @@ def copy(
             copier.selection(selection)
         for item in op.inline:
             copier.inline(item.name, item.data)
+        target.settle(copier.modified)
         return copier.report(selection)
     except OSError as error:
         raise from_os_error(error, f"copy to {shown(op.destination)}")
@@ -151,8 +153,6 @@ class _Copier:
                 self.target,
                 lambda: self._make_directories(self.op.destination),
                 self.writer,
-                self.new_owner,
-                self.modified,
                 self.notes,
             )
         finally:
@@ -191,7 +191,7 @@ class _Copier:
         return resolved.path
 
     def _make_directories(self, path: str) -> str:
-        return self.target.make_directories(cleaned(path), self.new_owner, self.modified).path
+        return self.target.make_directories(cleaned(path), self.new_owner).path
 
     def _in_place(self, path: str, action: Callable[[Place, str], None]) -> None:
         directory, _, name = path.rpartition("/")
@@ -267,6 +267,7 @@ class _Copier:
             finally:
                 os.close(source)
             os.utime(descriptor, ns=(modified, modified))
+            self.target.touched.discard(made.path)
         finally:
             os.close(descriptor)
 
@@ -426,6 +427,3 @@ def _source_error(error: OSError, directory: str, name: str, path: str) -> CaisE
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return from_os_error(error, f"write {shown('/' + path)}")
     return read_error(error, f"{directory}/{name}" if directory else name)
-
-
-__all__ = ["CopyReport", "Entry", "copy", "make_directory", "octal_mode"]

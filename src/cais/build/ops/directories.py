@@ -27,7 +27,8 @@ def make_directory(op: MakeDirectory, target: Target | str, *, modified: int | N
         if op.user and target.resolve(path).status is None:
             found = find_owner(op.user, target)
             owner, notes = found[:2], found.notes
-        target.make_directories(path, owner, modified if modified is not None else time.time_ns())
+        target.make_directories(path, owner)
+        target.settle(modified if modified is not None else time.time_ns())
         return notes
     except OSError as error:
         raise from_os_error(error, f"make the directory {shown(op.path)}")

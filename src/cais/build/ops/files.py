@@ -99,6 +99,8 @@ class Writer:
             os.symlink(os.readlink(source_name, dir_fd=directory), name, dir_fd=there)
         else:
             mode = (mode if self.mode is None else self.mode) & 0o7777
+            if kind == stat.S_IFCHR and device == 0:
+                raise Invalid(f"{shown('/' + path)} is the character device 0:0, which stands for a deleted file")
             try:
                 os.mknod(name, kind | 0o600, device if kind != stat.S_IFIFO else 0, dir_fd=there)
             except PermissionError:

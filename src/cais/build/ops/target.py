@@ -46,21 +46,43 @@ class Place(NamedTuple):
 
 
 class Target(Tree):
-    """A writable file system, mounted or a plain directory; ``path`` is its root."""
+    """A writable file system, mounted or a plain directory; ``path`` is its root.
 
-    __slots__ = ()
+    ``touched`` are the directories that were opened to be written in, and have no time of their own since.
+    """
+
+    __slots__ = ("touched",)
+
+    def __init__(self, path: str | bytes) -> None:
+        super().__init__(path)
+        self.touched: set[str] = set()
+
+    def settle(self, modified: int) -> None:
+        """Gives every touched directory the modification time ``modified`` (ns), the same on every day."""
+        for path in self.touched:
+            self._set_time(path, modified)
+        self.touched.clear()
+
+    def _set_time(self, path: str, modified: int) -> None:
+        try:
+            descriptor = self.open(path, DIRECTORY)
+        except FileNotFoundError:
+            return  # replaced since
+        try:
+            os.utime(descriptor, ns=(modified, modified))
+        finally:
+            os.close(descriptor)
 
     def place(self, path: str) -> Place:
-        """Opens the directory ``path``, which exists and has no links in it."""
+        """Opens the directory ``path``, which exists and has no links in it, to be written in."""
+        self.touched.add(path)
         descriptor = self.open(path, DIRECTORY)
         return Place(descriptor, -1, bool(os.fstat(descriptor).st_mode & stat.S_ISGID))
 
-    def make_directories(
-        self, path: str, owner: tuple[int, int], modified: int | None = None, mode: int = NEW_DIRECTORY_MODE
-    ) -> Resolved:
+    def make_directories(self, path: str, owner: tuple[int, int]) -> Resolved:
         """Makes ``path`` and its missing parents, following links inside the root; what is there is not touched.
 
-        ``modified``: their modification time, ns. Raises Invalid when a part of it is no directory.
+        Raises Invalid when a part of it is no directory.
         """
         resolved = self.resolve(path)
         if resolved.status is not None:
@@ -79,9 +101,10 @@ class Target(Tree):
         for number in range(there, len(parts)):
             parent = self.place("/".join(parts[:number]))
             try:
-                make_directory(parent, parts[number], mode, owner, modified)
+                make_directory(parent, parts[number], NEW_DIRECTORY_MODE, owner)
             finally:
                 parent.close()
+            self.touched.add("/".join(parts[: number + 1]))
         return Resolved(resolved.path, self.status(resolved.path), resolved.left)
 
 
@@ -92,13 +115,15 @@ class LayerTarget(Target):
     have it mounted meanwhile.
     """
 
-    __slots__ = ("below", "hidden", "opaque")
+    __slots__ = ("below", "hidden", "opaque", "times")
 
     def __init__(self, path: str | bytes, below: str | bytes | None, opaque: str = "trusted.overlay.opaque") -> None:
         super().__init__(path)
         self.opaque = opaque
         # Paths where the layer hides what is below it.
         self.hidden: set[str] = set()
+        # Directories that were made here only because something below them is, and the times that they keep.
+        self.times: dict[str, int] = {}
         self.below: Tree | None = None
         if below is not None:
             self.below = Tree(below)
@@ -107,6 +132,12 @@ class LayerTarget(Target):
         super().close()
         if self.below is not None:
             self.below.close()
+
+    def settle(self, modified: int) -> None:
+        for path, time in self.times.items():
+            if path not in self.touched:
+                self._set_time(path, time)
+        super().settle(modified)
 
     def status(self, path: str) -> os.stat_result | None:
         status = super().status(path)
@@ -131,6 +162,7 @@ class LayerTarget(Target):
             return self.below.open_file(path, flags)
 
     def place(self, path: str) -> Place:
+        self.touched.add(path)
         try:
             descriptor = self.open(path, DIRECTORY)
         except FileNotFoundError:
@@ -190,14 +222,14 @@ class LayerTarget(Target):
                     os.fchmod(new, status.st_mode & 0o7777)
                     for name, value in kept_attributes(old):
                         os.setxattr(new, name, value)
-                    os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+                    self.times[here] = status.st_mtime_ns
                 finally:
                     os.close(new)
             finally:
                 os.close(old)
 
 
-def make_directory(parent: Place, name: str, mode: int, owner: tuple[int, int], modified: int | None) -> None:
+def make_directory(parent: Place, name: str, mode: int, owner: tuple[int, int]) -> None:
     """A new directory with exactly this mode and owner."""
     os.mkdir(name, 0o700, dir_fd=parent.descriptor)
     descriptor = os.open(name, DIRECTORY, dir_fd=parent.descriptor)
@@ -205,8 +237,6 @@ def make_directory(parent: Place, name: str, mode: int, owner: tuple[int, int], 
         if os.geteuid() == 0:
             os.fchown(descriptor, *owner)
         os.fchmod(descriptor, mode)
-        if modified is not None:
-            os.utime(descriptor, ns=(modified, modified))
     finally:
         os.close(descriptor)
 
