@@ -360,6 +360,29 @@ def test_an_oci_directory_with_a_link_for_a_blob(engine: Engine, tmp_path: Path)
     nothing_left(engine)
 
 
+@pytest.mark.parametrize("kind", ["oci", "docker", "gzip"])
+def test_random_damage_is_refused_or_harmless(engine: Engine, kind: str) -> None:
+    """Whatever byte is changed: an error of ours, or an image that is whole."""
+    import random
+
+    chance = random.Random(kind)
+    parts = Parts(gzip.compress(LAYER), types.OCI_LAYER_GZIP, digest_of(LAYER)) if kind == "gzip" else Parts()
+    data = tar_of(parts.docker() if kind == "docker" else parts.oci())
+    interesting = [at for at, byte in enumerate(data) if byte]
+    for _ in range(150):
+        damaged = bytearray(data)
+        for _ in range(chance.randrange(1, 4)):
+            damaged[chance.choice(interesting)] = chance.randrange(256)
+        try:
+            loaded = engine.images.load(io.BytesIO(damaged))
+        except CaisError:
+            continue
+        for item in loaded:
+            image = engine.images.get(item.id)
+            engine.images.save([item.id], io.BytesIO())
+            assert image.config.diff_ids == (digest_of(LAYER),)
+
+
 def test_files_that_are_not_there(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no such file or directory"):
         engine.images.load(str(tmp_path / "nothing.tar"))

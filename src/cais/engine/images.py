@@ -169,20 +169,21 @@ class Images:
         from cais.ports import silent
 
         progress = progress or silent
-        content = self._stores.content
+        # With a lease of its own, that ends with it: what came and became no image is garbage at once.
+        stores = Stores(self._stores.settings)
         done = False
         try:
             if isinstance(source, str) and os.path.isdir(source):
-                received: Archive | Layout = Layout(content, source, progress)
+                received: Archive | Layout = Layout(stores.content, source, progress)
             else:
-                received = archive = Archive(content, progress)
+                received = archive = Archive(stores.content, progress)
                 archive.read(pieces_of(source) if isinstance(source, str) else _pieces_from(source))
-            loaded = load(self._store, received)
+            loaded = load(stores.images, received)
             done = True
             return loaded
         finally:
+            stores.close()
             if not done:
-                self._stores.leases.release()
                 self._collect()
 
     def save(self, names: Sequence[str], write: BinaryIO, platform: Platform | None = None) -> None:
@@ -227,15 +228,19 @@ class Images:
         names = [Reference.parse(reference)] if reference else []
         if names and names[0].digest is not None:
             raise Invalid(f"cannot import as {reference!r}: a name with a digest cannot be given")
-        return import_tar(
-            self._store,
-            pieces_of(source) if isinstance(source, str) else _pieces_from(source),
-            run=run,
-            message=message or "Imported from -",
-            created=timestamp.format(time.time()),
-            platform=platform or self._store.platform,
-            names=names,
-        )
+        stores = Stores(self._stores.settings)
+        try:
+            return import_tar(
+                stores.images,
+                pieces_of(source) if isinstance(source, str) else _pieces_from(source),
+                run=run,
+                message=message or "Imported from -",
+                created=timestamp.format(time.time()),
+                platform=platform or stores.platform,
+                names=names,
+            )
+        finally:
+            stores.close()
 
     def build(self, options: Any, progress: Progress | None = None) -> Any:
         """Short for ``engine.builder.build``."""
