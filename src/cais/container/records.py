@@ -94,17 +94,27 @@ class ContainerRecords:
         with self.database.transaction() as change:
             taken = change.row("SELECT id FROM containers WHERE name = ?", (record.name,))
             if taken is not None:
-                raise Conflict(
-                    f'Conflict. The container name "/{record.name}" is already in use by container "{taken[0]}". '
-                    "You have to remove (or rename) that container to be able to reuse that name.",
-                    exit_code=125,
-                )
+                raise _name_is_taken(record.name, taken[0])
             marks = ",".join("?" * len(record))
             change.execute(f"INSERT INTO containers ({_COLUMNS}) VALUES ({marks})", record)
             change.execute_many(
                 "INSERT OR IGNORE INTO container_volumes VALUES (?, ?, ?)",
                 [(record.id, name, anonymous) for name, anonymous in volumes],
             )
+
+    def check_name_is_free(self, name: str) -> None:
+        """Raises Conflict."""
+        taken = self.database.row("SELECT id FROM containers WHERE name = ?", (name,))
+        if taken is not None:
+            raise _name_is_taken(name, taken[0])
+
+    def rename(self, record: ContainerRecord, name: str) -> None:
+        """Raises Conflict where the name is taken."""
+        with self.database.transaction() as change:
+            taken = change.row("SELECT id FROM containers WHERE name = ?", (name,))
+            if taken is not None:
+                raise _name_is_taken(name, taken[0])
+            change.execute("UPDATE containers SET name = ? WHERE id = ?", (name, record.id))
 
     def remove(self, change: Transaction, id: str) -> None:
         change.execute("DELETE FROM container_volumes WHERE container = ?", (id,))
@@ -163,3 +173,11 @@ class ContainerRecords:
     def _query(self, clause: str, parameters: Sequence[Any] = ()) -> list[ContainerRecord]:
         rows = self.database.rows(f"SELECT {_COLUMNS} FROM containers {clause}", parameters)
         return [ContainerRecord(*row) for row in rows]
+
+
+def _name_is_taken(name: str, id: str) -> Conflict:
+    return Conflict(
+        f'Conflict. The container name "/{name}" is already in use by container "{id}". You have to remove (or rename) '
+        "that container to be able to reuse that name.",
+        exit_code=125,
+    )

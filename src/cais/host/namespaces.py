@@ -10,7 +10,7 @@ import errno
 import os
 from typing import NamedTuple
 
-from cais.errors import Denied, Unavailable, from_os_error
+from cais.errors import Denied, Unavailable, Unsupported, from_os_error
 from cais.host import syscalls
 
 _UIDMAP_HINT = "Install the package that has newuidmap and newgidmap (Debian: uidmap)."
@@ -24,13 +24,21 @@ class Namespaces(NamedTuple):
     warning: str = ""
 
 
-# Membership of a namespace belongs to the whole process and cannot be left again: the one fact kept outside a value.
-_entered: dict[int, Namespaces] = {}
+# By mount namespace: what was entered is a fact of the process, and no value of ours could hold it better. A thread
+# that was there before ``enter`` is still outside, and is not found here.
+_entered: dict[str, Namespaces] = {}
 
 
 def entered() -> Namespaces | None:
-    """What ``enter`` has done to this process, or None before it was called."""
-    return _entered.get(os.getpid())
+    """What ``enter`` has done to this thread, or None before it was called."""
+    return _entered.get(_mount_namespace()) if _entered else None
+
+
+def _mount_namespace() -> str:
+    try:
+        return os.readlink("/proc/thread-self/ns/mnt")
+    except OSError:
+        return ""
 
 
 def enter() -> Namespaces:
@@ -55,7 +63,7 @@ def enter() -> Namespaces:
         # Nothing shared can leak from a root that is no mount point (a chroot): it has no propagation to change.
         if error.errno != errno.EINVAL:
             raise from_os_error(error, "make the mounts of this process private")
-    _entered[os.getpid()] = state
+    _entered[_mount_namespace()] = state
     return state
 
 
@@ -142,6 +150,11 @@ def _enter_user_namespace() -> Namespaces:
                 "this host does not let an ordinary user make a user namespace",
                 hint="Run as root, or allow it: sysctl kernel.unprivileged_userns_clone=1 "
                 "user.max_user_namespaces=15000 (and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0).",
+            )
+        if error.errno == errno.EINVAL:
+            raise Unsupported(
+                "an ordinary user's process that has several threads cannot enter a user namespace",
+                hint="Use the engine before other threads are started, or run as root.",
             )
         raise from_os_error(error, "make a user namespace")
     if mapper is not None:

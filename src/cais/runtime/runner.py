@@ -123,16 +123,9 @@ class Runtime:
     ) -> Started:
         """Starts the runtime, in a session of its own; ``finish`` must follow. Raises Unavailable."""
         runtime = self.found
-        _ = self.host
         directory = bundle.directory
-        profile = spec["linux"].get("seccomp")
-        if profile is not None and runtime.name == "crun":
-            from cais.runtime.seccomp_filter import annotation
-
-            filters = annotation(profile, os.path.join(self.directory, ".seccomp"))
-            spec = {**spec, "annotations": {**spec.get("annotations", {}), **filters}}
+        self.write_config(spec, bundle)
         try:
-            _write(os.path.join(directory, "config.json"), encode(spec))
             if guarded:
                 with self._lock:
                     if self._guardian is None:
@@ -153,13 +146,29 @@ class Runtime:
             raise from_os_error(error, f"start the OCI runtime {runtime.path}")
         return Started(bundle, pid)
 
+    def write_config(self, spec: dict[str, Any], bundle: Bundle) -> None:
+        """config.json, with the compiled seccomp filter for a runtime that takes one."""
+        profile = spec["linux"].get("seccomp")
+        if profile is not None and self.found.name == "crun":
+            from cais.runtime.seccomp_filter import annotation
+
+            filters = annotation(profile, os.path.join(self.directory, ".seccomp"))
+            spec = {**spec, "annotations": {**spec.get("annotations", {}), **filters}}
+        try:
+            _write(os.path.join(bundle.directory, "config.json"), encode(spec))
+        except OSError as error:
+            raise from_os_error(error, "write a container's configuration")
+
+    def arguments(self, bundle: Bundle) -> list[str]:
+        """The runtime's global arguments."""
+        arguments = ["--root", self.state_directory]
+        arguments += ["--log", os.path.join(bundle.directory, "log"), "--log-format", "json"]
+        if self.found.name == "crun" and not self.host.cgroups_writable:
+            arguments.append("--cgroup-manager=disabled")
+        return arguments
+
     def _command(self, bundle: Bundle, console_socket: str) -> list[str]:
-        host = self.host
-        runtime = self.found
-        command = [runtime.path, "--root", self.state_directory]
-        command += ["--log", os.path.join(bundle.directory, "log"), "--log-format", "json"]
-        if runtime.name == "crun" and not host.cgroups_writable:
-            command.append("--cgroup-manager=disabled")
+        command = [self.found.path, *self.arguments(bundle)]
         command += ["run", "--bundle", bundle.directory, "--pid-file", os.path.join(bundle.directory, "pid")]
         if console_socket:
             command += ["--console-socket", console_socket]
@@ -182,11 +191,7 @@ class Runtime:
         return code
 
     def _failure(self, bundle: Bundle) -> CaisError | None:
-        try:
-            with open(os.path.join(bundle.directory, "log"), encoding="utf-8", errors="replace") as file:
-                message = read_log(file.read(1 << 16))
-        except FileNotFoundError:
-            return None
+        message = self.logged(bundle)
         if not message:
             return None
         import json
@@ -215,8 +220,7 @@ class Runtime:
             code = wait(started.pid) if cancelled is None else self._wait_or_kill(started, cancelled)
         except BaseException:
             self.kill(started)
-            wait(started.pid)
-            self._forget(bundle)
+            self.abandon(started)
             raise
         return self.finish(started, code)
 
@@ -236,9 +240,28 @@ class Runtime:
             os.close(descriptor)
         return wait(started.pid)
 
-    def _forget(self, bundle: Bundle) -> None:
+    def abandon(self, started: Started, code: int | None = None) -> None:
+        """Waits for what was killed; nobody asks how it ended."""
+        if code is None:
+            try:
+                wait(started.pid)
+            except ChildProcessError:
+                pass  # waited for already
         if self._guardian is not None:
-            self._guardian.forget(bundle.id)
+            self._guardian.forget(started.bundle.id)
+
+    def has_failed(self, bundle: Bundle) -> bool:
+        """Whether the runtime has logged an error so far."""
+        return bool(self.logged(bundle))
+
+    def logged(self, bundle: Bundle) -> str:
+        """The errors that the runtime has logged so far, or ""."""
+        try:
+            with open(os.path.join(bundle.directory, "log"), encoding="utf-8", errors="replace") as file:
+                text = file.read(1 << 16)
+        except FileNotFoundError:
+            return ""
+        return read_log(text) if text else ""
 
     def kill(self, started: Started, number: int = signal.SIGKILL) -> None:
         """Sends a signal to the process inside. A runtime that has not come so far is killed itself."""
@@ -253,18 +276,22 @@ class Runtime:
         """The first process inside, while it lives."""
         return find_process(self.state_directory, bundle.id)
 
-    def _delete(self, id: str) -> None:
+    def command(self, *arguments: str) -> int:
+        """Runs the runtime silently (``start <id>``, ``pause <id>``); its exit code."""
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             child = os.posix_spawn(
                 self.found.path,
-                [self.found.path, "--root", self.state_directory, "delete", "--force", id],
+                [self.found.path, "--root", self.state_directory, *arguments],
                 {},
                 file_actions=[(os.POSIX_SPAWN_DUP2, null, place) for place in (0, 1, 2)],
             )
         finally:
             os.close(null)
-        wait(child)
+        return wait(child)
+
+    def _delete(self, id: str) -> None:
+        self.command("delete", "--force", id)
 
     def delete(self, bundle: Bundle) -> None:
         """Kills what still runs in ``bundle``, has the runtime forget it and removes it."""
@@ -285,10 +312,11 @@ class Runtime:
         return [
             self.opened(name)
             for name in names
-            if not name.startswith(".") and name not in keep and not self._is_owned(name)
+            if not name.startswith(".") and name not in keep and not self.is_owned(name)
         ]
 
-    def _is_owned(self, id: str) -> bool:
+    def is_owned(self, id: str) -> bool:
+        """Whether the process that made the bundle of ``id`` still lives."""
         try:
             with open(os.path.join(self.directory, id, "owner"), encoding="ascii") as file:
                 pid, started, boot = file.read().split()

@@ -108,7 +108,7 @@ class VolumeStore:
             raise NotFound(f"get {name}: no such volume")
         return found
 
-    def list(self) -> list[Volume]:
+    def all(self) -> list[Volume]:
         """Ordered by name."""
         return self._query("ORDER BY name")
 

@@ -1,0 +1,153 @@
+"""A container in the foreground, from its start to its end, attached to the caller's streams."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from cais.container.attach import Pump, Signals
+from cais.container.logs import LogWriter
+from cais.container.prepare import Ready
+from cais.errors import Failed
+from cais.host.processes import wait
+from cais.runtime.runner import Runtime, Started
+
+
+class Streams(NamedTuple):
+    """The caller's descriptors; ``stdin`` -1 where nothing is handed in."""
+
+    stdin: int = -1
+    stdout: int = 1
+    stderr: int = 2
+
+
+def run(
+    runtime: Runtime, ready: Ready, streams: Streams, *, log: str = "", sig_proxy: bool = True, tty: bool = False
+) -> int:
+    """Starts and waits; the exit code. ``log``: a path to write the output to, too, or "".
+
+    Raises with exit code 125, 126 or 127 where it did not start. Interrupted, it kills what runs.
+    """
+    writer = LogWriter(log) if log else None
+    try:
+        with Signals() as signals:
+            if tty:
+                return _run_on_terminal(runtime, ready, streams, writer, signals, sig_proxy)
+            return _run_on_pipes(runtime, ready, streams, writer, signals, sig_proxy)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _run_on_pipes(
+    runtime: Runtime, ready: Ready, streams: Streams, log: LogWriter | None, signals: Signals, sig_proxy: bool
+) -> int:
+    out_read, out_write = os.pipe2(os.O_CLOEXEC)
+    err_read, err_write = os.pipe2(os.O_CLOEXEC)
+    target = -1
+    if streams.stdin >= 0:
+        # Never the caller's own descriptor: through /proc/self/fd a container could open the file behind it anew.
+        source, target = os.pipe2(os.O_CLOEXEC)
+    else:
+        source = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        started = runtime.start(ready.spec, ready.bundle, (source, out_write, err_write))
+    except BaseException:
+        for descriptor in (out_read, err_read, target):
+            if descriptor >= 0:
+                os.close(descriptor)
+        raise
+    finally:
+        for descriptor in (source, out_write, err_write):
+            os.close(descriptor)
+    pump = Pump(
+        started.pid,
+        {out_read: (streams.stdout, b"stdout"), err_read: (streams.stderr, b"stderr")},
+        stdin=streams.stdin,
+        target=target,
+        log=log,
+        signals=signals,
+        pass_signal=(lambda number: runtime.kill(started, number)) if sig_proxy else None,
+        held=lambda: runtime.has_failed(ready.bundle),
+    )
+    return _finish(runtime, started, pump)
+
+
+def _run_on_terminal(
+    runtime: Runtime, ready: Ready, streams: Streams, log: LogWriter | None, signals: Signals, sig_proxy: bool
+) -> int:
+    from cais.container import terminal
+
+    console = terminal.ConsoleSocket(ready.bundle.directory)
+    err_read, err_write = os.pipe2(os.O_CLOEXEC)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        try:
+            started = runtime.start(ready.spec, ready.bundle, (null, null, err_write), console_socket=console.path)
+        finally:
+            os.close(err_write)
+            os.close(null)
+        master = _receive(runtime, started, console)
+    except BaseException:
+        os.close(err_read)
+        raise
+    finally:
+        console.close()
+
+    def resize() -> None:
+        size = terminal.size(streams.stdin if streams.stdin >= 0 else streams.stdout)
+        if size is not None:
+            terminal.set_size(master, size)
+
+    resize()
+    with terminal.Raw(streams.stdin if streams.stdin >= 0 else -1):
+        pump = Pump(
+            started.pid,
+            {master: (streams.stdout, b"stdout"), err_read: (streams.stderr, b"stderr")},
+            stdin=streams.stdin,
+            target=master,
+            log=log,
+            signals=signals,
+            pass_signal=(lambda number: runtime.kill(started, number)) if sig_proxy else None,
+            on_resize=resize,
+            held=lambda: runtime.has_failed(ready.bundle),
+            terminal=True,
+        )
+        return _finish(runtime, started, pump)
+
+
+def _receive(runtime: Runtime, started: Started, console: object) -> int:
+    """The terminal, or the error of a runtime that ended without sending it."""
+    import select
+
+    from cais.container.terminal import ConsoleSocket
+
+    assert isinstance(console, ConsoleSocket)
+    process = os.pidfd_open(started.pid)
+    try:
+        poll = select.poll()
+        poll.register(process, select.POLLIN)
+        poll.register(console.descriptor, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll()]
+        if console.descriptor in ready:
+            return console.receive()
+    except BaseException:
+        runtime.kill(started)
+        runtime.abandon(started, wait(started.pid))
+        raise
+    finally:
+        os.close(process)
+    code = runtime.finish(started)
+    raise Failed(f"the OCI runtime ended with {code} and sent no terminal", exit_code=125)
+
+
+def _finish(runtime: Runtime, started: Started, pump: Pump) -> int:
+    try:
+        code = pump.run()
+    except BaseException:
+        runtime.kill(started)
+        runtime.abandon(started)
+        raise
+    code = runtime.finish(started, code)
+    pump.kept()
+    return code

@@ -1,0 +1,197 @@
+"""RunOptions: what ``container create`` and ``run`` are asked for, and how its strings are read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from cais.errors import Invalid
+
+
+class RunOptions(NamedTuple):
+    """Docker's flags, as they were given. ``environ`` is the caller's environment: ``-e NAME`` takes its value there.
+
+    ``entrypoint`` None keeps the image's, "" takes it away. ``network``: ``none``, ``host`` or ``default``.
+    """
+
+    image: str
+    command: Sequence[str] = ()
+    name: str = ""
+    env: Sequence[str] = ()
+    env_files: Sequence[str] = ()
+    environ: Mapping[str, str] = {}
+    workdir: str = ""
+    user: str = ""
+    group_add: Sequence[str] = ()
+    volumes: Sequence[str] = ()
+    mounts: Sequence[str] = ()
+    tmpfs: Sequence[str] = ()
+    network: str = "default"
+    publish: Sequence[str] = ()
+    interactive: bool = False
+    tty: bool = False
+    remove: bool = False
+    detach: bool = False
+    entrypoint: str | None = None
+    hostname: str = ""
+    add_hosts: Sequence[str] = ()
+    dns: Sequence[str] = ()
+    read_only: bool = False
+    cap_add: Sequence[str] = ()
+    cap_drop: Sequence[str] = ()
+    privileged: bool = False
+    security_opt: Sequence[str] = ()
+    memory: str = ""
+    memory_swap: str = ""
+    memory_reservation: str = ""
+    cpus: str = ""
+    cpu_shares: int = 0
+    cpuset_cpus: str = ""
+    pids_limit: int = 0
+    shm_size: str = ""
+    ulimits: Sequence[str] = ()
+    sysctls: Sequence[str] = ()
+    init: bool = False
+    labels: Sequence[str] = ()
+    label_files: Sequence[str] = ()
+    annotations: Sequence[str] = ()
+    stop_signal: str = ""
+    stop_timeout_seconds: int | None = None
+    sig_proxy: bool = True
+    platform: str = ""
+    detach_keys: str = ""
+
+
+_UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
+MEMORY_MINIMUM_BYTES = 6 << 20
+
+
+def parse_bytes(text: str, flag: str) -> int:
+    """``64m``, ``1.5g``, ``1024``: bytes, in units of 1024. Raises Invalid."""
+    body = text.strip().lower().removesuffix("ib")
+    if len(body) > 1 and body.endswith("b") and not body[-2].isdigit():
+        body = body[:-1]
+    number = body.rstrip("bkmgtp")
+    unit = body[len(number) :]
+    try:
+        if unit not in _UNITS or not number or not set(number.strip()) <= set("0123456789."):
+            raise ValueError
+        value = float(number)
+    except ValueError:
+        raise Invalid(f'invalid argument "{text}" for "--{flag}" flag: invalid size: \'{text}\'', exit_code=125)
+    return int(value * (1 << _UNITS[unit]))
+
+
+def parse_cpus(text: str) -> int:
+    """``1.5`` as billionths of a processor. Raises Invalid."""
+    try:
+        value = float(text)
+        if not 0 < value < 1 << 20:
+            raise ValueError
+    except ValueError:
+        raise Invalid(f'invalid argument "{text}" for "--cpus" flag: failed to parse {text} as a rational number')
+    return int(value * 1_000_000_000)
+
+
+def parse_environment(options: RunOptions) -> list[str]:
+    """Files first, then ``-e``; a name without a value takes the caller's, or is left out. Raises Invalid, NotFound."""
+    found: list[str] = []
+    for path in options.env_files:
+        found += read_pairs(path, options.environ)
+    for item in options.env:
+        name, equals, _ = item.partition("=")
+        if not name:
+            raise Invalid(f'invalid argument "{item}" for "-e, --env" flag: invalid environment variable: {item}')
+        if equals:
+            found.append(item)
+        elif name in options.environ:
+            found.append(f"{name}={options.environ[name]}")
+        else:
+            found.append(name)
+    return found
+
+
+def read_pairs(path: str, environ: Mapping[str, str] | None) -> list[str]:
+    """The lines of an env file or label file, without comments. Raises NotFound, Invalid."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(1 << 20)
+    except OSError as error:
+        from cais.errors import from_os_error
+
+        raise from_os_error(error, f"open {path}")
+    found = []
+    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        try:
+            line = raw.decode("utf-8").lstrip()
+        except UnicodeDecodeError:
+            raise Invalid(f"invalid env file ({path}): invalid utf8 bytes at line {number}", exit_code=125)
+        line = line.removesuffix("\r")
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, equals, _ = line.partition("=")
+        if not name or any(character.isspace() for character in name):
+            what = "contains whitespaces" if name else "is empty"
+            raise Invalid(f"invalid env file ({path}): variable '{name}' {what}", exit_code=125)
+        if equals:
+            found.append(line)
+        elif environ is not None and name in environ:
+            found.append(f"{name}={environ[name]}")
+        elif environ is None:
+            found.append(name)
+    return found
+
+
+def parse_labels(options: RunOptions) -> dict[str, str]:
+    """Raises Invalid, NotFound."""
+    labels: dict[str, str] = {}
+    for path in options.label_files:
+        for line in read_pairs(path, None):
+            key, _, value = line.partition("=")
+            labels[key] = value
+    for item in options.labels:
+        key, _, value = item.partition("=")
+        if not key:
+            raise Invalid(f'invalid argument {item!r} for "-l, --label" flag: it has no name', exit_code=125)
+        labels[key] = value
+    return labels
+
+
+_LIMITS = frozenset(
+    ("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
+     "rttime", "sigpending", "stack")
+)  # fmt: skip
+
+
+def parse_ulimit(text: str) -> tuple[str, int, int]:
+    """``nofile=1024:2048`` as (``RLIMIT_NOFILE``, soft, hard). -1 is unlimited. Raises Invalid."""
+    name, _, values = text.partition("=")
+    soft, colon, hard = values.partition(":")
+    try:
+        if name not in _LIMITS:
+            raise ValueError(f"invalid ulimit type: {name}")
+        low = int(soft)
+        high = int(hard) if colon else low
+        if low < -1 or high < -1 or (high != -1 and (low > high or low == -1)):
+            raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+    except ValueError as error:
+        raise Invalid(f'invalid argument "{text}" for "--ulimit" flag: {error}', exit_code=125)
+    return f"RLIMIT_{name.upper()}", low, high
+
+
+def parse_signal(text: str) -> int:
+    """``TERM``, ``SIGTERM`` or ``15``. Raises Invalid with Docker's words."""
+    import signal
+
+    if text.isdigit() and 0 < int(text) < 65:
+        return int(text)
+    name = text.upper() if text.upper().startswith("SIG") else "SIG" + text.upper()
+    base, plus, offset = name.partition("+")
+    if base == "SIGRTMIN" and plus and offset.isdigit() and int(offset) <= 30:
+        return 34 + int(offset)
+    if base in ("SIGRTMIN", "SIGRTMAX") and not plus:
+        return 34 if base == "SIGRTMIN" else 64
+    number = getattr(signal, name, None)
+    if not isinstance(number, signal.Signals):
+        raise Invalid(f"invalid signal: {text}")
+    return int(number)

@@ -1,0 +1,218 @@
+"""Before the runtime starts: the root file system mounted, volumes filled, mount points made, the spec built."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from cais.container import spec_oci
+from cais.container.mount_options import MountPoint
+from cais.container.plan import Plan
+from cais.container.records import ContainerRecord
+from cais.errors import CaisError, Invalid, NotFound, Unavailable, from_os_error
+from cais.host import mounts
+from cais.runtime import mount_points, network_files, spec, steps, users
+from cais.runtime.find import find_program
+from cais.runtime.runner import Bundle, Runtime
+from cais.spec.digest import Digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.snapshot.store import SnapshotStore
+    from cais.volume.store import VolumeStore
+
+_INIT_PROGRAMS = ("docker-init", "tini-static", "catatonit", "tini")
+STUBS = "stubs"
+
+
+class Rooms(NamedTuple):
+    """The stores that a container stands on, and its own directory's parent."""
+
+    snapshots: SnapshotStore
+    volumes: VolumeStore
+    runtime: Runtime
+    directory: str
+
+
+class Ready(NamedTuple):
+    """What can be started. ``made`` are the mount points to be taken away; ``warnings`` are for the user."""
+
+    bundle: Bundle
+    spec: dict[str, Any]
+    made: tuple[mount_points.Made, ...]
+    warnings: tuple[str, ...]
+
+
+def container_directory(rooms: Rooms, id: str) -> str:
+    return os.path.join(rooms.directory, id)
+
+
+def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: tuple[int, int] | None = None) -> Ready:
+    """Mounts, and builds the spec. The caller starts ``Ready`` or gives it to ``undo``. Raises what is wrong."""
+    runtime = rooms.runtime
+    host = runtime.host
+    limits = spec_oci.limits(plan.resources, host, swap_accounting=_swap_accounting(host.cgroup_mode))
+    init = _init_program() if plan.init else ""
+    bundle = runtime.bundle(record.id)
+    made: tuple[mount_points.Made, ...] = ()
+    try:
+        prepared = rooms.snapshots.reopen(record.snapshot, Digest(record.chain) if record.chain else None)
+        mounts.realise(prepared.mounts, bundle.rootfs)
+        resolved = [_mount(rooms, point, bundle.rootfs) for point in plan.mounts]
+        user = users.look_up(plan.user, bundle.rootfs, plan.group_add)
+        if plan.cwd != "/" and not _below_a_mount(plan):
+            mount_points.make_directory(bundle.rootfs, plan.cwd)
+        files = network_files.write(
+            container_directory(rooms, record.id),
+            hostname=plan.hostname,
+            network=plan.network,
+            extra_hosts=plan.add_hosts,
+            dns=plan.dns,
+        )
+        document = spec_oci.build_spec(
+            plan,
+            host,
+            user,
+            files,
+            resolved,
+            id=record.id,
+            limits=limits,
+            seccomp=_seccomp(runtime, plan),
+            init=init,
+            hard_limits=_hard_limits(plan),
+            console_size=console_size,
+        )
+        directories = frozenset(point.target for point in plan.mounts if point.kind != "bind")
+        made = mount_points.prepare(bundle.rootfs, steps.points(document, directories))
+        _note_stubs(container_directory(rooms, record.id), made)
+    except BaseException:
+        undo(rooms, Ready(bundle, {}, made, ()))
+        raise
+    return Ready(bundle, document, made, limits.warnings)
+
+
+def undo(rooms: Rooms, ready: Ready) -> None:
+    """After the end, or instead of a start: mount points, mounts and bundle are gone."""
+    if ready.made:
+        try:
+            mount_points.remove(ready.bundle.rootfs, ready.made)
+        except (OSError, CaisError):
+            pass  # removed by another command at the same time, with the container
+    rooms.runtime.remove(ready.bundle)
+
+
+def _below_a_mount(plan: Plan) -> bool:
+    """Whether the working directory lies in something that is mounted: then it is not the image's to make."""
+    return any(plan.cwd == point.target or plan.cwd.startswith(point.target + "/") for point in plan.mounts)
+
+
+def _mount(rooms: Rooms, point: MountPoint, rootfs: str) -> Mapping[str, Any]:
+    if point.kind == "tmpfs":
+        options = ["nosuid", "nodev", "noexec"]
+        for flag in point.flags:
+            options = [option for option in options if option != "no" + flag] + [flag]
+        if point.size_bytes:
+            options.append(f"size={point.size_bytes}")
+        if point.mode:
+            options.append(f"mode={point.mode}")
+        options.append("ro" if point.readonly else "rw")
+        return {"destination": point.target, "type": "tmpfs", "source": "tmpfs", "options": options}
+    if point.kind == "volume":
+        volume = rooms.volumes.get(point.source)
+        if point.copy:
+            from cais.volume.filling import fill
+
+            fill(volume.path, rootfs, point.target)
+        source = volume.path
+    else:
+        source = point.source
+        _check_source(point)
+    options = ["rbind" if point.recursive else "bind", *_readonly(point)]
+    if point.propagation:
+        options.append(point.propagation)
+    return spec.bind(source, point.target, options)
+
+
+def _readonly(point: MountPoint) -> list[str]:
+    if not point.readonly:
+        return ["rw"]
+    # Read-only below, too, as Docker has it; the kernel can do that since 5.12.
+    release = os.uname().release.split(".")
+    recent = release[0].isdigit() and (int(release[0]), int("".join(filter(str.isdigit, release[1])) or 0)) >= (5, 12)
+    return ["ro", "rro"] if recent and point.recursive else ["ro"]
+
+
+def _check_source(point: MountPoint) -> None:
+    if os.path.lexists(point.source):
+        return
+    if not point.make_source:
+        raise Invalid(
+            f'invalid mount config for type "bind": bind source path does not exist: {point.source}', exit_code=125
+        )
+    try:
+        os.makedirs(point.source, 0o755, exist_ok=True)
+    except OSError as error:
+        raise from_os_error(error, f"make the directory {point.source}")
+
+
+def _seccomp(runtime: Runtime, plan: Plan) -> dict[str, Any] | None:
+    if plan.seccomp == "unconfined":
+        return None
+    if plan.seccomp == "default":
+        return runtime.seccomp(plan.capabilities)
+    from cais.runtime import seccomp
+
+    if not os.path.isfile(plan.seccomp):
+        raise NotFound(f"opening seccomp profile ({plan.seccomp}) failed: no such file", exit_code=125)
+    return seccomp.load(plan.seccomp, plan.capabilities)
+
+
+def _init_program() -> str:
+    for name in _INIT_PROGRAMS:
+        path = find_program(name)
+        if path:
+            return path
+    raise Unavailable(
+        "--init needs a small init program, and none is installed",
+        hint="Install one (Debian: apt-get install tini).",
+        exit_code=125,
+    )
+
+
+def _hard_limits(plan: Plan) -> dict[str, int]:
+    if not plan.rlimits:
+        return {}
+    import resource
+
+    found = {}
+    for name, _, _ in plan.rlimits:
+        number = getattr(resource, name, None)
+        if number is not None:
+            found[name] = resource.getrlimit(number)[1]
+    return found
+
+
+def _swap_accounting(mode: str) -> bool:
+    if mode in ("legacy", "hybrid"):
+        return os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+    return True
+
+
+def _note_stubs(directory: str, made: tuple[mount_points.Made, ...]) -> None:
+    """Keeps which mount points were made: a commit leaves them out."""
+    path = os.path.join(directory, STUBS)
+    known = read_stubs(directory)
+    new = [item.path for item in made if item.path not in known]
+    if new:
+        with open(path, "ab") as file:
+            file.write(b"".join(os.fsencode(item) + b"\0" for item in new))
+
+
+def read_stubs(directory: str) -> frozenset[str]:
+    """The paths, inside the container, of the mount points that were ever made for it."""
+    try:
+        with open(os.path.join(directory, STUBS), "rb") as file:
+            return frozenset(os.fsdecode(item) for item in file.read().split(b"\0") if item)
+    except FileNotFoundError:
+        return frozenset()

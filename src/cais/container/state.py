@@ -1,0 +1,49 @@
+"""What a container really does: its record, corrected by a look at the process. Starts nothing, mounts nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import NamedTuple
+
+from cais.container.records import ContainerRecord
+from cais.host.processes import ProcessName
+from cais.runtime import conmon
+from cais.runtime.runner import Runtime
+
+EXITS = "exit"
+# The exit code of what was killed together with everyone who could have noted one.
+UNKNOWN_EXIT_CODE = 137
+
+
+class State(NamedTuple):
+    """``status`` is ``created``, ``running`` or ``exited``; ``process`` the first one inside, while it runs."""
+
+    status: str
+    exit_code: int = 0
+    finished: float = 0.0
+    process: ProcessName | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process is not None else 0
+
+
+def exit_directory(root: str, id: str) -> str:
+    """Where conmon notes the exit code of container ``id``. ``root`` is the parent of all containers' directories."""
+    return os.path.join(root, id, EXITS)
+
+
+def look(record: ContainerRecord, runtime: Runtime, root: str) -> State:
+    """The truth about ``record``. One whose starter still works on it counts as running."""
+    if record.state != "running":
+        return State(record.state, record.exit_code, record.finished)
+    process = runtime.process(runtime.opened(record.id))
+    if process is not None:
+        return State("running", process=process)
+    noted = conmon.exit_code(exit_directory(root, record.id), record.id)
+    if noted is not None and noted[1] >= record.started - 1:
+        return State("exited", noted[0], noted[1])
+    if runtime.is_owned(record.id):
+        return State("running")
+    return State("exited", UNKNOWN_EXIT_CODE, time.time())

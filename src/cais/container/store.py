@@ -1,0 +1,293 @@
+"""Containers: created, started, stopped and removed, over the records and the stores below."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from cais.container import names, prepare, state
+from cais.container.plan import Plan
+from cais.container.prepare import Rooms
+from cais.container.records import ContainerRecord, ContainerRecords
+from cais.errors import CaisError, Conflict, from_os_error
+from cais.host.database import Database
+from cais.host.files import random_name, remove_tree
+from cais.host.processes import send_signal, wait_gone
+from cais.spec.digest import Digest
+from cais.spec.encoding import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.container.foreground import Streams
+
+LOG = "log"
+_NAME_ATTEMPTS = 30
+
+
+class FromImage(NamedTuple):
+    """What a container keeps of its image. ``chain`` is the topmost chain id of its unpacked layers, or None."""
+
+    id: str
+    name: str
+    manifest: str
+    chain: Digest | None
+
+
+class Containers:
+    def __init__(self, database: Database, rooms: Rooms) -> None:
+        self.records = ContainerRecords(database)
+        self.rooms = rooms
+
+    def create(
+        self,
+        image: FromImage,
+        plan_for: Callable[[str], Plan],
+        *,
+        name: str = "",
+        auto_remove: bool = False,
+    ) -> ContainerRecord:
+        """A record, a writable layer, its volumes. ``plan_for(id)`` decides what it runs. Raises Conflict, Invalid."""
+        id = random_name(32)
+        plan = plan_for(id)
+        if name:
+            name = names.check_name(name)
+            self.records.check_name_is_free(name)
+        prepared = self.rooms.snapshots.prepare(image.chain)
+        directory = self.directory(id)
+        volumes: list[tuple[str, bool]] = []
+        done = False
+        try:
+            os.makedirs(directory, 0o711, exist_ok=True)
+            plan = self._with_volumes(plan, volumes)
+            record = ContainerRecord(
+                id, name, image.id, image.name, image.manifest, image.chain or "", prepared.id, time.time(),
+                auto_remove=auto_remove, plan_json=encode(plan.to_json()).decode("utf-8", "surrogateescape"),
+            )  # fmt: skip
+            record = self._add(record, volumes)
+            done = True
+            return record
+        except OSError as error:
+            raise from_os_error(error, "create a container")
+        finally:
+            if not done:
+                self.rooms.snapshots.discard(prepared)
+                self._remove_volumes(volumes)
+                remove_tree(directory)
+
+    def _add(self, record: ContainerRecord, volumes: Sequence[tuple[str, bool]]) -> ContainerRecord:
+        if record.name:
+            self.records.add(record, volumes)
+            return record
+        for attempt in range(_NAME_ATTEMPTS):
+            named = record._replace(name=names.random_name(attempt))
+            try:
+                self.records.add(named, volumes)
+            except Conflict:
+                continue
+            return named
+        raise Conflict("no random name is free: give the container one with --name", exit_code=125)
+
+    def _with_volumes(self, plan: Plan, volumes: list[tuple[str, bool]]) -> Plan:
+        """Makes the volumes that are missing; the plan names them from now on."""
+        points = []
+        for point in plan.mounts:
+            if point.kind == "volume":
+                labels = dict(item.partition("=")[::2] for item in point.labels)
+                volume = self.rooms.volumes.create(point.source, labels=labels)
+                point = point._replace(source=volume.name)
+                volumes.append((volume.name, point.anonymous))
+            points.append(point)
+        return plan._replace(mounts=tuple(points))
+
+    def directory(self, id: str) -> str:
+        return os.path.join(self.rooms.directory, id)
+
+    def log_path(self, id: str) -> str:
+        return os.path.join(self.directory(id), LOG)
+
+    def state(self, record: ContainerRecord) -> state.State:
+        """The truth; where the record says otherwise, it is corrected."""
+        found = state.look(record, self.rooms.runtime, self.rooms.directory)
+        if record.state == "running" and found.status != "running":
+            try:
+                self.records.set_exited(record.id, found.exit_code, found.finished)
+            except CaisError:
+                pass  # a root directory that cannot be written can still be read
+        return found
+
+    def run_foreground(
+        self, record: ContainerRecord, streams: Streams, warn: Callable[[str], None], *, log: bool = True
+    ) -> int:
+        """Runs to the end; the exit code. Raises with exit code 125, 126 or 127 where it did not start."""
+        from cais.container import foreground
+
+        plan = Plan.from_json(record.plan)
+        self._clear(record)
+        self.records.set_started(record.id, time.time())
+        console_size = None
+        if plan.tty:
+            from cais.container import terminal
+
+            console_size = terminal.size(streams.stdin if streams.stdin >= 0 else streams.stdout)
+        try:
+            ready = prepare.prepare(self.rooms, record, plan, console_size=console_size)
+        except BaseException as error:
+            self._note_failure(record, error)
+            raise
+        try:
+            for line in ready.warnings:
+                warn(line)
+            code = foreground.run(
+                self.rooms.runtime,
+                ready,
+                streams,
+                log=self.log_path(record.id) if log else "",
+                sig_proxy=plan.sig_proxy,
+                tty=plan.tty,
+            )
+        except BaseException as error:
+            prepare.undo(self.rooms, ready)
+            self._note_failure(record, error)
+            raise
+        prepare.undo(self.rooms, ready)
+        self.records.set_exited(record.id, code, time.time())
+        return code
+
+    def start_detached(
+        self,
+        record: ContainerRecord,
+        warn: Callable[[str], None],
+        on_exit: Sequence[str] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """Starts it under conmon. Raises Unavailable without conmon, and as ``run_foreground``."""
+        from cais.runtime import conmon
+
+        plan = Plan.from_json(record.plan)
+        self._clear(record)
+        self.records.set_started(record.id, time.time())
+        exits = state.exit_directory(self.rooms.directory, record.id)
+        ready = None
+        try:
+            os.makedirs(exits, 0o700, exist_ok=True)
+            ready = prepare.prepare(self.rooms, record, plan)
+            for line in ready.warnings:
+                warn(line)
+            conmon.start_detached(
+                self.rooms.runtime,
+                ready.spec,
+                ready.bundle,
+                name=record.name,
+                log=self.log_path(record.id),
+                exit_directory=exits,
+                stdin=plan.stdin,
+                on_exit=on_exit,
+                environment=environment or {},
+            )
+        except BaseException as error:
+            if ready is not None:
+                self.rooms.runtime.command("delete", "--force", record.id)
+                prepare.undo(self.rooms, ready)
+            self._note_failure(record, error)
+            raise
+
+    def _note_failure(self, record: ContainerRecord, error: BaseException) -> None:
+        if isinstance(error, CaisError):
+            self.records.set_exited(record.id, error.exit_code, time.time(), error.message, started=False)
+        else:
+            self.records.set_exited(record.id, state.UNKNOWN_EXIT_CODE, time.time())
+
+    def _clear(self, record: ContainerRecord) -> None:
+        """What an earlier run left behind: its exit code, and a bundle that nobody owns."""
+        try:
+            os.unlink(os.path.join(state.exit_directory(self.rooms.directory, record.id), record.id))
+        except FileNotFoundError:
+            pass
+        bundle = self.rooms.runtime.opened(record.id)
+        if os.path.isdir(bundle.directory):
+            self.rooms.runtime.delete(bundle)
+
+    def finish_detached(self, record: ContainerRecord) -> None:
+        """After the end of a detached container: the runtime forgets it, the record says how it ended."""
+        self.rooms.runtime.delete(self.rooms.runtime.opened(record.id))
+        self.state(record)
+
+    def kill(self, record: ContainerRecord, number: int) -> None:
+        """Raises Conflict where it does not run."""
+        found = self.state(record)
+        if found.status != "running":
+            raise Conflict(f"cannot kill container: {record.name}: container {record.id} is not running")
+        if found.process is not None:
+            send_signal(found.process.pid, number, found.process.start_ticks)
+
+    def stop(self, record: ContainerRecord, timeout_seconds: int | None = None) -> None:
+        """Asks it to end, and kills it after ``timeout_seconds`` (negative: never). Not running is no error."""
+        from cais.container.options import parse_signal
+
+        found = self.state(record)
+        if found.process is None:
+            return
+        plan = Plan.from_json(record.plan)
+        patience = plan.stop_timeout_seconds if timeout_seconds is None else timeout_seconds
+        process = found.process
+        send_signal(process.pid, parse_signal(plan.stop_signal), process.start_ticks)
+        if not wait_gone(process.pid, process.start_ticks, patience):
+            send_signal(process.pid, signal.SIGKILL, process.start_ticks)
+            wait_gone(process.pid, process.start_ticks, 10)
+        self.wait(record)
+
+    def wait(self, record: ContainerRecord) -> int:
+        """Waits for its end; the exit code. One that never ran gives 0, as in Docker."""
+        while True:
+            found = self.state(record)
+            if found.status != "running":
+                break
+            if found.process is None or wait_gone(found.process.pid, found.process.start_ticks, 1):
+                time.sleep(0.01)  # its end is being noted by whoever started it
+            try:
+                record = self.records.get(record.id)
+            except CaisError:
+                return found.exit_code  # removed with its end
+        return found.exit_code
+
+    def remove(self, record: ContainerRecord, *, force: bool = False, volumes: bool = False) -> None:
+        """Raises Conflict where it runs and ``force`` is not given. ``volumes``: its anonymous ones, too."""
+        found = self.state(record)
+        if found.status == "running":
+            if not force:
+                raise Conflict(
+                    f'cannot remove container "/{record.name}": container is running: stop the container before '
+                    "removing or force remove"
+                )
+            if found.process is not None:
+                send_signal(found.process.pid, signal.SIGKILL, found.process.start_ticks)
+                wait_gone(found.process.pid, found.process.start_ticks, 10)
+        bundle = self.rooms.runtime.opened(record.id)
+        if os.path.isdir(bundle.directory):
+            self.rooms.runtime.delete(bundle)
+        anonymous = [item for item in self.records.volumes_of(record.id) if item[1]] if volumes else []
+        with self.records.database.transaction() as change:
+            self.records.remove(change, record.id)
+        self.rooms.snapshots.remove(record.snapshot)
+        remove_tree(self.directory(record.id))
+        self._remove_volumes(anonymous)
+
+    def _remove_volumes(self, volumes: Sequence[tuple[str, bool]]) -> None:
+        for name, anonymous in volumes:
+            if anonymous:
+                try:
+                    self.rooms.volumes.remove(name, self.records.users_of_volume(name))
+                except CaisError:
+                    pass  # another container has it, or it is gone
+
+    def orphans(self) -> list[str]:
+        """Directories that no record names: what killed commands left."""
+        try:
+            found = os.listdir(self.rooms.directory)
+        except FileNotFoundError:
+            return []
+        known = {record.id for record in self.records.all()}
+        return [os.path.join(self.rooms.directory, name) for name in sorted(found) if name not in known]

@@ -1,0 +1,294 @@
+"""Containers as people and scripts see them: rows of ``ls``, Docker's JSON of ``inspect``. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cais.container.plan import Plan
+from cais.container.records import ContainerRecord
+from cais.container.state import State
+from cais.errors import Invalid
+from cais.spec import timestamp
+
+NEVER = "0001-01-01T00:00:00Z"
+
+
+class ContainerSummary(NamedTuple):
+    """One row of ``container ls``. ``created`` is in seconds since 1970; ``status`` is the sentence people read."""
+
+    id: str
+    name: str
+    image: str
+    image_id: str
+    command: str
+    created: float
+    state: str
+    status: str
+    exit_code: int
+    labels: Mapping[str, str]
+    mounts: tuple[str, ...]
+    networks: tuple[str, ...]
+    ports: str
+    volumes: tuple[str, ...] = ()
+    started: float = 0.0
+    finished: float = 0.0
+
+
+def summary(record: ContainerRecord, state: State, now: float) -> ContainerSummary:
+    plan = Plan.from_json(record.plan)
+    mounts = tuple(point.source if point.kind != "tmpfs" else point.target for point in plan.mounts)
+    return ContainerSummary(
+        record.id,
+        record.name,
+        record.image_name,
+        record.image_id,
+        " ".join(plan.args),
+        record.created,
+        state.status,
+        status_text(record, state, now),
+        state.exit_code,
+        plan.labels,
+        mounts,
+        (plan.network,),
+        "",
+        tuple(point.source for point in plan.mounts if point.kind == "volume"),
+        record.started,
+        state.finished,
+    )
+
+
+def status_text(record: ContainerRecord, state: State, now: float) -> str:
+    """``Up 3 minutes``, ``Exited (0) 2 hours ago``, ``Created``."""
+    if state.status == "running":
+        return f"Up {duration(now - record.started)}"
+    if state.status == "exited":
+        return f"Exited ({state.exit_code}) {duration(now - state.finished)} ago"
+    return "Created"
+
+
+def duration(seconds: float) -> str:
+    """As Docker says it: ``Less than a second``, ``About a minute``, ``3 hours``."""
+    whole = int(seconds)
+    if whole < 1:
+        return "Less than a second"
+    if whole == 1:
+        return "1 second"
+    if whole < 60:
+        return f"{whole} seconds"
+    minutes = whole // 60
+    if minutes == 1:
+        return "About a minute"
+    if minutes < 60:
+        return f"{minutes} minutes"
+    hours = round(seconds / 3600)
+    if hours == 1:
+        return "About an hour"
+    for unit, size, below in (("hours", 1, 48), ("days", 24, 24 * 14), ("weeks", 168, 24 * 60), ("months", 720, 17520)):
+        if hours < below:
+            return f"{hours // size} {unit}"
+    return f"{hours // 8760} years"
+
+
+LIST_KEYS = frozenset(("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network"))
+_STATUSES = frozenset(("created", "restarting", "running", "removing", "paused", "exited", "dead"))
+
+
+def check_filters(filters: Mapping[str, Sequence[str]], keys: frozenset[str] = LIST_KEYS) -> None:
+    """Raises Invalid with Docker's words."""
+    for key, values in filters.items():
+        if key not in keys:
+            raise Invalid(f"invalid filter '{key}'")
+        for value in values:
+            if key == "status" and value not in _STATUSES:
+                raise Invalid(f"invalid filter 'status={value}'")
+            if key == "exited" and not value.lstrip("-").isdigit():
+                raise Invalid(f"invalid filter 'exited={value}'")
+
+
+def passes(
+    row: ContainerSummary,
+    filters: Mapping[str, Sequence[str]],
+    before: float | None,
+    since: float | None,
+    ancestors: Sequence[str],
+) -> bool:
+    """Whether a row fits: values of one key are alternatives (labels are not), keys hold together."""
+
+    def one_of(key: str, fits: Any) -> bool:
+        return key not in filters or any(fits(value) for value in filters[key])
+
+    for text in filters.get("label", ()):
+        key, equals, value = text.partition("=")
+        if key not in row.labels or (equals and row.labels[key] != value):
+            return False
+    if before is not None and row.created >= before:
+        return False
+    if since is not None and row.created <= since:
+        return False
+    return (
+        one_of("id", lambda value: row.id.startswith(value))
+        and one_of("name", lambda value: _name_fits(value, row.name))
+        and one_of("status", lambda value: row.state == value)
+        and one_of("exited", lambda value: row.state == "exited" and row.exit_code == int(value))
+        and one_of("volume", lambda value: value in row.mounts)
+        and one_of("network", lambda value: value in row.networks)
+        and ("ancestor" not in filters or row.image_id in ancestors or row.image in filters["ancestor"])
+    )
+
+
+def _name_fits(pattern: str, name: str) -> bool:
+    import re
+
+    try:
+        return re.search(pattern, name) is not None or re.search(pattern, "/" + name) is not None
+    except re.error:
+        return pattern in name
+
+
+def inspect(
+    record: ContainerRecord, state: State, *, log_path: str, directory: str, volume_paths: Mapping[str, str]
+) -> dict[str, Any]:
+    """Docker's JSON. ``volume_paths``: where each volume's files are."""
+    plan = Plan.from_json(record.plan)
+    args = plan.args
+    resources = plan.resources
+    return {
+        "Id": record.id,
+        "Created": timestamp.format(record.created),
+        "Path": args[0] if args else "",
+        "Args": list(args[1:]),
+        "State": {
+            "Status": state.status,
+            "Running": state.status == "running",
+            "Paused": False,
+            "Restarting": False,
+            "OOMKilled": False,
+            "Dead": False,
+            "Pid": state.pid,
+            "ExitCode": state.exit_code,
+            "Error": record.error,
+            "StartedAt": timestamp.format(record.started) if record.started else NEVER,
+            "FinishedAt": timestamp.format(state.finished) if state.finished else NEVER,
+        },
+        "Image": record.image_id,
+        "ResolvConfPath": f"{directory}/resolv.conf",
+        "HostnamePath": f"{directory}/hostname",
+        "HostsPath": f"{directory}/hosts",
+        "LogPath": log_path,
+        "Name": "/" + record.name,
+        "RestartCount": 0,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": {
+            "Binds": [_bind_text(point) for point in plan.mounts if point.kind != "tmpfs" and not point.anonymous]
+            or None,
+            "ContainerIDFile": "",
+            "LogConfig": {"Type": "json-file", "Config": {}},
+            "NetworkMode": plan.network,
+            "PortBindings": {},
+            "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+            "AutoRemove": record.auto_remove,
+            "VolumeDriver": "",
+            "VolumesFrom": None,
+            "ConsoleSize": [0, 0],
+            "CapAdd": list(plan.cap_add) or None,
+            "CapDrop": list(plan.cap_drop) or None,
+            "CgroupnsMode": "private",
+            "Dns": list(plan.dns),
+            "DnsOptions": [],
+            "DnsSearch": [],
+            "ExtraHosts": list(plan.add_hosts) or None,
+            "GroupAdd": list(plan.group_add) or None,
+            "IpcMode": "private",
+            "Privileged": False,
+            "PublishAllPorts": False,
+            "ReadonlyRootfs": plan.readonly,
+            "SecurityOpt": _security(plan),
+            "Tmpfs": {point.target: "" for point in plan.mounts if point.kind == "tmpfs"} or None,
+            "ShmSize": plan.shm_bytes,
+            "Sysctls": dict(item.split("=", 1) for item in plan.sysctls) or None,
+            "Runtime": "",
+            "CpuShares": resources.cpu_shares,
+            "Memory": resources.memory_bytes,
+            "NanoCpus": resources.nano_cpus,
+            "CpusetCpus": resources.cpuset_cpus,
+            "MemoryReservation": resources.memory_reservation_bytes,
+            "MemorySwap": resources.memory_swap_bytes,
+            "PidsLimit": resources.pids or None,
+            "Ulimits": [
+                {"Name": name.removeprefix("RLIMIT_").lower(), "Soft": soft, "Hard": hard}
+                for name, soft, hard in plan.rlimits
+            ],
+            "Init": plan.init,
+            "MaskedPaths": _paths("MASKED_PATHS"),
+            "ReadonlyPaths": _paths("READONLY_PATHS"),
+        },
+        "Mounts": [_mount(point, volume_paths) for point in plan.mounts],
+        "Config": {
+            "Hostname": plan.hostname,
+            "Domainname": "",
+            "User": plan.user,
+            "AttachStdin": plan.stdin and not plan.detach,
+            "AttachStdout": not plan.detach,
+            "AttachStderr": not plan.detach,
+            "ExposedPorts": {port: {} for port in plan.exposed_ports},
+            "Tty": plan.tty,
+            "OpenStdin": plan.stdin,
+            "StdinOnce": plan.stdin,
+            "Env": list(plan.env),
+            "Cmd": list(plan.command) or None,
+            "Image": record.image_name,
+            "Volumes": {point.target: {} for point in plan.mounts if point.anonymous} or None,
+            "WorkingDir": plan.cwd if plan.cwd != "/" else "",
+            "Entrypoint": list(plan.entrypoint) or None,
+            "OnBuild": None,
+            "Labels": dict(plan.labels),
+            "StopSignal": plan.stop_signal,
+            "StopTimeout": plan.stop_timeout_seconds,
+        },
+        "NetworkSettings": {
+            "Bridge": "",
+            "SandboxID": "",
+            "Ports": {},
+            "IPAddress": "",
+            "Gateway": "",
+            "MacAddress": "",
+            "Networks": {plan.network: {"NetworkID": "", "IPAddress": "", "Gateway": "", "MacAddress": ""}},
+        },
+    }
+
+
+def _paths(name: str) -> list[str]:
+    from cais.runtime import spec
+
+    return list(getattr(spec, name))
+
+
+def _security(plan: Plan) -> list[str] | None:
+    found = ["no-new-privileges"] if plan.no_new_privileges else []
+    if plan.seccomp != "default":
+        found.append(f"seccomp={plan.seccomp}")
+    return found or None
+
+
+def _bind_text(point: Any) -> str:
+    return f"{point.source}:{point.target}" + (":ro" if point.readonly else "")
+
+
+def _mount(point: Any, volume_paths: Mapping[str, str]) -> dict[str, Any]:
+    value: dict[str, Any] = {"Type": point.kind}
+    if point.kind == "volume":
+        value["Name"] = point.source
+    value["Source"] = volume_paths.get(point.source, "") if point.kind == "volume" else point.source
+    value["Destination"] = point.target
+    if point.kind == "volume":
+        value["Driver"] = "local"
+    value["Mode"] = "ro" if point.readonly else ""
+    value["RW"] = not point.readonly
+    value["Propagation"] = point.propagation or ("rprivate" if point.kind == "bind" else "")
+    return value

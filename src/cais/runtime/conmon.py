@@ -1,0 +1,108 @@
+"""Detached containers: conmon holds their streams, writes their log and notes their exit code (Debian: conmon)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from cais.errors import Failed, Unavailable, from_os_error
+from cais.host.processes import wait
+from cais.runtime.failures import explain
+from cais.runtime.find import find_program
+from cais.runtime.runner import Bundle, Runtime
+
+_SYNC_DESCRIPTOR = 3
+
+
+def start_detached(
+    runtime: Runtime,
+    spec: dict[str, Any],
+    bundle: Bundle,
+    *,
+    name: str,
+    log: str,
+    exit_directory: str,
+    stdin: bool,
+    on_exit: Sequence[str],
+    environment: dict[str, str],
+) -> int:
+    """Starts the container of ``bundle`` under conmon and returns the pid of its first process.
+
+    ``log`` is written in conmon's k8s-file format; the exit code goes to ``exit_directory/<id>``; then the command
+    ``on_exit`` is run with ``environment``. Raises Unavailable without conmon; Failed or NotFound with Docker's exit
+    codes where the container did not start.
+    """
+    conmon = find_program("conmon")
+    if not conmon:
+        raise Unavailable(
+            "conmon is not installed: containers cannot run detached",
+            hint="Install it (Debian: apt-get install conmon), or run in the foreground.",
+            exit_code=125,
+        )
+    arguments = runtime.arguments(bundle)
+    command = [conmon, "--api-version", "1", "-c", bundle.id, "-u", bundle.id, "-n", name]
+    command += ["-r", runtime.found.path, "-b", bundle.directory]
+    command += ["-p", os.path.join(bundle.directory, "pid"), "-P", os.path.join(bundle.directory, "conmon.pid")]
+    command += ["--exit-dir", exit_directory, "-l", f"k8s-file:{log}", "--log-level", "error"]
+    command += ["--socket-dir-path", bundle.directory]
+    command += [part for argument in arguments for part in ("--runtime-arg", argument)]
+    if spec["process"]["terminal"]:
+        command.append("-t")
+    if stdin:
+        command.append("-i")
+    if on_exit:
+        command += ["--exit-command", on_exit[0]]
+        command += [part for argument in on_exit[1:] for part in ("--exit-command-arg", argument)]
+    runtime.write_config(spec, bundle)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    read, write = os.pipe2(os.O_CLOEXEC)
+    try:
+        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, null, place) for place in (0, 1, 2)]
+        actions.append((os.POSIX_SPAWN_DUP2, write, _SYNC_DESCRIPTOR))
+        environment = {**environment, "_OCI_SYNCPIPE": str(_SYNC_DESCRIPTOR)}
+        child = os.posix_spawn(conmon, command, environment, file_actions=actions, setsid=True)
+    except OSError as error:
+        os.close(read)
+        raise from_os_error(error, f"start {conmon}")
+    finally:
+        os.close(write)
+        os.close(null)
+    with open(read, "rb") as pipe:
+        answer = pipe.readline()
+    wait(child)
+    pid = _answered(answer, spec, bundle, runtime)
+    code = runtime.command("start", bundle.id)
+    if code != 0:
+        raise _failure(bundle, spec, runtime, f"starting it failed with exit code {code}")
+    return pid
+
+
+def _answered(answer: bytes, spec: dict[str, Any], bundle: Bundle, runtime: Runtime) -> int:
+    import json
+
+    try:
+        said = json.loads(answer)
+        pid = int(said.get("pid", said.get("data", -1)))
+        message = str(said.get("message", ""))
+    except (ValueError, TypeError, AttributeError):
+        pid, message = -1, "conmon ended without an answer"
+    if pid > 0:
+        return pid
+    raise _failure(bundle, spec, runtime, message)
+
+
+def _failure(bundle: Bundle, spec: dict[str, Any], runtime: Runtime, message: str) -> Exception:
+    message = runtime.logged(bundle) or message
+    if not message:
+        return Failed("the container did not start", exit_code=125)
+    return explain(message, spec["process"]["args"], runtime.found.name)
+
+
+def exit_code(exit_directory: str, id: str) -> tuple[int, float] | None:
+    """(exit code, time in seconds) that conmon noted, or None."""
+    try:
+        with open(os.path.join(exit_directory, id), encoding="ascii") as file:
+            return int(file.read().strip() or "255"), os.fstat(file.fileno()).st_mtime
+    except (OSError, ValueError):
+        return None
