@@ -17,6 +17,7 @@ from cais.build.ops.reuse import Reuse
 from cais.build.ops.target import LayerTarget, Target
 from cais.errors import CaisError, Denied, Failed
 from cais.host import syscalls
+from cais.host.files import remove_tree
 
 pytestmark = pytest.mark.root
 
@@ -198,8 +199,13 @@ class TestSources:
         for level in range(1, 1501):
             os.mkdir(f"{root}/{deep[: level * 2 - 1]}")
         (root / deep / "f").write_text("deep")
-        run(root, image, ".")
-        assert (image / "x" / deep / "f").read_text() == "deep"
+        try:
+            run(root, image, ".")
+            assert (image / "x" / deep / "f").read_text() == "deep"
+        finally:
+            # pytest's own clean-up is recursive, and would fail.
+            remove_tree(str(root))
+            remove_tree(str(image))
 
     def test_the_unreadable(self, root: Path, image: Path, in_child: Callable[[Callable[[], object]], str]) -> None:
         (root / "d").mkdir()
