@@ -29,6 +29,7 @@ _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEVER = 1 << 62
+_NO_ID = (1 << 32) - 1
 
 
 class Applied(NamedTuple):
@@ -116,6 +117,8 @@ class _Writer:
         if self.entries > self._limit_entries:
             raise Invalid(f"the layer has more than {self._limit_entries} entries, which is the limit")
         path = relative(entry.name, entry.name)
+        if not -_NEVER < entry.mtime < _NEVER:
+            raise Invalid(f"the archive's entry {shown(entry.name)} has the impossible time {entry.mtime}")
         try:
             self._write(entry, path, reader)
         except OSError as error:
@@ -407,10 +410,12 @@ class _Writer:
 
 
 def _own(entry: TarEntry, change: Callable[[], None]) -> None:
+    if not (0 <= entry.uid < _NO_ID and 0 <= entry.gid < _NO_ID):
+        raise Invalid(f"the archive gives {shown(entry.name)} to {entry.uid}:{entry.gid}: there are no such ids")
     try:
         change()
-    except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.EPERM):
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM):
             raise
         raise Denied(
             f"cannot give {shown(entry.name)} to the user {entry.uid} and group {entry.gid}: this user has no such ids",
