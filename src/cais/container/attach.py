@@ -64,8 +64,8 @@ class Pump:
     """Moves bytes until the runtime ``pid`` has ended and its output is read.
 
     ``outputs``: descriptor to read from, (descriptor to write to, stream name for the log). ``stdin`` and ``target``
-    are the caller's input and the container's, or -1. ``held`` tells whether stderr must be kept back for now: what a
-    runtime that cannot start says is said again by the error.
+    are the caller's input and the container's, or -1. ``held`` tells whether stderr must be kept back for now, until it
+    says no for the first time: what a runtime that cannot start writes there is said again by the error.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Pump:
         self._pass_signal = pass_signal
         self._on_resize = on_resize
         self._held = held
-        self._kept: list[tuple[int, bytes, bytes]] = []
+        self._kept: list[tuple[int, bytes]] = []
         self._terminal = terminal
         self._waiting = b""
         self._impatience = 0
@@ -136,7 +136,9 @@ class Pump:
 
     def kept(self) -> None:
         """Writes what was held back: the container ran after all."""
-        for destination, _, data in self._kept:
+        for destination, data in self._kept:
+            if self._log is not None:
+                self._log.write(b"stderr", data)
             _write(destination, data)
         self._kept.clear()
 
@@ -149,9 +151,12 @@ class Pump:
         if not data:
             self._end_output(descriptor)
             return
-        if stream == b"stderr" and self._held is not None and self._held():
-            self._kept.append((destination, stream, data))
-            return
+        if stream == b"stderr" and self._held is not None:
+            if self._held():
+                self._kept.append((destination, data))
+                return
+            self._held = None
+            self.kept()
         if self._log is not None:
             self._log.write(stream, data)
         if not _write(destination, data):

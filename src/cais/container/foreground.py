@@ -68,7 +68,7 @@ def _run_on_pipes(
         log=log,
         signals=signals,
         pass_signal=(lambda number: runtime.kill(started, number)) if sig_proxy else None,
-        held=lambda: runtime.has_failed(ready.bundle),
+        held=lambda: not runtime.has_begun(ready.bundle),
     )
     return _finish(runtime, started, pump)
 
@@ -110,7 +110,7 @@ def _run_on_terminal(
             signals=signals,
             pass_signal=(lambda number: runtime.kill(started, number)) if sig_proxy else None,
             on_resize=resize,
-            held=lambda: runtime.has_failed(ready.bundle),
+            held=lambda: not runtime.has_begun(ready.bundle),
             terminal=True,
         )
         return _finish(runtime, started, pump)

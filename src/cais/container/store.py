@@ -126,7 +126,6 @@ class Containers:
 
         plan = Plan.from_json(record.plan)
         self._clear(record)
-        self.records.set_started(record.id, time.time())
         console_size = None
         if plan.tty:
             from cais.container import terminal
@@ -138,6 +137,8 @@ class Containers:
             self._note_failure(record, error)
             raise
         try:
+            # There is a bundle now, with this process as its owner: nobody takes the record for a dead one's.
+            self.records.set_started(record.id, time.time())
             for line in ready.warnings:
                 warn(line)
             code = foreground.run(
@@ -149,11 +150,11 @@ class Containers:
                 tty=plan.tty,
             )
         except BaseException as error:
-            prepare.undo(self.rooms, ready)
             self._note_failure(record, error)
+            prepare.undo(self.rooms, ready)
             raise
-        prepare.undo(self.rooms, ready)
         self.records.set_exited(record.id, code, time.time())
+        prepare.undo(self.rooms, ready)
         return code
 
     def start_detached(
@@ -168,12 +169,12 @@ class Containers:
 
         plan = Plan.from_json(record.plan)
         self._clear(record)
-        self.records.set_started(record.id, time.time())
         exits = state.exit_directory(self.rooms.directory, record.id)
         ready = None
         try:
             os.makedirs(exits, 0o700, exist_ok=True)
             ready = prepare.prepare(self.rooms, record, plan)
+            self.records.set_started(record.id, time.time())
             for line in ready.warnings:
                 warn(line)
             conmon.start_detached(

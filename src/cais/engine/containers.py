@@ -286,22 +286,31 @@ class Containers:
                     mended = "removed"
                 findings.append((f"container {record.id}", "its file system is not there", mended))
         if repair:
-            self._sweep()
+            self._sweep_all()
         return findings
 
     def _sweep(self) -> None:
-        """Removes what killed commands left: bundles that nobody owns, directories without a record."""
+        """Removes what killed commands left: bundles nobody owns, containers that should be gone with their end."""
+        running = set()
+        for record in self._records.running():
+            if self._store.state(record).status == "running":
+                running.add(record.id)
+            elif record.auto_remove:
+                self._remove_quietly(record)
+        for bundle in self._runtime.leftovers(frozenset(running)):
+            self._runtime.delete(bundle)
+
+    def _sweep_all(self) -> None:
+        """As ``_sweep``, and by a look at everything."""
         from cais.host.files import remove_tree
 
         self._enter()
-        running = frozenset(record.id for record in self._records.running())
-        for bundle in self._store.rooms.runtime.leftovers(running):
-            self._store.rooms.runtime.delete(bundle)
+        self._sweep()
+        for record in self._records.all():
+            if record.auto_remove and record.state == "exited":
+                self._remove_quietly(record)
         for path in self._store.orphans():
             remove_tree(path)
-        for record in self._records.all():
-            if record.auto_remove and self._store.state(record).status == "exited":
-                self._remove_quietly(record)
 
     def _create(self, options: RunOptions) -> ContainerRecord:
         from cais.container.plan import plan
@@ -315,6 +324,7 @@ class Containers:
             check_cpus(decided.resources, os.cpu_count() or 1)
             return decided
 
+        self._sweep()
         plan_for("0" * 64)  # what is wrong is said before anything is unpacked or made
         return self._store.create(
             self._from_image(image, options.image), plan_for, name=options.name, auto_remove=options.remove

@@ -12,6 +12,7 @@ from cais.volume.store import Volume, VolumeStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     ListOfVolumes = list[Volume]
+    Names = list[str]
     Findings = list[tuple[str, str, str]]
 
 _LIST_KEYS = frozenset(("dangling", "driver", "label", "name"))
@@ -96,7 +97,7 @@ class Volumes:
         _check_keys(filters, _PRUNE_KEYS)
         everything = all or any(_truth(text, "all") for text in filters.get("all", ()))
         self._enter()
-        removed: list[str] = []  # type: ignore[valid-type]
+        removed: Names = []
         size = 0
         for volume in self._store.all():
             if self._users(volume.name) or not (everything or volume.anonymous):
@@ -138,7 +139,7 @@ class Volumes:
                     continue
         return findings
 
-    def _users(self, name: str) -> list[str]:  # type: ignore[valid-type]
+    def _users(self, name: str) -> Names:
         rows = self._stores.database.rows("SELECT container FROM container_volumes WHERE volume = ?", (name,))
         return [row[0] for row in rows]
 

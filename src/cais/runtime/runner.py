@@ -250,9 +250,19 @@ class Runtime:
         if self._guardian is not None:
             self._guardian.forget(started.bundle.id)
 
-    def has_failed(self, bundle: Bundle) -> bool:
-        """Whether the runtime has logged an error so far."""
-        return bool(self.logged(bundle))
+    def has_begun(self, bundle: Bundle) -> bool:
+        """Whether the program inside runs: what it replaced, the runtime's own, writes errors to the same streams."""
+        process = self.process(bundle)
+        if process is None:
+            return False
+        link = f"/proc/{process.pid}/exe"
+        try:
+            if os.readlink(link).startswith("/memfd:"):
+                return False  # runc and crun run from a copy of themselves
+            inside, outside = os.stat(link), os.stat(self.found.path)
+        except OSError:
+            return False
+        return (inside.st_dev, inside.st_ino) != (outside.st_dev, outside.st_ino)
 
     def logged(self, bundle: Bundle) -> str:
         """The errors that the runtime has logged so far, or ""."""
@@ -312,18 +322,21 @@ class Runtime:
         return [
             self.opened(name)
             for name in names
-            if not name.startswith(".") and name not in keep and not self.is_owned(name)
+            # Without its configuration it is just being made, or removed, and hurts nobody.
+            if not name.startswith(".")
+            and name not in keep
+            and os.path.exists(os.path.join(self.directory, name, "config.json"))
+            and not self.is_owned(name)
         ]
 
     def is_owned(self, id: str) -> bool:
-        """Whether the process that made the bundle of ``id`` still lives."""
+        """Whether there is a bundle of ``id``, and the process that made it lives."""
         try:
             with open(os.path.join(self.directory, id, "owner"), encoding="ascii") as file:
                 pid, started, boot = file.read().split()
             return boot == boot_id() and is_alive(ProcessName(int(pid), int(started)))
         except (OSError, ValueError):
-            # Being made, or being removed: the next look will tell; an empty directory hurts nobody.
-            return not os.path.exists(os.path.join(self.directory, id, "config.json"))
+            return False
 
     def close(self) -> None:
         """Lets the guardian go."""
