@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from cais.cli import main
 
-raise SystemExit(main())
+code = main()
+try:
+    sys.stdout.flush()
+    sys.stderr.flush()
+finally:
+    os._exit(code)

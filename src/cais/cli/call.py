@@ -55,7 +55,7 @@ class Call:
     def close(self) -> None:
         """Lets go of the engine, if there is one."""
         if self._engine is not None:
-            self._engine.close()
+            self._engine.release()
             self._engine = None
 
 

@@ -67,6 +67,10 @@ class Engine:
         """Lets go of what this engine holds; what nothing else needs may be collected from now on."""
         self._stores.close()
 
+    def release(self) -> None:
+        """``close`` for a process that ends now: quicker, as the database is left to the kernel."""
+        self._stores.release()
+
     def __enter__(self) -> Engine:
         return self
 

@@ -99,6 +99,13 @@ class Stores:
             self._images = Images(self, self.platform)
         return self._images
 
+    def release(self) -> None:
+        """``close`` for a process that ends now."""
+        if self._leases is not None:
+            self._leases.release()
+        if self._database is not None:
+            self._database.abandon()
+
     def close(self) -> None:
         """Lets go of the leases and closes the database."""
         if self._leases is not None:

@@ -17,6 +17,10 @@ from cais.errors import CaisError, Corrupt, Denied, Failed, Unavailable
 BUSY_TIMEOUT_SECONDS = 60.0
 
 
+# Kept from being closed by losing their last reference.
+_abandoned: list[sqlite3.Connection] = []
+
+
 class Database:
     """``schemas`` gives for each room its migration steps, in order; a step once published is never changed.
 
@@ -56,6 +60,16 @@ class Database:
         if connection is not None:
             connection.close()
             self._local.connection = None
+
+    def abandon(self) -> None:
+        """For a process that ends now: leaves this thread's connection to the kernel.
+
+        The last one to close a database in WAL mode writes all back and syncs it, which costs a short command more than
+        its work; the next one that opens it finds the log as it is.
+        """
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            _abandoned.append(connection)
 
     def integrity_errors(self) -> list[str]:
         """What SQLite itself finds wrong with the file; empty when nothing is."""
