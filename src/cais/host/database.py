@@ -106,10 +106,21 @@ class Database:
                     if not self._readable_only():
                         raise
                     connection.close()
-                    connection = sqlite3.connect(
-                        f"file:{self.path}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
-                    )
+                    connection = self._open_read_only()
                 self._migrated = True
+        return connection
+
+    def _open_read_only(self) -> sqlite3.Connection:
+        """With the log that a writer left, where SQLite can read it there; else what was written back."""
+        for mode in ("mode=ro", "mode=ro&immutable=1"):
+            connection = sqlite3.connect(
+                f"file:{self.path}?{mode}", uri=True, isolation_level=None, check_same_thread=False
+            )
+            try:
+                connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+                break
+            except sqlite3.OperationalError:
+                connection.close()
         return connection
 
     def _readable_only(self) -> bool:

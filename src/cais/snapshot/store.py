@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cais.errors import Conflict, Corrupt, Denied, NotFound, from_os_error
+from cais.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, from_os_error
 from cais.host.database import Database, Transaction
 from cais.host.files import random_name, remove_tree
 from cais.host.leases import Leases
@@ -140,7 +140,7 @@ class SnapshotStore:
         try:
             self.driver.create(directory, parents)
         except OSError as error:
-            self.remove(id)
+            self._abandon(id)
             raise from_os_error(error, "prepare a snapshot")
         changes = os.path.join(directory, "fs") if self.driver.opaque else ""
         mounts = self.driver.mounts(directory, parents)
@@ -192,7 +192,17 @@ class SnapshotStore:
         return Layer(_chain(prepared.parent, diff_id), diff_id, size_bytes, prepared.parent, newest)
 
     def discard(self, prepared: Prepared) -> None:
-        self.remove(prepared.id)
+        """Nothing of it stays."""
+        self._abandon(prepared.id)
+
+    def _abandon(self, id: str) -> None:
+        """Removes what never became visible: files first, so that a full disk has room for the row's deletion."""
+        self.reach()
+        remove_tree(os.path.join(self.directory, id))
+        try:
+            self.remove(id)
+        except Unavailable:
+            pass  # a row without chain is the collector's, once its process is gone
 
     def remove(self, id: str) -> None:
         """Removes a snapshot by its id, row first. One that others stand on is the collector's to remove."""
@@ -217,10 +227,10 @@ class SnapshotStore:
                 raise Corrupt(f"the layer that should be {diff_id} has the digest {applied.diff_id}")
             self.driver.finish(directory)
         except OSError as error:
-            self.remove(id)
+            self._abandon(id)
             raise from_os_error(error, "unpack a layer")
         except BaseException:
-            self.remove(id)
+            self._abandon(id)
             raise
         layer = Layer(chain, diff_id, applied.size_bytes, parent)
         self._finish(id, layer)
@@ -245,7 +255,7 @@ class SnapshotStore:
             self.driver.unpack(directory, parents, pieces, owners=self._owners)
             return measure(self.driver.changes(directory, parents), os.path.join(directory, "fs"))[0]
         finally:
-            self.remove(id)
+            self._abandon(id)
 
     def directories(self, chain: Digest | None) -> list[str]:
         """The snapshots of ``chain``, topmost first. Raises NotFound."""
@@ -277,7 +287,7 @@ class SnapshotStore:
         try:
             os.mkdir(directory, 0o711)
         except OSError as error:
-            self.remove(id)
+            self._abandon(id)
             raise from_os_error(error, "prepare a snapshot")
         return id, directory
 
@@ -291,7 +301,7 @@ class SnapshotStore:
                     (layer.chain_id, layer.diff_id, layer.size_bytes, id),
                 )
         if not new:
-            self.remove(id)
+            self._abandon(id)
 
 
 def _chain(parent: Digest | None, diff_id: Digest) -> Digest:
