@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
+from _thread import RLock
 from collections.abc import Sequence
 
 from cais.build.graph import Copy
 from cais.build.hashing import digest_of, read_digests
 from cais.build.ignore import Ignore
-from cais.build.selection import Selection, select
+from cais.build.scan import select
+from cais.build.selection import Selection
 from cais.build.stat_cache import StatCache
 from cais.build.tree import FILE, Tree, shown
 from cais.errors import CaisError, NotFound, from_os_error
@@ -36,7 +37,7 @@ class Context:
             self.tree.close()
             raise
         self.cache = StatCache(cache, path) if cache else None
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._selections: dict[tuple[str, ...], Selection] = {}
         self._digests: dict[tuple[str, ...], Digest] = {}
 

@@ -12,10 +12,9 @@ import marshal
 import os
 import stat
 import struct
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from cais.build.selection import Entry, Selection, Source
+from cais.build.selection import Entry, Row, Selection, Source
 from cais.build.stat_cache import RACY_NANOSECONDS, UNKNOWN, StatCache
 from cais.build.tree import DIRECTORY, FILE, open_beneath, shown
 from cais.errors import CaisError, Failed, from_os_error
@@ -43,41 +42,40 @@ def digest_of(selection: Selection, cache: StatCache | None = None) -> Digest:
 
 def read_digests(selection: Selection, cache: StatCache | None = None) -> None:
     """Fills ``selection.digests``, reading what ``cache`` does not know, and keeps them there."""
-    listings = listed(selection)
-    if len(selection.digests) == len(listings):
+    if selection.digests:
         return
-    found: list[bytes | None] = []
-    jobs: list[tuple[int, list[tuple[str, int, int, int, int, int, int, int]], list[int]]] = []
-    for number, (path, listing) in enumerate(listings):
+    found: list[bytes] = []
+    jobs: list[int] = []
+    for number, (path, listing) in enumerate(listed(selection)):
         known = cache.directory(path) if cache is not None else None
         if known is not None and known[0] == listing and UNKNOWN not in known[1]:
             found.append(known[1])
-            continue
-        entries = marshal.loads(listing)
-        digests, wanted = _known(entries, known)
-        found.append(digests)
-        if wanted:
-            jobs.append((number, entries, wanted))
+        else:
+            found.append(b"")
+            jobs.append(number)
     if jobs:
-        _Reader(selection, listings, found).read(jobs)
-    selection.digests = [digests or b"" for digests in found]
+        _Reader(selection, found, cache).read(jobs)
+    selection.digests = found
     if cache is not None and jobs:
-        cache.save(selection, listings)
+        cache.save(selection.started, listed(selection), found)
 
 
-def listed(selection: Selection) -> list[tuple[str, bytes]]:
-    """Every listing by the path that the cache keeps it under; that of a single file begins with NUL."""
-    listings: list[tuple[str, bytes]] = list(selection.directories)
+def listed(selection: Selection) -> Iterator[tuple[str, bytes]]:
+    """Every listing by the path that the cache keeps it under: the directories', then those of single files."""
+    for directory in selection.directories:
+        yield directory.path, directory.listing
     for source in selection.sources:
         if not source.is_directory:
-            entry = (os.path.basename(source.path), *source.entry[1:])
-            listings.append(("\0" + source.path, marshal.dumps([entry], 2)))
-    return listings
+            yield _single(source)
 
 
-def _known(
-    entries: Sequence[tuple[str, int, int, int, int, int, int, int]], known: tuple[bytes, bytes] | None
-) -> tuple[bytes, list[int]]:
+def _single(source: Source) -> tuple[str, bytes]:
+    """A listing of one file; its path begins with NUL."""
+    entry = (os.path.basename(source.path), *source.entry[1:])
+    return "\0" + source.path, marshal.dumps([entry], 2)
+
+
+def _known(entries: Sequence[Row], known: tuple[bytes, bytes] | None) -> tuple[bytes, list[int]]:
     """Digests of entries that are as they were, zeros for the others, and which those are."""
     if known is None:
         return bytes(32 * len(entries)), list(range(len(entries)))
@@ -169,72 +167,73 @@ def _digest(content: bytes) -> Digest:
 class _Reader:
     """Reads and hashes in threads what the jobs want. The first error ends them all."""
 
-    def __init__(self, selection: Selection, listings: list[tuple[str, bytes]], found: list[bytes | None]) -> None:
+    def __init__(self, selection: Selection, found: list[bytes], cache: StatCache | None) -> None:
         self._selection = selection
-        self._listings = listings
+        self._singles = [source for source in selection.sources if not source.is_directory]
         self._found = found
+        self._cache = cache
         self._error: BaseException | None = None
         self._large: list[tuple[int, int, str, int]] = []  # listing, entry, path, size
-        self._results: dict[tuple[int, int], bytes] = {}
 
-    def read(self, jobs: list[tuple[int, list[tuple[str, int, int, int, int, int, int, int]], list[int]]]) -> None:
+    def read(self, jobs: list[int]) -> None:
+        import threading
+
         pending = iter(jobs)
         lock = threading.Lock()
 
         def work() -> None:
             while self._error is None:
                 with lock:
-                    job = next(pending, None)
-                if job is None:
+                    number = next(pending, None)
+                if number is None:
                     return
-                self._directory(*job)
+                self._directory(number)
 
-        _in_threads(work, min(_THREADS, (sum(len(job[2]) for job in jobs) + 63) // 64), self._failed)
-        if self._error is None:
-            for number, position, path, size in self._large:
-                self._results[number, position] = self._pieces(path, size)
-                if self._error is not None:
-                    break
+        _in_threads(work, min(_THREADS, len(jobs)), self._failed)
+        for number, position, path, size in self._large:
+            if self._error is not None:
+                break
+            digest, old = self._pieces(path, size), self._found[number]
+            self._found[number] = old[: position * 32] + digest + old[position * 32 + 32 :]
         if self._error is not None:
             raise self._error
-        for (number, position), digest in self._results.items():
-            old = self._found[number] or b""
-            self._found[number] = old[: position * 32] + digest + old[position * 32 + 32 :]
 
     def _failed(self, error: BaseException) -> None:
         if self._error is None:
             self._error = error
 
-    def _directory(
-        self, number: int, entries: list[tuple[str, int, int, int, int, int, int, int]], wanted: list[int]
-    ) -> None:
-        path = self._listings[number][0]
-        single = path.startswith("\0")
-        directory = os.path.dirname(path[1:]) if single else path
-        digests = bytearray(self._found[number] or b"")
+    def _directory(self, number: int) -> None:
+        directories = self._selection.directories
+        if number < len(directories):
+            key = path = directories[number].path
+            entries = directories[number].entries()
+        else:
+            key, listing = _single(self._singles[number - len(directories)])
+            path = os.path.dirname(key[1:])
+            entries = marshal.loads(listing)
+        kept, wanted = _known(entries, self._cache.directory(key) if self._cache is not None else None)
+        digests = bytearray(kept)
         try:
-            descriptor = self._selection.tree.open(directory, DIRECTORY)
+            descriptor = self._selection.tree.open(path, DIRECTORY)
         except OSError as error:
-            raise read_error(error, directory)
+            raise read_error(error, path)
+        prefix = f"{path}/" if path else ""
         try:
             for position in wanted:
                 entry = entries[position]
                 try:
-                    digest = self._entry(descriptor, directory, entry)
+                    digest = self._entry(descriptor, path, entry)
                 except OSError as error:
-                    raise read_error(error, f"{directory}/{entry[0]}" if directory else entry[0])
+                    raise read_error(error, prefix + entry[0])
                 if digest is None:
-                    name = f"{directory}/{entry[0]}" if directory else entry[0]
-                    self._large.append((number, position, name, entry[2]))
+                    self._large.append((number, position, prefix + entry[0], entry[2]))
                 else:
                     digests[position * 32 : position * 32 + 32] = digest
         finally:
             os.close(descriptor)
         self._found[number] = bytes(digests)
 
-    def _entry(
-        self, descriptor: int, directory: str, entry: tuple[str, int, int, int, int, int, int, int]
-    ) -> bytes | None:
+    def _entry(self, descriptor: int, directory: str, entry: Row) -> bytes | None:
         """None for a file that is worth more than one thread."""
         name, mode, size = entry[0], entry[1], entry[2]
         kind = mode & 0o170000
@@ -282,6 +281,8 @@ class _Reader:
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise Failed(f"{shown('/' + path)} changed while the build was reading it", hint="Run the build again.")
+            import threading
+
             count = (size + PIECE_BYTES - 1) // PIECE_BYTES
             digests = [b""] * count
             numbers = iter(range(count))
@@ -344,6 +345,8 @@ def kept_attributes(file: int | str) -> list[tuple[str, bytes]]:
 
 def _in_threads(work: Callable[[], None], count: int, failed: Callable[[BaseException], None]) -> None:
     """Runs ``work`` in ``count`` threads, this one among them; ``failed`` gets what it raises."""
+
+    import threading
 
     def guarded() -> None:
         try:

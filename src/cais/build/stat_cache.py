@@ -16,9 +16,7 @@ import hashlib
 import marshal
 import os
 import struct
-import zlib
-
-from cais.build.selection import Selection
+from collections.abc import Iterable, Iterator
 
 RACY_NANOSECONDS = 2_000_000_000
 UNKNOWN = bytes(32)
@@ -29,6 +27,7 @@ _SELECTIONS_KEPT = 256
 # A directory that no build has asked for in so many saves is forgotten.
 _SAVES_KEPT = 16
 _MAX_BYTES = 1 << 30
+_FILES_KEPT = 200
 
 
 class StatCache:
@@ -73,21 +72,26 @@ class StatCache:
         length = _RECORD.unpack_from(data)[0]
         return data[8 : 8 + length], data[8 + length :]
 
-    def save(self, selection: Selection, listings: list[tuple[str, bytes]]) -> None:
-        """Keeps ``selection.digests``, which belong to ``listings`` one by one, and what was there of other paths."""
+    def save(self, started: int, listings: Iterable[tuple[str, bytes]], digests: Iterable[bytes]) -> None:
+        """Keeps the digests of each listing's entries, and what was there of other paths. ``started``: the scan, ns."""
         self.close()
         self._open()
-        limit = selection.started - RACY_NANOSECONDS
+        self._write(f"{self._path}.files", self._pieces(started - RACY_NANOSECONDS, listings, digests))
+        self.close()
+
+    def _pieces(self, limit: int, listings: Iterable[tuple[str, bytes]], digests: Iterable[bytes]) -> Iterator[bytes]:
+        import zlib
+
         number = self._save + 1
         index: dict[str, tuple[int, int, int]] = {}
         position = len(_MAGIC)
-        pieces = [_MAGIC]
-        for (path, listing), digests in zip(listings, selection.digests, strict=True):
-            trusted = _trusted(listing, digests, limit)
+        yield _MAGIC
+        for (path, listing), known in zip(listings, digests, strict=True):
+            trusted = _trusted(listing, known, limit)
             body = _RECORD.pack(len(listing), zlib.crc32(trusted, zlib.crc32(listing))) + listing + trusted
             index[path] = (position, len(body), number)
             position += len(body)
-            pieces.append(body)
+            yield body
         for path, place in self._index.items():
             if path in index or number - place[2] > _SAVES_KEPT or position > _MAX_BYTES:
                 continue
@@ -95,12 +99,10 @@ class StatCache:
             if data is not None:
                 index[path] = (position, len(data), place[2])
                 position += len(data)
-                pieces.append(data)
+                yield data
         table = marshal.dumps((number, index))
-        pieces.append(table)
-        pieces.append(_FOOTER.pack(position, len(table), hashlib.sha256(table).digest(), _MAGIC))
-        self._write(f"{self._path}.files", pieces)
-        self.close()
+        yield table
+        yield _FOOTER.pack(position, len(table), hashlib.sha256(table).digest(), _MAGIC)
 
     def _open(self) -> None:
         if self._file != -2:
@@ -126,11 +128,13 @@ class StatCache:
             data = os.pread(self._file, place[1], place[0])
         except OSError:
             return None
+        import zlib
+
         if len(data) != place[1] or zlib.crc32(data[8:]) != _RECORD.unpack_from(data)[1]:
             return None
         return data
 
-    def _write(self, path: str, pieces: list[bytes]) -> None:
+    def _write(self, path: str, pieces: Iterable[bytes]) -> None:
         from cais.host.files import random_name, write_all
 
         temporary = f"{path}.{random_name(6)}"
@@ -142,13 +146,23 @@ class StatCache:
                     write_all(descriptor, piece)
             finally:
                 os.close(descriptor)
+            new = not os.path.exists(path)
             os.rename(temporary, path)
+            if new:
+                self._forget_oldest()
         except OSError:
             # A cache that cannot be written (a full disk) is none.
             try:
                 os.unlink(temporary)
             except OSError:
                 pass
+
+    def _forget_oldest(self) -> None:
+        """Contexts come and go: only the files of those that were built last are kept."""
+        with os.scandir(self._directory) as found:
+            files = sorted((entry.stat().st_mtime_ns, entry.path) for entry in found if entry.is_file())
+        for _, path in files[:-_FILES_KEPT]:
+            os.unlink(path)
 
 
 def is_trusted(modified: int, changed: int, limit: int) -> bool:

@@ -10,7 +10,8 @@ import pytest
 from cais.build.context import Context, select_from
 from cais.build.graph import Copy
 from cais.build.hashing import digest_of
-from cais.build.selection import select, walk
+from cais.build.scan import select
+from cais.build.selection import walk
 from cais.build.tree import Tree
 from cais.errors import CaisError, Invalid, NotFound
 
@@ -360,6 +361,13 @@ class TestCache:
         write(tmp_path / "c/f")
         blocked = write(tmp_path / "file")
         assert key(tmp_path / "c", cache=str(blocked / "sub")) == key(tmp_path / "c")
+
+    def test_old_contexts_are_forgotten(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("cais.build.stat_cache._FILES_KEPT", 3)
+        for number in range(6):
+            write(tmp_path / f"c{number}/f")
+            key(tmp_path / f"c{number}", cache=str(tmp_path / "cache"))
+        assert len(list((tmp_path / "cache").iterdir())) == 3
 
     def test_two_selections_share_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settled(tmp_path, monkeypatch)

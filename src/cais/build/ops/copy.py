@@ -20,7 +20,7 @@ from cais.build.hashing import kept_attributes, read_error
 from cais.build.ops.files import Writer, set_attribute
 from cais.build.ops.owners import find_owner
 from cais.build.ops.target import Place, Target
-from cais.build.selection import Selection, Source
+from cais.build.selection import Row, Selection, Source
 from cais.build.tree import DIRECTORY, FILE, cleaned, shown
 from cais.errors import CaisError, Invalid, from_os_error
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 INLINE_MODE = 0o644
 _THREADS = 2
-_Entry = tuple[str, int, int, int, int, int, int, int]
 
 
 class CopyReport(NamedTuple):
@@ -89,7 +88,7 @@ class _Made(NamedTuple):
 
     path: str
     source: str
-    entry: _Entry
+    entry: Row
 
 
 class _Copier:
@@ -212,7 +211,7 @@ class _Copier:
             root = self._make_directories(destination)
         made: list[_Made] = []
         jobs: list[tuple[int, str]] = []
-        waiting: dict[str, tuple[_Entry, bool]] = {}
+        waiting: dict[str, tuple[Row, bool]] = {}
         start = len(source.path) + 1 if source.path else 0
         for number in range(source.first, source.end):
             directory = selection.directories[number]
@@ -235,7 +234,7 @@ class _Copier:
         for item in reversed(made):
             self._finish_directory(selection, item)
 
-    def _new_directory(self, path: str, entry: _Entry, parent_is_new: bool) -> bool:
+    def _new_directory(self, path: str, entry: Row, parent_is_new: bool) -> bool:
         """Makes ``path``, for now open to its owner only; False where a directory is there already."""
         directory, _, name = path.rpartition("/")
         place = self.target.place(directory)
@@ -325,9 +324,7 @@ class _Copier:
         finally:
             os.close(descriptor)
 
-    def _reused(
-        self, selection: Selection, number: int, entries: list[_Entry], place: Place, path: str
-    ) -> list[_Entry]:
+    def _reused(self, selection: Selection, number: int, entries: list[Row], place: Place, path: str) -> list[Row]:
         """Links what the earlier result has; returns what is left to be copied."""
         if self.reuse is None:
             return entries
@@ -359,7 +356,7 @@ class _Copier:
         status = selection.tree.status(source)
         if status is None:
             raise read_error(FileNotFoundError(2, "", source), source)
-        entry: _Entry = (
+        entry: Row = (
             name,
             status.st_mode,
             status.st_size,
@@ -394,7 +391,7 @@ class _Copier:
         finally:
             source.close()
 
-    def _entry(self, descriptor: int, directory: str, entry: _Entry, place: Place, name: str, path: str) -> int:
+    def _entry(self, descriptor: int, directory: str, entry: Row, place: Place, name: str, path: str) -> int:
         """Copies one entry that is no directory to ``name`` in ``place``; returns its size."""
         source_name, mode, size, modified, changed, inode, owner, _ = entry
         wanted = self.writer.owner or (owner & 0xFFFFFFFF, owner >> 32)

@@ -14,11 +14,9 @@ from cais.build.hashing import read_digests
 from cais.build.listing import DIGEST_BYTES, digests_by_directory
 from cais.build.ops.files import Writer
 from cais.build.ops.target import Place
-from cais.build.selection import Selection
+from cais.build.selection import Row, Selection
 from cais.build.stat_cache import StatCache
 from cais.build.tree import DIRECTORY, Tree
-
-_Entry = tuple[str, int, int, int, int, int, int, int]
 
 
 class Reuse:
@@ -46,8 +44,8 @@ class Reuse:
             read_digests(selection, self._cache)
 
     def link(
-        self, selection: Selection, number: int, entries: list[_Entry], place: Place, path: str, writer: Writer
-    ) -> list[_Entry]:
+        self, selection: Selection, number: int, entries: list[Row], place: Place, path: str, writer: Writer
+    ) -> list[Row]:
         """Links what is the same of directory ``number``; returns the entries that are not."""
         directory = selection.directories[number]
         old = self._old.get(directory.path) if self._old is not None else None
@@ -79,7 +77,7 @@ class Reuse:
         finally:
             os.close(descriptor)
 
-    def _same(self, descriptor: int, entry: _Entry, writer: Writer) -> bool:
+    def _same(self, descriptor: int, entry: Row, writer: Writer) -> bool:
         name, mode, size, modified, _, _, owner, _ = entry
         try:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
