@@ -32,8 +32,9 @@ bench: ## Cais and every installed peer on the same work; writes bench/RESULTS.m
 	@PYTHON='$(PYTHON)' scripts/setup test
 	.venv/bin/python bench/run.py $(BENCH)
 
-docs: ## Check links, commands and examples of the documentation
+docs: ## Write the reference of the commands; check links, commands and examples of the documentation
 	@PYTHON='$(PYTHON)' scripts/setup test
+	.venv/bin/python scripts/reference
 	.venv/bin/python -m pytest -q tests/docs
 
 lock: ## Pin the newest versions that pyproject.toml's ranges allow
