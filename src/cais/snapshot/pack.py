@@ -1,7 +1,7 @@
 """Packing: changes as a layer's plain tar (image-spec, layer.md). The same changes give the same bytes on any machine.
 
-Modification times are whole seconds; access times, names of users and numbers of inodes do not come into it. Small files
-are gathered into pieces of about 1 MiB; a sparse file's holes are not read from the disk.
+Modification times are whole seconds; access times, names of users and numbers of inodes do not come into it. Small
+files are gathered into pieces of about 1 MiB; a sparse file's holes are not read from the disk.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ _PADDINGS = [bytes(-size % 512) for size in range(512)]
 _METACOPY = {prefix + "metacopy" for prefix in xattrs.OVERLAY_PREFIXES}
 
 
-def pack(changes: Iterable[Change], root: str) -> Iterator[bytes]:
-    """The layer's tar, in pieces. Raises Conflict where a file changes while it is read, Unsupported where a name
-    cannot be in a layer, NotFound where something is gone, OSError."""
+def pack(changes: Iterable[Change], root: str, *, owners: bool = True) -> Iterator[bytes]:
+    """The layer's tar, in pieces. Without ``owners`` all is 0:0, as where a user alone made files that are all its own.
+
+    Raises Conflict where a file changes while it is read, Unsupported where a name cannot be in a layer, NotFound where
+    something is gone, OSError.
+    """
     waiting: list[bytes] = []
     size = 0
     with Beneath(root) as tree:
@@ -46,7 +49,7 @@ def pack(changes: Iterable[Change], root: str) -> Iterator[bytes]:
                     fd = _open(tree, directory, name, path)
                     try:
                         data, found = _begin(fd, path, status)
-                        waiting.append(header(_entry(path, kind, status, b"", found)))
+                        waiting.append(header(_entry(path, kind, status, b"", found, owners)))
                         if data is not None:
                             waiting.append(data)
                             waiting.append(_PADDINGS[len(data) % 512])
@@ -67,7 +70,7 @@ def pack(changes: Iterable[Change], root: str) -> Iterator[bytes]:
                     link = os.readlink(name, dir_fd=tree.fd(directory))
                 where = tree.fd(path) if kind == "directory" else tree.path(directory, name)
                 found = {} if kind == "hardlink" else xattrs.read(where, xattrs.listed(where))
-                entry = _entry(path, kind, status, link, found)
+                entry = _entry(path, kind, status, link, found, owners)
             waiting.append(header(entry))
             size += 512
             if size >= _PIECE_BYTES:
@@ -78,18 +81,20 @@ def pack(changes: Iterable[Change], root: str) -> Iterator[bytes]:
     yield b"".join(waiting)
 
 
-def measure(changes: Iterable[Change], root: str) -> tuple[Digest, int]:
+def measure(changes: Iterable[Change], root: str, *, owners: bool = True) -> tuple[Digest, int]:
     """``(diff_id, size in bytes)`` of the tar that ``pack`` gives; hashed in a thread while the files are read."""
     hashed = HashBeside()
     try:
-        for piece in pack(changes, root):
+        for piece in pack(changes, root, owners=owners):
             hashed.update(piece)
         return hashed.digest(), hashed.size_bytes
     finally:
         hashed.close()
 
 
-def _entry(path: bytes, kind: str, status: os.stat_result, link: bytes, found: dict[bytes, bytes]) -> TarEntry:
+def _entry(
+    path: bytes, kind: str, status: os.stat_result, link: bytes, found: dict[bytes, bytes], owners: bool
+) -> TarEntry:
     device = (0, 0)
     if kind == "char" or kind == "block":
         device = (os.major(status.st_rdev), os.minor(status.st_rdev))
@@ -98,8 +103,8 @@ def _entry(path: bytes, kind: str, status: os.stat_result, link: bytes, found: d
         path,
         kind,
         status.st_mode & 0o7777,
-        status.st_uid,
-        status.st_gid,
+        status.st_uid if owners else 0,
+        status.st_gid if owners else 0,
         status.st_mtime_ns // 1_000_000_000,
         status.st_size,
         link,

@@ -186,7 +186,7 @@ class SnapshotStore:
         try:
             if epoch is not None:
                 clamp_times(os.path.join(prepared.directory, "fs"), epoch)
-            diff_id, size_bytes = measure(counted(), os.path.join(prepared.directory, "fs"))
+            diff_id, size_bytes = measure(counted(), os.path.join(prepared.directory, "fs"), owners=self._owners)
         except OSError as error:
             raise from_os_error(error, "read the changes of a snapshot")
         return Layer(_chain(prepared.parent, diff_id), diff_id, size_bytes, prepared.parent, newest)
@@ -243,7 +243,7 @@ class SnapshotStore:
         self.reach()
         directories = self.directories(chain)
         changes = self.driver.changes(directories[0], directories[1:])
-        return pack(changes, os.path.join(directories[0], "fs"))
+        return pack(changes, os.path.join(directories[0], "fs"), owners=self._owners)
 
     def repacked(self, parent: Digest | None, pieces: Iterator[bytes]) -> Digest:
         """The digest of a layer unpacked on ``parent`` and packed again by us; nothing stays of it."""
@@ -253,7 +253,8 @@ class SnapshotStore:
         parents = self.directories(parent)
         try:
             self.driver.unpack(directory, parents, pieces, owners=self._owners)
-            return measure(self.driver.changes(directory, parents), os.path.join(directory, "fs"))[0]
+            changes = self.driver.changes(directory, parents)
+            return measure(changes, os.path.join(directory, "fs"), owners=self._owners)[0]
         finally:
             self._abandon(id)
 
