@@ -21,7 +21,7 @@ from cais.runtime.runner import Bundle, Runtime
 from cais.runtime.steps import run_step, step_spec
 from cais.snapshot.store import Layer, Prepared, SnapshotStore
 from cais.spec.digest import Digest
-from cais.spec.mount import Mount
+from cais.spec.mount import Mount, plain_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,8 +113,9 @@ class OpExecutor:
 
     def _with_tree(self, mounts: Sequence[Mount], action: Callable[[str], Any]) -> Any:
         """``action`` on the file system's directory; one that is a directory already needs no mount."""
-        if len(mounts) == 1 and mounts[0].kind == "bind":
-            return action(mounts[0].source)
+        directory = plain_directory(mounts)
+        if directory:
+            return action(directory)
         return self._with_mounts(mounts, lambda bundle: action(bundle.rootfs))
 
     def _write_changes(

@@ -140,29 +140,41 @@ def _files(stores: Stores, output: Output, chain: Digest | None, stdout: BinaryI
     from cais.host.files import remove_tree
     from cais.host.mounts import realise, unmount
     from cais.host.namespaces import enter
-    from cais.snapshot.changes import tree_changes
-    from cais.snapshot.copies import copy_into
-    from cais.snapshot.pack import pack
+    from cais.spec.mount import plain_directory
 
+    mounts = stores.snapshots.view(chain) if chain is not None else ()
+    directory = plain_directory(mounts)
+    if directory:
+        stores.snapshots.reach()
+        _write_files(stores, output, directory, stdout)
+        return
     enter()
     root = os.path.join(stores.root, "builds", f"output.{os.getpid()}")
     os.makedirs(root, 0o700, exist_ok=True)
     try:
-        if chain is not None:
-            realise(stores.snapshots.view(chain), root)
+        realise(mounts, root)
         try:
-            if output.kind == "tar":
-                _write(output, stdout, pack(tree_changes(None, root), root))
-            else:
-                os.makedirs(output.destination, exist_ok=True)
-                copy_into(root, output.destination)
-        except OSError as error:
-            raise from_os_error(error, f"write the build's files to {output.destination}")
+            _write_files(stores, output, root, stdout)
         finally:
-            if chain is not None:
+            if mounts:
                 unmount(root)
     finally:
         remove_tree(root)
+
+
+def _write_files(stores: Stores, output: Output, root: str, stdout: BinaryIO | None) -> None:
+    from cais.snapshot.changes import tree_changes
+    from cais.snapshot.copies import copy_into
+    from cais.snapshot.pack import pack
+
+    try:
+        if output.kind == "tar":
+            _write(output, stdout, pack(tree_changes(None, root), root, owners=stores.snapshots.owners))
+        else:
+            os.makedirs(output.destination, exist_ok=True)
+            copy_into(root, output.destination)
+    except OSError as error:
+        raise from_os_error(error, f"write the build's files to {output.destination}")
 
 
 def _write(output: Output, stdout: BinaryIO | None, pieces: Iterable[bytes]) -> None:

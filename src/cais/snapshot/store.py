@@ -71,7 +71,8 @@ class SnapshotStore:
         self._database = database
         self._leases = leases
         self._forced = driver
-        self._owners = owners
+        # Whether files can have other owners than this user.
+        self.owners = owners
         self._driver: Driver | None = None
         self._reached = False
 
@@ -86,7 +87,7 @@ class SnapshotStore:
             try:
                 enter()
             except Denied:
-                self._owners = False
+                self.owners = False
         self._reached = True
 
     @property
@@ -186,7 +187,7 @@ class SnapshotStore:
         try:
             if epoch is not None:
                 clamp_times(os.path.join(prepared.directory, "fs"), epoch)
-            diff_id, size_bytes = measure(counted(), os.path.join(prepared.directory, "fs"), owners=self._owners)
+            diff_id, size_bytes = measure(counted(), os.path.join(prepared.directory, "fs"), owners=self.owners)
         except OSError as error:
             raise from_os_error(error, "read the changes of a snapshot")
         return Layer(_chain(prepared.parent, diff_id), diff_id, size_bytes, prepared.parent, newest)
@@ -222,7 +223,7 @@ class SnapshotStore:
             return self.layer(chain)
         id, directory = self._begin(parent)
         try:
-            applied = self.driver.unpack(directory, self.directories(parent), pieces, owners=self._owners)
+            applied = self.driver.unpack(directory, self.directories(parent), pieces, owners=self.owners)
             if applied.diff_id != diff_id:
                 raise Corrupt(f"the layer that should be {diff_id} has the digest {applied.diff_id}")
             self.driver.finish(directory)
@@ -243,7 +244,7 @@ class SnapshotStore:
         self.reach()
         directories = self.directories(chain)
         changes = self.driver.changes(directories[0], directories[1:])
-        return pack(changes, os.path.join(directories[0], "fs"), owners=self._owners)
+        return pack(changes, os.path.join(directories[0], "fs"), owners=self.owners)
 
     def repacked(self, parent: Digest | None, pieces: Iterator[bytes]) -> Digest:
         """The digest of a layer unpacked on ``parent`` and packed again by us; nothing stays of it."""
@@ -252,9 +253,9 @@ class SnapshotStore:
         id, directory = self._begin(parent)
         parents = self.directories(parent)
         try:
-            self.driver.unpack(directory, parents, pieces, owners=self._owners)
+            self.driver.unpack(directory, parents, pieces, owners=self.owners)
             changes = self.driver.changes(directory, parents)
-            return measure(changes, os.path.join(directory, "fs"), owners=self._owners)[0]
+            return measure(changes, os.path.join(directory, "fs"), owners=self.owners)[0]
         finally:
             self._abandon(id)
 

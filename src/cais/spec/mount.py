@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -23,3 +24,8 @@ class Mount(NamedTuple):
     @property
     def readonly(self) -> bool:
         return "ro" in self.options
+
+
+def plain_directory(mounts: Sequence[Mount]) -> str:
+    """The directory that is the whole file system which ``mounts`` make, so that nothing need be mounted; else ""."""
+    return mounts[0].source if len(mounts) == 1 and mounts[0].kind == "bind" else ""
