@@ -12,9 +12,10 @@ from cais.container import names, prepare, state
 from cais.container.plan import Plan
 from cais.container.prepare import Rooms
 from cais.container.records import ContainerRecord, ContainerRecords
-from cais.errors import CaisError, Conflict, from_os_error
+from cais.errors import CaisError, Conflict, NotFound, from_os_error
 from cais.host.database import Database
 from cais.host.files import random_name, remove_tree
+from cais.host.locks import FileLock
 from cais.host.processes import send_signal, wait_gone
 from cais.spec.digest import Digest
 from cais.spec.encoding import encode
@@ -125,20 +126,21 @@ class Containers:
         from cais.container import foreground
 
         plan = Plan.from_json(record.plan)
-        self._clear(record)
         console_size = None
         if plan.tty:
             from cais.container import terminal
 
             console_size = terminal.size(streams.stdin if streams.stdin >= 0 else streams.stdout)
-        try:
-            ready = prepare.prepare(self.rooms, record, plan, console_size=console_size)
-        except BaseException as error:
-            self._note_failure(record, error)
-            raise
-        try:
+        with self._lock(record):
+            try:
+                self._clear(record)
+                ready = prepare.prepare(self.rooms, record, plan, console_size=console_size)
+            except BaseException as error:
+                self._note_failure(record, error)
+                raise
             # There is a bundle now, with this process as its owner: nobody takes the record for a dead one's.
             self.records.set_started(record.id, time.time())
+        try:
             for line in ready.warnings:
                 warn(line)
             code = foreground.run(
@@ -168,32 +170,40 @@ class Containers:
         from cais.runtime import conmon
 
         plan = Plan.from_json(record.plan)
-        self._clear(record)
         exits = state.exit_directory(self.rooms.directory, record.id)
         ready = None
-        try:
-            os.makedirs(exits, 0o700, exist_ok=True)
-            ready = prepare.prepare(self.rooms, record, plan)
-            self.records.set_started(record.id, time.time())
-            for line in ready.warnings:
-                warn(line)
-            conmon.start_detached(
-                self.rooms.runtime,
-                ready.spec,
-                ready.bundle,
-                name=record.name,
-                log=self.log_path(record.id),
-                exit_directory=exits,
-                stdin=plan.stdin,
-                on_exit=on_exit,
-                environment=environment or {},
-            )
-        except BaseException as error:
-            if ready is not None:
-                self.rooms.runtime.command("delete", "--force", record.id)
-                prepare.undo(self.rooms, ready)
-            self._note_failure(record, error)
-            raise
+        with self._lock(record):
+            try:
+                self._clear(record)
+                os.makedirs(exits, 0o700, exist_ok=True)
+                ready = prepare.prepare(self.rooms, record, plan)
+                self.records.set_started(record.id, time.time())
+                for line in ready.warnings:
+                    warn(line)
+                conmon.start_detached(
+                    self.rooms.runtime,
+                    ready.spec,
+                    ready.bundle,
+                    name=record.name,
+                    log=self.log_path(record.id),
+                    exit_directory=exits,
+                    stdin=plan.stdin,
+                    on_exit=on_exit,
+                    environment=environment or {},
+                )
+            except BaseException as error:
+                if ready is not None:
+                    self.rooms.runtime.command("delete", "--force", record.id)
+                    prepare.undo(self.rooms, ready)
+                self._note_failure(record, error)
+                raise
+
+    def _lock(self, record: ContainerRecord) -> FileLock:
+        """Held while a container is started, and while what is left of its last run is taken away. Raises NotFound."""
+        directory = self.directory(record.id)
+        if not os.path.isdir(directory):
+            raise NotFound(f"No such container: {record.name}")
+        return FileLock(os.path.join(directory, "lock"))
 
     def _note_failure(self, record: ContainerRecord, error: BaseException) -> None:
         if isinstance(error, CaisError):
@@ -212,9 +222,15 @@ class Containers:
             self.rooms.runtime.delete(bundle)
 
     def finish_detached(self, record: ContainerRecord) -> None:
-        """After the end of a detached container: the runtime forgets it, the record says how it ended."""
-        self.rooms.runtime.delete(self.rooms.runtime.opened(record.id))
-        self.state(record)
+        """After the end of a detached container: the runtime forgets it, the record says how it ended.
+
+        One that was started again meanwhile is left alone.
+        """
+        with self._lock(record):
+            bundle = self.rooms.runtime.opened(record.id)
+            if self.rooms.runtime.process(bundle) is None and not self.rooms.runtime.is_owned(record.id):
+                self.state(record)
+                self.rooms.runtime.delete(bundle)
 
     def kill(self, record: ContainerRecord, number: int) -> None:
         """Raises Conflict where it does not run."""

@@ -269,7 +269,7 @@ class Containers:
         except NotFound:
             return
         self._store.finish_detached(record)
-        if record.auto_remove:
+        if record.auto_remove and self._store.state(self._records.get(id)).status != "running":
             self._remove_quietly(record)
 
     def check(self, repair: bool = False) -> Findings:
@@ -365,7 +365,16 @@ class Containers:
 
         import cais
 
-        finish = (sys.executable, "-m", "cais.engine.finish", self._stores.root, record.id)
+        settings = self._stores.settings
+        finish = (
+            sys.executable,
+            "-m",
+            "cais.engine.finish",
+            self._stores.root,
+            record.id,
+            settings.driver,
+            settings.runtime,
+        )
         package = os.path.dirname(os.path.dirname(os.path.abspath(cais.__file__)))
         environment = {"PYTHONPATH": package, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         try:

@@ -1,4 +1,4 @@
-"""``python -m cais.engine.finish ROOT CONTAINER``: what conmon runs when a detached container has ended."""
+"""``python -m cais.engine.finish ROOT CONTAINER DRIVER RUNTIME``: what conmon runs when a detached container has ended."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def main(arguments: list[str]) -> int:
     from cais.engine.stores import Stores
     from cais.errors import CaisError
 
-    root, id = arguments
-    stores = Stores(Settings(root))
+    root, id, driver, runtime = arguments
+    stores = Stores(Settings(root, driver, runtime))
     try:
         Containers(stores).finish(id)
     except CaisError:
