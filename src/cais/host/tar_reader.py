@@ -205,6 +205,8 @@ class TarReader:
             raise Corrupt(f"the archive is corrupt {position} bytes from its start: wrong checksum of a header")
 
     def _extension(self, size: int, spent: int) -> bytes:
+        if size < 0:
+            raise Corrupt(f"the archive has an extended header of {size} bytes")
         if size + spent > EXTENSIONS_LIMIT_BYTES:
             raise Corrupt(f"an entry of the archive has extended headers of {size + spent} bytes: more than 1 MiB")
         data = self._take(size)

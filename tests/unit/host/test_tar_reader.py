@@ -207,6 +207,7 @@ def test_sparse_in_pax(form: str) -> None:
             "not what",
         ),
         (block(f156=b"x", f124=b"00010000000\0"), "more than 1 MiB"),
+        (block(f156=b"x", f124=b"\xff" * 12) + made(), "-1 bytes"),
         (block(f156=b"L", f124=b"77777777777\0"), "more than 1 MiB"),
     ],
 )
