@@ -163,8 +163,8 @@ def _files(stores: Stores, output: Output, chain: Digest | None, stdout: BinaryI
 
 
 def _write_files(stores: Stores, output: Output, root: str, stdout: BinaryIO | None) -> None:
+    from cais.host.copying import copy_tree
     from cais.snapshot.changes import tree_changes
-    from cais.snapshot.copies import copy_into
     from cais.snapshot.pack import pack
 
     try:
@@ -172,7 +172,7 @@ def _write_files(stores: Stores, output: Output, root: str, stdout: BinaryIO | N
             _write(output, stdout, pack(tree_changes(None, root), root, owners=stores.snapshots.owners))
         else:
             os.makedirs(output.destination, exist_ok=True)
-            copy_into(root, output.destination)
+            copy_tree(root, output.destination, replace=True)
     except OSError as error:
         raise from_os_error(error, f"write the build's files to {output.destination}")
 
