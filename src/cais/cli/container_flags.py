@@ -9,7 +9,7 @@ from cais.cli.values import environment, label
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.cli.call import Call
-    from cais.container.options import RunOptions
+    from cais.engine.containers import RunOptions
 
 _ULIMITS = frozenset((
     "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
@@ -83,7 +83,7 @@ def run_options(call: Call) -> RunOptions:
     """What the flags ask for. Raises Invalid, Unsupported, Conflict (a --cidfile that is there)."""
     import os
 
-    from cais.container.options import RunOptions
+    from cais.engine.containers import RunOptions
     from cais.errors import Conflict, Invalid, Unsupported
 
     if call["pull"] not in ("missing", "never", "always"):

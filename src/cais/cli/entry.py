@@ -161,7 +161,7 @@ def _failed(words: str, error: Exception) -> int:
         )
         return 125 if words in _RUNS else 1
     _complain(error_text(error) + "\n")
-    if words in _RUNS and error.exit_code == 1:
+    if words in _RUNS and error.exit_code in (1, 125):
         _complain(f"\nRun 'cais {words} --help' for more information\n")
         return 125
     return error.exit_code

@@ -15,6 +15,7 @@ _IMPORT = "Import the contents from a tarball to create a filesystem image"
 _KILL = "Kill one or more running containers"
 _LOAD = "Load an image from a tar archive or STDIN"
 _LOGS = "Fetch the logs of a container"
+_RENAME = "Rename a container"
 _RM = "Remove one or more containers"
 _RMI = "Remove one or more images"
 _SAVE = "Save one or more images to a tar archive (streamed to STDOUT by default)"
@@ -42,6 +43,7 @@ OTHERS = (
     ("kill", "container_kill", _KILL),
     ("load", "image_load", _LOAD),
     ("logs", "container_logs", _LOGS),
+    ("rename", "container_rename", _RENAME),
     ("rm", "container_rm", _RM),
     ("rmi", "image_rm", _RMI),
     ("save", "image_save", _SAVE),
@@ -71,6 +73,7 @@ FAMILIES = {
             ("logs", "container_logs", _LOGS),
             ("ls", "container_ls", _PS),
             ("prune", "container_prune", "Remove all stopped containers"),
+            ("rename", "container_rename", _RENAME),
             ("rm", "container_rm", _RM),
             ("run", "container_run", _RUN),
             ("start", "container_start", _START),

@@ -1,0 +1,54 @@
+"""``cais container run``, ``cais run``."""
+
+from __future__ import annotations
+
+from cais.cli.container_flags import FLAGS
+from cais.cli.declare import Command, Flag, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.cli.call import Call
+
+COMMAND = Command(
+    "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    "Create and run a new container from an image",
+    aliases=("container run", "run"),
+    arguments=(1, None),
+    interspersed=False,
+    complete="image",
+    flags=(
+        *FLAGS,
+        Flag("detach", "d", "", "Run container in background and print container ID"),
+        Flag("sig-proxy", "", "", "Proxy received signals to the process", True),
+    ),
+    examples=(
+        "cais run --rm -it debian bash",
+        "cais run -d --name web --network host -v data:/srv app:1.0",
+        "cais run --rm -e NAME=value -m 256m --cpus 1.5 app env",
+    ),
+)
+
+
+def run(call: Call) -> int:
+    from cais.cli.call import say, warn
+    from cais.cli.container_flags import run_options, write_container_id
+
+    options = run_options(call)._replace(detach=call["detach"], sig_proxy=call["sig-proxy"])
+    if options.tty and options.interactive and not options.detach:
+        import os
+
+        if not os.isatty(0):
+            raise UsageError(
+                "cannot attach stdin to a TTY-enabled container because stdin is not a terminal", 1, usage=False
+            )
+    containers = call.engine.containers
+    if call["cidfile"]:
+        made = containers.create(options)
+        write_container_id(call["cidfile"], made.id)
+        code = containers.start(made.id, attach=not options.detach, interactive=options.interactive, warn=warn)
+        id = made.id
+    else:
+        id, code = containers.run(options, warn=warn)
+    if options.detach:
+        say(id)
+    return code

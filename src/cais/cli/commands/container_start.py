@@ -1,0 +1,39 @@
+"""``cais container start``, ``cais start``."""
+
+from __future__ import annotations
+
+from cais.cli.declare import Command, Flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.cli.call import Call
+
+COMMAND = Command(
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    "Start one or more stopped containers",
+    aliases=("container start", "start"),
+    arguments=(1, None),
+    complete="container",
+    flags=(
+        Flag("attach", "a", "", "Attach STDOUT/STDERR and forward signals"),
+        Flag("interactive", "i", "", "Attach container's STDIN"),
+    ),
+    examples=("cais start web", "cais start -ai shell"),
+)
+
+
+def run(call: Call) -> int:
+    from cais.cli.call import each, warn
+    from cais.errors import Invalid
+
+    containers = call.engine.containers
+    if call["attach"] or call["interactive"]:
+        if len(call.arguments) > 1:
+            raise Invalid("you cannot start and attach multiple containers at once")
+        return containers.start(call.arguments[0], attach=True, interactive=call["interactive"], warn=warn)
+
+    def start(name: str) -> str:
+        containers.start(name, warn=warn)
+        return name
+
+    return each(call.arguments, start)
