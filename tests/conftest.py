@@ -27,6 +27,7 @@ class OrdinaryUser(NamedTuple):
 
     def become(self) -> None:
         """Gives up root in this process, for good. What is imported later must be readable by the user."""
+        import encodings.ascii  # noqa: F401
         import pwd  # noqa: F401
         import struct  # noqa: F401
 
@@ -91,3 +92,30 @@ def ordinary_user() -> Any:
     os.chown(directory, entry.pw_uid, entry.pw_gid)
     yield OrdinaryUser(TEST_USER, entry.pw_uid, entry.pw_gid, first, directory)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root file system of busybox and its links, a user and a group, as a plain tar."""
+    program = shutil.which("busybox")
+    if program is None:
+        pytest.skip("needs busybox (package busybox-static)")
+    root = tmp_path_factory.mktemp("busybox")
+    (root / "bin").mkdir()
+    shutil.copy(program, root / "bin" / "busybox")
+    for applet in subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split():
+        if applet != "busybox":
+            (root / "bin" / applet).symlink_to("busybox")
+    (root / "etc").mkdir()
+    (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\n")
+    (root / "etc" / "group").write_text("root:x:0:\nada:x:1000:\nwheel:x:10:root,ada\n")
+    (root / "tmp").mkdir(mode=0o1777)
+    (root / "data").mkdir()
+    (root / "data" / "seed").write_text("from the image\n")
+    archive = tmp_path_factory.mktemp("tar") / "busybox.tar"
+    command = ["tar", "-C", str(root), "--owner=0", "--group=0", "--numeric-owner", "-cf", str(archive), "."]
+    subprocess.run(command, check=True)
+    archive.chmod(0o644)
+    for directory in archive.parents[:3]:
+        directory.chmod(0o755)
+    return archive

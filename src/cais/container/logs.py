@@ -123,28 +123,24 @@ def _tail_offset(descriptor: int, count: int) -> int:
     end = os.lseek(descriptor, 0, os.SEEK_END)
     if count <= 0:
         return end
-    offset = end
+    offset = start = end
     found = 0
-    data = b""
+    rest = b""
     while offset:
         step = min(_BLOCK_BYTES, offset)
         offset -= step
-        data = os.pread(descriptor, step, offset) + data
-        position = len(data)
-        found = 0
-        lines = data.split(b"\n")
-        # The first piece may be the end of a line whose start was not read yet.
-        for index in range(len(lines) - 1, 0 if offset else -1, -1):
-            line = lines[index]
-            if not line and index == len(lines) - 1:
-                continue
+        data = os.pread(descriptor, step, offset) + rest
+        # Up to the first newline it may be the end of a line whose start is not read yet.
+        first = 0 if offset == 0 else data.find(b"\n") + 1
+        if offset and not first:
+            rest = data
+            continue
+        rest = data[:first]
+        for line in reversed(data[first:].splitlines(keepends=True)):
             fields = line.split(b" ", 3)
-            whole = len(fields) > 2 and fields[2] == b"F"
-            if whole or found == 0:
+            if found == 0 or (len(fields) > 2 and fields[2] == b"F"):
                 found += 1
-            if found > count:
-                return offset + position
-            position = sum(len(item) + 1 for item in lines[:index])
-        if found > count:
-            break
+                if found > count:
+                    return start
+            start -= len(line)
     return 0

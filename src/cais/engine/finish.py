@@ -1,4 +1,4 @@
-"""``python -m cais.engine.finish ROOT CONTAINER DRIVER RUNTIME``: what conmon runs when a detached container has ended."""
+"""``python -m cais.engine.finish ROOT CONTAINER DRIVER RUNTIME``: conmon runs it after a detached container's end."""
 
 from __future__ import annotations
 

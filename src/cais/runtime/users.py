@@ -106,12 +106,14 @@ def read_inside(rootfs: str, path: str, limit_bytes: int) -> bytes | None:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        data = b""
-        while len(data) <= limit_bytes:
-            piece = os.read(descriptor, 1 << 16)
-            if not piece:
-                return data
-            data += piece
+        if os.fstat(descriptor).st_size <= limit_bytes:
+            pieces: list[bytes] = []
+            while piece := os.read(descriptor, 1 << 16):
+                pieces.append(piece)
+                if len(pieces) > limit_bytes >> 12:
+                    break
+            else:
+                return b"".join(pieces)
     finally:
         os.close(descriptor)
     raise Invalid(f"/{path} of the image is larger than {limit_bytes >> 20} MiB")
