@@ -45,7 +45,7 @@ def run(call: Call) -> int:
     limit = 1 if call["latest"] else max(0, call["last"])
 
     def command(row: Any) -> str:
-        text = row.command if long or len(row.command) <= 20 else row.command[:19] + "…"
+        text: str = row.command if long or len(row.command) <= 20 else row.command[:19] + "…"
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
 
     def mounts(row: Any) -> str:
