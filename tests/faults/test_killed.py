@@ -67,9 +67,7 @@ def test_random_kills_leave_a_sound_store(cais_with_base):
     cais.assert_sound()
     assert cais("image", "inspect", "--format", "{{.Id}}", "base").stdout == kept
     cais("build", "-q", "-t", "final", str(context))
-    assert (
-        cais("run", "--rm", "--network", "none", "final", "sh", "-c", "read x < /w/*/last; echo $x").stdout == "last\n"
-    )
+    assert cais("run", "--rm", "--network", "none", "final", "sh", "-c", "cat /w/*/last").stdout == "last\n"
     cais("container", "prune", "-f")
     cais("image", "prune", "-f")
     cais.assert_sound()

@@ -32,7 +32,7 @@ def test_a_disk_that_fills_up_during_build_load_and_commit(cais, small_disk, tmp
     cais.root = small_disk / "root"
     cais.environment["CAIS_ROOT"] = str(cais.root)
     cais.make_base()
-    before = cais("image", "ls").stdout
+    before = cais("image", "ls", "-q", "--no-trunc").stdout
     copied = cais.context("copied", "FROM base\nCOPY large /large\n", [("large", os.urandom(40 << 20))])
     assert_full(cais("build", "-t", "large", str(copied), check=False))
     filled = cais.context("filled", "FROM base\nRUN dd if=/dev/zero of=/f bs=1M count=40\n")
@@ -50,7 +50,7 @@ def test_a_disk_that_fills_up_during_build_load_and_commit(cais, small_disk, tmp
     assert_full(cais("load", "-i", str(archive), check=False))
     cais.assert_sound()
     cais("container", "rm", "full", "filler")
-    assert cais("image", "ls").stdout == before
+    assert cais("image", "ls", "-q", "--no-trunc").stdout == before
 
     # There is room again: what failed works, and what was there is there.
     (copied / "large").write_bytes(b"small now")
