@@ -1,4 +1,4 @@
-"""Archives that want to write elsewhere, fill the disk or the memory, or are damaged: a clear error, nothing outside."""
+"""Archives that want to write elsewhere, fill the disk or the memory, or are damaged: a clear error, none outside."""
 
 from __future__ import annotations
 

@@ -11,6 +11,12 @@ _DIGITS = frozenset(b"0123456789")
 
 def number(field: bytes, what: str) -> int:
     """An octal number, or GNU's base-256 one: the first bit set, two's complement without it."""
+    usual = field[:-1]
+    if field[-1] <= 32 and usual.isdigit():
+        try:
+            return int(usual, 8)
+        except ValueError:
+            raise Corrupt(f"the archive is corrupt: {field!r} is not a number, where the {what} should be")
     first = field[0]
     if first & 0x80:
         value = int.from_bytes(field, "big")

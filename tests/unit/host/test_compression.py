@@ -94,7 +94,7 @@ def test_flipped_bits_never_give_another_error(kind: str) -> None:
             list(decompressed(cut(bytes(made)), kind))
         except Corrupt:
             failed += 1
-        made[at] = made[at] ^ 0  # damage adds up
+        # damage adds up
     assert failed > 140
 
 
@@ -111,7 +111,7 @@ def test_zstd_forms() -> None:
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd", "bzip2", "xz"])
 def test_a_bomb_stops_at_the_limit_in_small_pieces(kind: str) -> None:
-    zeros = b"\0" * (64 << 20)
+    zeros = b"\0" * (24 << 20)
     if kind == "gzip":
         bomb = gzip.compress(zeros, 9)
     elif kind == "zstd":
@@ -120,10 +120,9 @@ def test_a_bomb_stops_at_the_limit_in_small_pieces(kind: str) -> None:
         bomb = bz2.compress(zeros, 9)
     else:
         bomb = lzma.compress(zeros, preset=0)
-    pieces = []
+    pieces: list[int] = []
     with pytest.raises(Invalid, match=r"more than 10000000 bytes"):
-        for piece in decompressed(iter([bomb]), limit_bytes=10_000_000):
-            pieces.append(len(piece))
+        pieces.extend(len(piece) for piece in decompressed(iter([bomb]), limit_bytes=10_000_000))
     assert sum(pieces) <= 10_000_000
     assert max(pieces) <= 1 << 21
 

@@ -85,6 +85,11 @@ def test_base_256_numbers() -> None:
     assert (entry.size_bytes, entry.uid, entry.mtime) == (2**40, 2**32 - 2, -1)
 
 
+def test_numbers_that_fill_their_field() -> None:
+    entry = next(iter(TarReader(iter([block(f124=b"123456712345", f108=b"12345671", f136=b"00000000012 ")]))))
+    assert (entry.size_bytes, entry.uid, entry.mtime) == (0o123456712345, 0o12345671, 0o12)
+
+
 def test_signed_checksums_of_old_systems() -> None:
     raw = bytearray(block(f0=b"\xe4\xf6\xfc"))
     raw[148:156] = b" " * 8
