@@ -32,44 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None or sys.stderr is None:
         # Started with a closed stream: the next file that is opened would take its number.
         _open_missing()
-    debug = False
-    words = usage = ""
+    asked = _Asked()
     try:
-        from cais.cli.help import GLOBAL_FLAGS
-
-        usage = "[OPTIONS] COMMAND [ARG...]"
-        top = parse(GLOBAL_FLAGS, given, interspersed=False)
-        debug = top.values["debug"]
-        if top.values["version"]:
-            from cais import __version__
-
-            _write(f"Cais version {__version__}\n")
-            return 0
-        if not top.positional:
-            return _help([])
-        if top.positional[0] == "help":
-            return _help_on(top.positional[1:])
-        if top.positional[0] == "__complete":
-            from cais.cli.completion import complete
-
-            return complete(top.positional[1:], top.values["root"])
-        words, module, rest = _find(top.positional)
-        if module is None:
-            return _help([words])
-        command: Command = module.COMMAND
-        usage = command.usage
         try:
-            read = parse(command.flags, rest, words=words, interspersed=command.interspersed)
+            return _command(given, asked)
         except HelpAsked:
-            return _show_command(words, command)
-        check_count(command, words, len(read.positional))
-        return _run(words, module, read, top.values["root"])
-    except HelpAsked:
-        return _help([words])
+            return _help([asked.words])
     except UsageError as error:
         from cais.cli.help import usage_error
 
-        _complain(error.message + "\n" + (usage_error(words, usage) if error.usage else ""))
+        _complain(error.message + "\n" + (usage_error(asked.words, asked.usage) if error.usage else ""))
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -80,11 +52,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence()
         return 141
     except Exception as error:
-        if debug:
+        if asked.debug:
             import traceback
 
             traceback.print_exc()
-        return _failed(words, error)
+        return _failed(asked.words, error)
+
+
+class _Asked:
+    """What is known of the command line so far, for when it goes wrong."""
+
+    debug = False
+    words = ""
+    usage = "[OPTIONS] COMMAND [ARG...]"
+
+
+def _command(given: list[str], asked: _Asked) -> int:
+    from cais.cli.help import GLOBAL_FLAGS
+
+    top = parse(GLOBAL_FLAGS, given, interspersed=False)
+    asked.debug = top.values["debug"]
+    if top.values["version"]:
+        from cais import __version__
+
+        _write(f"Cais version {__version__}\n")
+        return 0
+    if not top.positional:
+        return _help([])
+    if top.positional[0] == "help":
+        return _help_on(top.positional[1:])
+    if top.positional[0] == "__complete":
+        from cais.cli.completion import complete
+
+        return complete(top.positional[1:], top.values["root"])
+    asked.words, module, rest = _find(top.positional)
+    if module is None:
+        return _help([asked.words])
+    command: Command = module.COMMAND
+    asked.usage = command.usage
+    try:
+        read = parse(command.flags, rest, words=asked.words, interspersed=command.interspersed)
+    except HelpAsked:
+        return _show_command(asked.words, command)
+    check_count(command, asked.words, len(read.positional))
+    return _run(asked.words, module, read, top.values["root"])
 
 
 def _find(positional: list[str]) -> tuple[str, ModuleType | None, list[str]]:

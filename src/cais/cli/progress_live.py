@@ -110,7 +110,7 @@ class Live:
         style = {"error": "red", "running": ""}.get(step.state, "blue")
         lines = [Text(f"{left}{' ' * (width - 1 - len(left) - len(seconds))}{seconds}", style)]
         if step.state == "running" and not self._ended:
-            lines += [Text(_shown(f" => => # {line}", width), "dim") for line in step.lines[-_OUTPUT_LINES:]]
+            lines += [Text(f" => => # {_shown(line, width - 9)}", "dim") for line in step.lines[-_OUTPUT_LINES:]]
         return lines
 
 

@@ -24,9 +24,8 @@ START = (
 )
 Cais = Callable[..., "subprocess.CompletedProcess[Any]"]
 
-ALL = [
-    (word, module) for word, module, _ in tree.commands_of("")
-] + [(f"{family} {word}", module) for family in tree.FAMILIES for word, module, _ in tree.commands_of(family)]  # fmt: skip
+ALL = [(word, module) for word, module, _ in tree.commands_of("")]
+ALL += [(f"{family} {word}", module) for family in tree.FAMILIES for word, module, _ in tree.commands_of(family)]
 
 
 def tar_of(files: dict[str, bytes]) -> bytes:

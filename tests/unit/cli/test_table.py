@@ -55,6 +55,6 @@ def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("format", ["{{.Nope}}", "{{.Name", "{{nope}}", "table {{.Nope}}"])
 def test_bad_templates_show_nothing(capsys: pytest.CaptureFixture[str], format: str) -> None:
-    with pytest.raises(UsageError, match="^template parsing error: template: :1"):
+    with pytest.raises(UsageError, match=r"^template parsing error: template: :1"):
         shown(capsys, format=format)
     assert capsys.readouterr().out == ""

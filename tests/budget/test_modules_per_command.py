@@ -1,0 +1,111 @@
+"""Start-up is a feature: what each command loads is counted, and what is expensive is not loaded at all.
+
+Each command runs on a real root directory in an interpreter without ``site``, as the launcher starts it, and prints its
+``sys.modules`` at the end. What the processes that a command starts load is not counted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+SOURCES = str(Path(__file__).parents[2] / "src")
+# The dependencies with C code, which `build` may need; not a place where `site` would look.
+PACKAGES = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+PROGRAM = f"""
+import sys
+sys.path[:0] = {[SOURCES, *PACKAGES]!r}
+report = sys.argv.pop(1)
+from cais.cli import main
+code = main()
+sys.stdout.flush()
+modules = sorted(sys.modules)
+import json
+with open(report, "w") as file:
+    json.dump([code, modules], file)
+"""
+
+NEVER = frozenset((
+    "argparse", "asyncio", "logging", "dataclasses", "rich", "subprocess", "concurrent", "urllib", "http", "tarfile",
+    "email", "multiprocessing", "tempfile", "shutil", "pathlib", "inspect", "socket", "ssl", "importlib.metadata",
+    "pydoc", "difflib", "textwrap", "configparser", "tomllib", "xml",
+))  # fmt: skip
+BUILDER = ("cais.build", "cais.engine.build")
+PROGRESS = ("cais.cli.progress", "cais.cli.progress_plain")
+TEMPLATES = ("cais.cli.template", "cais.cli.template_run", "cais.cli.template_functions")
+
+# (arguments, how many modules at most, what it must not load beside NEVER)
+BUDGETS = {
+    "version": (["version"], 45, (*BUILDER, *TEMPLATES, "typing", "sqlite3", "re", "json", "cais.engine")),
+    "help": (["image", "--help"], 45, (*BUILDER, "typing", "re", "cais.engine", "cais.cli.commands")),
+    "image ls": (["images"], 95, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime", "cais.snapshot")),
+    "image inspect": (["image", "inspect", "app"], 120, (*BUILDER, *PROGRESS, "cais.container", "cais.runtime")),
+    "image history": (["history", "app"], 120, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime")),
+    "ps": (["ps", "-a"], 105, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.runtime", "cais.snapshot", "cais.image")),
+    "run": (["run", "--rm", "--network", "none", "app", "/nothing"], 150, (*BUILDER, *PROGRESS, *TEMPLATES)),
+    "build": (["build", "--progress=plain", "-f", "-", "."], 165, (*TEMPLATES, "cais.container", "rich")),
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("budget")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("file")
+        entry.size = 5
+        archive.addfile(entry, io.BytesIO(b"hello"))
+    loaded(directory, ["import", "-", "app"], buffer.getvalue())
+    return directory
+
+
+def loaded(root: Path, arguments: list[str], data: bytes = b"") -> tuple[int, list[str]]:
+    """The exit code of a command, and the modules that it had loaded at its end."""
+    report = root / "report"
+    report.unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", PROGRAM, str(report), *arguments],
+        input=data, capture_output=True, cwd=root, timeout=60, env={**os.environ, "CAIS_ROOT": str(root / "root")},
+    )  # fmt: skip
+    assert report.exists(), done.stderr.decode()
+    code, modules = json.loads(report.read_text())
+    return code, modules
+
+
+def is_of(module: str, packages: frozenset[str] | tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", BUDGETS)
+def test_modules(name: str, root: Path) -> None:
+    arguments, most, unwanted = BUDGETS[name]
+    data = b"FROM scratch\nCOPY file /\n" if name == "build" else b""
+    if name == "build":
+        (root / "file").write_text("hello")
+    code, modules = loaded(root, arguments, data)
+    assert code == (127 if name == "run" else 0)
+    # What this test itself brings, and what the interpreter has before it does anything.
+    assert [module for module in modules if is_of(module, NEVER)] == []
+    assert [module for module in modules if is_of(module, unwanted)] == []
+    print(f"{name}: {len(modules)} modules")
+    assert len(modules) <= most
+
+
+def test_a_template_loads_only_templates(root: Path) -> None:
+    _, modules = loaded(root, ["images", "--format", "{{.ID}}"])
+    assert not [module for module in modules if is_of(module, NEVER)]
+    assert "cais.cli.template_run" in modules
+
+
+def test_the_live_view_alone_loads_rich(root: Path) -> None:
+    (root / "file").write_text("hello")
+    _, modules = loaded(root, ["build", "--progress=tty", "-f", "-", "."], b"FROM scratch\nCOPY file /\n")
+    assert "rich.live" in modules

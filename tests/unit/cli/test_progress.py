@@ -1,0 +1,133 @@
+"""Plain progress is BuildKit's form; a failed step's last output is kept for the end."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from cais.cli.progress import Failure, RawJson, display
+from cais.cli.progress_plain import Plain
+from cais.errors import Invalid
+
+
+def plain(*events: dict[str, Any]) -> str:
+    out = io.StringIO()
+    shown = Plain(out)
+    for event in events:
+        shown(event)
+    shown.close()
+    return out.getvalue()
+
+
+def start(id: int, name: str, at: float = 0.0) -> dict[str, Any]:
+    return {"event": "start", "id": id, "name": name, "stage": "", "at": at}
+
+
+def output(id: int, data: bytes, at: float = 0.0) -> dict[str, Any]:
+    return {"event": "output", "id": id, "stream": 1, "data": data, "at": at}
+
+
+def test_one_step() -> None:
+    assert plain(
+        start(5, "[builder 2/5] RUN make", 1.0),
+        {"event": "miss", "id": 5, "reason": "the file main.c: content changed"},
+        output(5, b"cc -o ma", 1.1),
+        output(5, b"in main.c\nlast without an end", 1.123),
+        {"event": "done", "id": 5, "seconds": 1.24, "at": 2.24},
+    ) == (
+        "#5 [builder 2/5] RUN make\n"
+        "#5 cache miss: the file main.c: content changed\n"
+        "#5 0.123 cc -o main main.c\n"
+        "#5 1.240 last without an end\n"
+        "#5 DONE 1.2s\n\n"
+    )
+
+
+def test_cached_and_warnings() -> None:
+    assert (
+        plain(
+            {"event": "warning", "message": "use =", "line": 3},
+            start(1, "[1/1] FROM x"),
+            {"event": "cached", "id": 1},
+        )
+        == "WARNING: use = (line 3)\n#1 [1/1] FROM x\n#1 CACHED\n\n"
+    )
+
+
+def test_steps_that_run_at_once_take_turns() -> None:
+    text = plain(
+        start(1, "a"),
+        start(2, "b"),
+        output(1, b"one\n"),
+        output(2, b"two\n"),
+        {"event": "done", "id": 1, "seconds": 0.0},
+        {"event": "error", "id": 2, "message": "broke"},
+    )
+    assert text == (
+        "#1 a\n#1 ...\n\n#2 b\n#2 ...\n\n#1 a\n#1 0.000 one\n#1 ...\n\n#2 b\n#2 0.000 two\n#2 ...\n\n"
+        "#1 a\n#1 DONE 0.0s\n\n#2 b\n#2 ERROR: broke\n\n"
+    )
+
+
+def test_output_without_line_ends_is_not_kept_for_ever() -> None:
+    out = io.StringIO()
+    shown = Plain(out)
+    shown(start(1, "a"))
+    for _ in range(10):
+        shown(output(1, b"x" * 40_000))
+    assert len(out.getvalue()) > 300_000
+
+
+def test_bytes_that_are_no_text_are_shown_as_such() -> None:
+    assert "#1 0.000 \ufffdx\n" in plain(start(1, "a"), output(1, b"\xffx\r\n"))
+
+
+def test_failure_keeps_the_last_lines_of_the_step_that_failed_first() -> None:
+    failure = Failure()
+    for event in (
+        start(1, "[1/2] RUN a"),
+        start(2, "[2/2] RUN b"),
+        output(1, b"".join(b"line %d\n" % number for number in range(5000))),
+        output(2, b"other\n"),
+        {"event": "error", "id": 1, "message": "x"},
+        {"event": "error", "id": 2, "message": "y"},
+    ):
+        failure.note(event)
+    text = failure.text()
+    assert text.startswith("------\n > [1/2] RUN a:\nline 4980\n")
+    assert text.endswith("line 4999\n------\n")
+    assert Failure().text() == ""
+
+
+def test_raw_json(capsys: pytest.CaptureFixture[str]) -> None:
+    RawJson()(output(1, b"\xff", 3.0))
+    event = json.loads(capsys.readouterr().err)
+    assert event == {"at": 3.0, "event": "output", "id": 1, "stream": 1, "data": "\ufffd"}
+
+
+def test_live_view_draws_steps_and_their_output() -> None:
+    from rich.console import Console
+
+    from cais.cli.progress_live import Live
+
+    out = io.StringIO()
+    live = Live(Console(file=out, force_terminal=True, width=60, height=10))
+    live(start(1, "[1/2] FROM x"))
+    live({"event": "cached", "id": 1})
+    live(start(2, "[2/2] RUN make " + "x" * 100))
+    live(output(2, b"\x1b[2Jhello\tworld\rmore\n"))
+    drawn = live._drawn().plain
+    assert "(1/2)" in drawn and " => CACHED [1/2] FROM x" in drawn
+    assert "# more" in drawn and "\x1b" not in drawn
+    assert all(len(line) <= 60 for line in drawn.splitlines())
+    live({"event": "done", "id": 2, "seconds": 0.1})
+    live.close()
+    assert "FINISHED" in out.getvalue()
+
+
+def test_modes() -> None:
+    with pytest.raises(Invalid, match="invalid progress mode 'loud'"):
+        display("loud")
