@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
+# How many levels of a tree are open at once while it is removed.
+_LEVELS = 64
+
 
 def random_name(bytes_count: int = 16) -> str:
     """A name nobody else has: hexadecimal, twice ``bytes_count`` long."""
@@ -42,34 +45,59 @@ def remove_tree(path: str) -> None:
     if not stat.S_ISDIR(mode):
         os.unlink(path)
         return
-    parent = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory, name = os.path.split(path.rstrip("/"))
+    parent = os.open(directory or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _remove_directory(parent, os.path.basename(path))
+        _remove_directory(parent, name)
     finally:
         os.close(parent)
 
 
 def _remove_directory(parent: int, name: str | bytes) -> None:
-    """Iterative, with one descriptor a level, so that no path is too long and no depth overflows the stack."""
+    """Iterative, with few descriptors, so that no path is too long, and no depth too great for stack or limits."""
     levels: list[tuple[int, str | bytes, list[str]]] = []
-    descriptor = _open_directory(parent, name)
-    if descriptor is None:
-        return
-    levels.append((descriptor, name, _empty(descriptor)))
-    while levels:
-        descriptor, name, directories = levels[-1]
-        if directories:
-            child_name = directories.pop()
-            child = _open_directory(descriptor, child_name)
-            if child is not None:
-                levels.append((child, child_name, _empty(child)))
-            continue
-        levels.pop()
-        os.close(descriptor)
+
+    def enter(above: int, name: str | bytes) -> None:
+        descriptor = _open_directory(above, name)
+        if descriptor is not None:
+            levels.append((descriptor, name, []))
+            levels[-1][2].extend(_empty(descriptor))
+
+    try:
+        enter(parent, name)
+        while levels:
+            descriptor, name, directories = levels[-1]
+            if directories:
+                child = directories.pop()
+                if len(levels) < _LEVELS:
+                    enter(descriptor, child)
+                elif (moved := _moved(descriptor, child, levels[0][0])) is not None:
+                    levels[0][2].append(moved)
+                continue
+            levels.pop()
+            os.close(descriptor)
+            try:
+                os.rmdir(name, dir_fd=levels[-1][0] if levels else parent)
+            except FileNotFoundError:
+                pass
+    finally:
+        for descriptor, _, _ in levels:
+            os.close(descriptor)
+
+
+def _moved(parent: int, name: str, top: int) -> str | None:
+    """Moves a directory up to ``top``; its new name there, or None where it is gone."""
+    new = random_name()
+    try:
         try:
-            os.rmdir(name, dir_fd=levels[-1][0] if levels else parent)
-        except FileNotFoundError:
-            pass
+            os.rename(name, new, src_dir_fd=parent, dst_dir_fd=top)
+        except PermissionError:
+            # Its ".." changes, so it has to be writable itself.
+            os.chmod(name, 0o700, dir_fd=parent)
+            os.rename(name, new, src_dir_fd=parent, dst_dir_fd=top)
+    except FileNotFoundError:
+        return None
+    return new
 
 
 def _open_directory(parent: int, name: str | bytes) -> int | None:
@@ -104,22 +132,30 @@ def _empty(descriptor: int) -> list[str]:
 
 def tree_size_bytes(path: str) -> int:
     """The space that a tree takes on disk (blocks), hard links counted once."""
+    from cais.host.beneath import Beneath
+
     total = 0
     seen: set[tuple[int, int]] = set()
-    pending = [path]
-    while pending:
-        directory = pending.pop()
-        try:
-            with os.scandir(directory) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    if stat.S_ISDIR(status.st_mode):
-                        pending.append(entry.path)
-                    elif status.st_nlink > 1:
-                        if (status.st_dev, status.st_ino) in seen:
-                            continue
-                        seen.add((status.st_dev, status.st_ino))
-                    total += status.st_blocks * 512
-        except (FileNotFoundError, PermissionError):
-            continue
+    try:
+        tree = Beneath(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return 0
+    with tree:
+        pending = [b""]
+        while pending:
+            directory = pending.pop()
+            try:
+                with os.scandir(tree.fd(directory)) as entries:
+                    for entry in entries:
+                        status = entry.stat(follow_symlinks=False)
+                        if stat.S_ISDIR(status.st_mode):
+                            name = os.fsencode(entry.name)
+                            pending.append(directory + b"/" + name if directory else name)
+                        elif status.st_nlink > 1:
+                            if (status.st_dev, status.st_ino) in seen:
+                                continue
+                            seen.add((status.st_dev, status.st_ino))
+                        total += status.st_blocks * 512
+            except (FileNotFoundError, NotADirectoryError, PermissionError):
+                continue
     return total
