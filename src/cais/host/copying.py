@@ -6,60 +6,56 @@ import errno
 import os
 import stat
 
-from cais.host import syscalls
+from cais.host.beneath import Beneath
 from cais.host.files import remove_tree, write_all
 
 _PIECE_BYTES = 1 << 20
 _RANGE_BYTES = 1 << 30
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _NOT_BY_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 _OVERLAY = ("trusted.overlay.", "user.overlay.")
 
 
-def copy_tree(source: str | int, target: str | int, *, replace: bool = False) -> None:
-    """Copies what is in the directory ``source`` into the directory ``target``, which takes its attributes, too.
+def copy_tree(source: str | int, target: str | int, *, replace: bool = False, root: bool = True) -> None:
+    """Copies what is in the directory ``source`` into the directory ``target``.
 
     Sockets are left out, and so is what this user may not make (devices) or give away (owners). ``replace``: what is
-    in the way of an entry is removed; without it that is an error. Raises OSError.
+    in the way of an entry is removed; without it that is an error. ``root``: ``target`` takes the attributes of
+    ``source``, too. Raises OSError.
     """
-    there = os.dup(source) if isinstance(source, int) else os.open(source, _DIRECTORY | os.O_CLOEXEC)
-    try:
-        here = os.dup(target) if isinstance(target, int) else os.open(target, _DIRECTORY | os.O_CLOEXEC)
-        try:
-            _Copy(there, here, replace).run()
-        finally:
-            os.close(here)
-    finally:
-        os.close(there)
+    with Beneath(_path(source)) as there, Beneath(_path(target)) as here:
+        _Copy(there, here, replace).run(root)
+
+
+def _path(directory: str | int) -> str:
+    return f"/proc/self/fd/{directory}" if isinstance(directory, int) else directory
 
 
 class _Copy:
-    def __init__(self, source: int, target: int, replace: bool) -> None:
+    def __init__(self, source: Beneath, target: Beneath, replace: bool) -> None:
         self.source = source
         self.target = target
         self.replace = replace
-        self.links: dict[tuple[int, int], str] = {}
+        # Where the first name of a file with several was made.
+        self.links: dict[tuple[int, int], bytes] = {}
 
-    def run(self) -> None:
+    def run(self, root: bool) -> None:
         """Iterative, so that no depth overflows the stack; a directory's attributes last: its entries change them."""
-        pending: list[tuple[str, bool]] = [("", False)]
+        pending: list[tuple[bytes, bool]] = [(b"", False)]
         while pending:
             path, entered = pending.pop()
-            there, here = _open(self.source, path), _open(self.target, path)
-            try:
-                if entered:
-                    _copy_attributes(there, here)
-                    continue
+            there = self.source.fd(path)
+            if entered:
+                _copy_attributes(there, self.target.fd(path))
+                continue
+            if path or root:
                 pending.append((path, True))
-                for name in os.listdir(there):
-                    below = f"{path}/{name}" if path else name
-                    if self._entry(there, here, name, below):
-                        pending.append((below, False))
-            finally:
-                os.close(there)
-                os.close(here)
+            for name in map(os.fsencode, os.listdir(there)):
+                below = path + b"/" + name if path else name
+                # Asked for again each time: links between other directories may have closed it.
+                if self._entry(there, self.target.fd(path), name, below):
+                    pending.append((below, False))
 
-    def _entry(self, there: int, here: int, name: str, path: str) -> bool:
+    def _entry(self, there: int, here: int, name: bytes, path: bytes) -> bool:
         """Copies one entry; True for a directory, whose entries follow."""
         status = os.stat(name, dir_fd=there, follow_symlinks=False)
         mode = status.st_mode
@@ -68,32 +64,30 @@ class _Copy:
         if stat.S_ISDIR(mode):
             os.mkdir(name, 0o700, dir_fd=here)
             return True
-        if status.st_nlink > 1:
-            first = self.links.setdefault((status.st_dev, status.st_ino), path)
-            if first != path:
-                os.link(first, name, src_dir_fd=self.target, dst_dir_fd=here, follow_symlinks=False)
-                return False
+        first = self.links.get((status.st_dev, status.st_ino)) if status.st_nlink > 1 else None
+        if first is not None:
+            directory, _, last = first.rpartition(b"/")
+            os.link(last, name, src_dir_fd=self.target.fd(directory), dst_dir_fd=here, follow_symlinks=False)
+            return False
         if stat.S_ISREG(mode):
             _copy_file(there, here, name)
         elif stat.S_ISLNK(mode):
             os.symlink(os.readlink(name, dir_fd=there), name, dir_fd=here)
             _finish(here, name, status, with_mode=False)
-        elif not stat.S_ISSOCK(mode):
+        elif stat.S_ISSOCK(mode):
+            return False
+        else:
             try:
                 os.mknod(name, mode, status.st_rdev, dir_fd=here)
             except PermissionError:
                 return False
             _finish(here, name, status, with_mode=True)
+        if status.st_nlink > 1:
+            self.links[status.st_dev, status.st_ino] = path
         return False
 
 
-def _open(root: int, path: str) -> int:
-    if not path:
-        return os.dup(root)
-    return syscalls.openat2(root, path, _DIRECTORY, syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS)
-
-
-def _make_way(here: int, name: str, is_directory: bool) -> bool:
+def _make_way(here: int, name: bytes, is_directory: bool) -> bool:
     """Removes what is in the way; True where a directory is there already and one is wanted."""
     try:
         status = os.stat(name, dir_fd=here, follow_symlinks=False)
@@ -102,13 +96,13 @@ def _make_way(here: int, name: str, is_directory: bool) -> bool:
     if stat.S_ISDIR(status.st_mode):
         if is_directory:
             return True
-        remove_tree(f"/proc/self/fd/{here}/{name}")
+        remove_tree(f"/proc/self/fd/{here}/{os.fsdecode(name)}")
     else:
         os.unlink(name, dir_fd=here)
     return False
 
 
-def _copy_file(there: int, here: int, name: str) -> None:
+def _copy_file(there: int, here: int, name: bytes) -> None:
     flags = os.O_NOFOLLOW | os.O_CLOEXEC
     reading = os.open(name, os.O_RDONLY | flags, dir_fd=there)
     try:
@@ -123,7 +117,10 @@ def _copy_file(there: int, here: int, name: str) -> None:
 
 
 def copy_data(reading: int, writing: int) -> None:
-    """From where both files stand to the end of ``reading``: by the kernel where it can."""
+    """From where both files stand to the end of ``reading``: by the kernel where it can; holes stay holes."""
+    if _has_holes(reading) and _is_at_end(writing):
+        _copy_pieces(reading, writing)
+        return
     try:
         while os.copy_file_range(reading, writing, _RANGE_BYTES):
             pass
@@ -135,6 +132,51 @@ def copy_data(reading: int, writing: int) -> None:
         write_all(writing, piece)
 
 
+def _has_holes(descriptor: int) -> bool:
+    status = os.fstat(descriptor)
+    return stat.S_ISREG(status.st_mode) and status.st_blocks * 512 < status.st_size
+
+
+def _is_at_end(descriptor: int) -> bool:
+    status = os.fstat(descriptor)
+    return stat.S_ISREG(status.st_mode) and status.st_size <= os.lseek(descriptor, 0, os.SEEK_CUR)
+
+
+def _copy_pieces(reading: int, writing: int) -> None:
+    """The parts of a file that have data."""
+    position = os.lseek(reading, 0, os.SEEK_CUR)
+    shift = os.lseek(writing, 0, os.SEEK_CUR) - position
+    while True:
+        try:
+            position = os.lseek(reading, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break  # only a hole is left
+        end = os.lseek(reading, position, os.SEEK_HOLE)
+        os.lseek(reading, position, os.SEEK_SET)
+        os.lseek(writing, position + shift, os.SEEK_SET)
+        while position < end:
+            position += _copy_piece(reading, writing, end - position) or end  # it was cut short meanwhile
+    end = os.lseek(reading, 0, os.SEEK_END)
+    os.ftruncate(writing, end + shift)
+    os.lseek(writing, 0, os.SEEK_END)
+
+
+def _copy_piece(reading: int, writing: int, size: int) -> int:
+    try:
+        done = os.copy_file_range(reading, writing, min(size, _RANGE_BYTES))
+    except OSError as error:
+        if error.errno not in _NOT_BY_KERNEL:
+            raise
+        done = 0
+    if not done:
+        piece = os.read(reading, min(size, _PIECE_BYTES))
+        write_all(writing, piece)
+        done = len(piece)
+    return done
+
+
 def _copy_attributes(reading: int, writing: int) -> None:
     status = os.fstat(reading)
     try:
@@ -142,7 +184,7 @@ def _copy_attributes(reading: int, writing: int) -> None:
     except PermissionError:
         pass
     os.fchmod(writing, stat.S_IMODE(status.st_mode))
-    for name in os.listxattr(reading):
+    for name in _attributes(reading):
         if not name.startswith(_OVERLAY):
             try:
                 os.setxattr(writing, name, os.getxattr(reading, name))
@@ -152,7 +194,16 @@ def _copy_attributes(reading: int, writing: int) -> None:
     os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _finish(here: int, name: str, status: os.stat_result, *, with_mode: bool) -> None:
+def _attributes(descriptor: int) -> list[str]:
+    try:
+        return os.listxattr(descriptor)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        return []
+
+
+def _finish(here: int, name: bytes, status: os.stat_result, *, with_mode: bool) -> None:
     """Owner, mode and times of what cannot be opened."""
     try:
         os.chown(name, status.st_uid, status.st_gid, dir_fd=here, follow_symlinks=False)
