@@ -45,12 +45,12 @@ TEMPLATES = ("cais.cli.template", "cais.cli.template_run", "cais.cli.template_fu
 BUDGETS = {
     "version": (["version"], 45, (*BUILDER, *TEMPLATES, "typing", "sqlite3", "re", "json", "cais.engine")),
     "help": (["image", "--help"], 45, (*BUILDER, "typing", "re", "cais.engine", "cais.cli.commands")),
-    "image ls": (["images"], 95, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime", "cais.snapshot")),
-    "image inspect": (["image", "inspect", "app"], 120, (*BUILDER, *PROGRESS, "cais.container", "cais.runtime")),
-    "image history": (["history", "app"], 120, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime")),
-    "ps": (["ps", "-a"], 105, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.runtime", "cais.snapshot", "cais.image")),
-    "run": (["run", "--rm", "--network", "none", "app", "/nothing"], 150, (*BUILDER, *PROGRESS, *TEMPLATES)),
-    "build": (["build", "--progress=plain", "-f", "-", "."], 165, (*TEMPLATES, "cais.container", "rich")),
+    "image ls": (["images"], 100, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime", "cais.snapshot")),
+    "image inspect": (["image", "inspect", "app"], 128, (*BUILDER, *PROGRESS, "cais.container", "cais.runtime")),
+    "image history": (["history", "app"], 125, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime")),
+    "ps": (["ps", "-a"], 110, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.runtime.runner", "cais.snapshot", "cais.image")),
+    "run": (["run", "--rm", "--network", "none", "app", "/nothing"], 180, (*BUILDER, *PROGRESS, *TEMPLATES)),
+    "build": (["build", "--progress=plain", "-f", "-", "."], 205, (*TEMPLATES, "cais.container", "rich")),
 }
 
 

@@ -56,12 +56,12 @@ def parse(
             continue
         if argument[1] == "-":
             name, equals, text = argument[2:].partition("=")
+            if argument == "--help":
+                raise HelpAsked
             if not name or name[0] == "-":
                 raise UsageError(f"bad flag syntax: {argument}")
             flag = by_long.get(name)
             if flag is None:
-                if name == "help":
-                    raise HelpAsked
                 raise _unknown(words, f"unknown flag: --{name}", long=name)
             if not equals:
                 if flag.kind == "":
@@ -108,7 +108,9 @@ def check_count(command: Command, words: str, count: int) -> None:
         rule = "accepts no arguments"
     elif least == most:
         rule = f"requires {least} argument{'' if least == 1 else 's'}"
-    elif least == 0 or (most is not None and count > most):
+    elif least and most:
+        rule = f"requires at least {least} and at most {most} arguments"
+    elif most:
         rule = f"requires at most {most} argument{'' if most == 1 else 's'}"
     else:
         rule = f"requires at least {least} argument{'' if least == 1 else 's'}"

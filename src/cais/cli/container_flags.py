@@ -45,6 +45,7 @@ FLAGS = (
     Flag("env", "e", "list", "Set environment variables", check=environment),
     Flag("env-file", "", "list", "Read in a file of environment variables", complete="file"),
     Flag("group-add", "", "list", "Add additional groups to join"),
+    Flag("help", "", "", "Print usage"),
     Flag("hostname", "h", "string", "Container host name"),
     Flag("init", "", "", "Run an init inside the container that forwards signals and reaps processes"),
     Flag("interactive", "i", "", "Keep STDIN open even if not attached"),
@@ -59,7 +60,6 @@ FLAGS = (
     Flag("net", "", "network", hidden=True),
     Flag("pids-limit", "", "int", "Tune container pids limit (set -1 for unlimited)"),
     platform("Set platform if server is multi-platform capable"),
-    Flag("privileged", "", "", "Give extended privileges to this container"),
     # There is no registry to pull from: what is not here is never pulled.
     Flag("pull", "", "string", hidden=True, default="missing"),
     Flag("quiet", "q", "", hidden=True),
@@ -123,7 +123,6 @@ def run_options(call: Call) -> RunOptions:
         read_only=call["read-only"],
         cap_add=call["cap-add"],
         cap_drop=call["cap-drop"],
-        privileged=call["privileged"],
         security_opt=call["security-opt"],
         memory=size("memory"),
         memory_swap=size("memory-swap"),

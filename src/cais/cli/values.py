@@ -78,15 +78,16 @@ def size_bytes(text: str) -> int:
     """``512``, ``64k``, ``1.5g``, ``10MiB``, ``1 GB``: powers of 1024, whatever is written; -1 stands for no limit."""
     if text == "-1":
         return -1
-    lowered = text.strip().lower()
-    number = lowered.rstrip("bikmgtp ")
-    unit = lowered[len(number) :].strip()
-    if (unit.endswith("ib") and len(unit) == 3) or (unit.endswith("b") and len(unit) == 2):
-        unit = unit[0]
+    lowered = text.lower()
+    digits = len(lowered) - len(lowered.lstrip("0123456789."))
+    unit = lowered[digits:].removeprefix(" ")
+    if not digits:
+        raise BadValue(f"invalid size: '{text}'")
+    base = unit[:1] if unit[1:] in ("", "b", "ib") else unit
+    if base not in _SIZES or (base in ("", "b") and unit != base):
+        raise BadValue(f"invalid suffix: '{unit}'")
     try:
-        if unit not in _SIZES or not number.isascii() or not set(number) <= set("0123456789.") or text != text.strip():
-            raise ValueError
-        return int(float(number) * _SIZES[unit])
+        return int(float(lowered[:digits]) * _SIZES[base])
     except ValueError:
         raise BadValue(f"invalid size: '{text}'")
 

@@ -117,7 +117,8 @@ def test_typed_values() -> None:
             'invalid argument "foo" for "-a, --all" flag: strconv.ParseBool: parsing "foo": invalid syntax',
         ),
         (["-m", "xx"], 'invalid argument "xx" for "-m, --memory" flag: invalid size: \'xx\''),
-        (["-m", "1kk"], 'invalid argument "1kk" for "-m, --memory" flag: invalid size: \'1kk\''),
+        (["-m", "1kk"], 'invalid argument "1kk" for "-m, --memory" flag: invalid suffix: \'kk\''),
+        (["-m", "1bb"], 'invalid argument "1bb" for "-m, --memory" flag: invalid suffix: \'bb\''),
         (["--cpus", "x"], 'invalid argument "x" for "--cpus" flag: failed to parse x as a rational number'),
         (["--wait", "x"], 'invalid argument "x" for "--wait" flag: time: invalid duration "x"'),
         (["--wait", "5"], 'invalid argument "5" for "--wait" flag: time: missing unit in duration "5"'),
@@ -156,7 +157,7 @@ def test_help_wins_where_it_stands() -> None:
         ((1, 1), 0, "requires 1 argument"),
         ((2, 2), 1, "requires 2 arguments"),
         ((0, 1), 2, "requires at most 1 argument"),
-        ((1, 2), 3, "requires at most 2 arguments"),
+        ((1, 2), 3, "requires at least 1 and at most 2 arguments"),
         ((1, None), 0, "requires at least 1 argument"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cais.cli.declare import Command, Flag
+from cais.cli.declare import Command, Flag, UsageError
 from cais.cli.list_flags import platform
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ COMMAND = Command(
     "[OPTIONS] file|- [REPOSITORY[:TAG]]",
     "Import the contents from a tarball to create a filesystem image",
     aliases=("image import", "import"),
-    arguments=(1, 2),
+    arguments=(1, None),
     complete="file",
     flags=(
         Flag("change", "c", "list", "Apply Dockerfile instruction to the created image"),
@@ -31,6 +31,8 @@ def run(call: Call) -> int:
     from cais.cli.call import say
     from cais.errors import NotFound, Unsupported
 
+    if len(call.arguments) > 2:
+        raise UsageError("cais: 'cais image import' requires at most 2 arguments", 1)
     source, reference = call.arguments[0], "".join(call.arguments[1:])
     if "://" in source:
         raise Unsupported(f"import from {source} is not supported by this version of cais", hint="Download it first.")
