@@ -137,6 +137,8 @@ def _mount(rooms: Rooms, point: MountPoint, rootfs: str) -> Mapping[str, Any]:
 def _readonly(point: MountPoint) -> list[str]:
     if not point.readonly:
         return ["rw"]
+    if point.kind == "bind" and not os.path.isdir(point.source):
+        return ["ro"]  # nothing is below a file, and crun takes `rro` for directories only
     # Read-only below, too, as Docker has it; the kernel can do that since 5.12.
     release = os.uname().release.split(".")
     recent = release[0].isdigit() and (int(release[0]), int("".join(filter(str.isdigit, release[1])) or 0)) >= (5, 12)

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from cais.container.records import ContainerRecord
 from cais.host.processes import ProcessName
-from cais.runtime import conmon
-from cais.runtime.runner import Runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.runtime.runner import Runtime
 
 EXITS = "exit"
 # The exit code of what was killed together with everyone who could have noted one.
@@ -41,6 +43,8 @@ def look(record: ContainerRecord, runtime: Runtime, root: str) -> State:
     process = runtime.process(runtime.opened(record.id))
     if process is not None:
         return State("running", process=process)
+    from cais.runtime import conmon  # only for what was noted to run: `ps` of nothing does not pay for it
+
     noted = conmon.exit_code(exit_directory(root, record.id), record.id)
     if noted is not None and noted[1] >= record.started - 1:
         return State("exited", noted[0], noted[1])

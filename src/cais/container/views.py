@@ -43,7 +43,7 @@ def summary(record: ContainerRecord, state: State, now: float) -> ContainerSumma
         record.name,
         record.image_name,
         record.image_id,
-        " ".join(plan.args),
+        " ".join(f"'{word}'" if index and " " in word else word for index, word in enumerate(plan.args)),
         record.created,
         state.status,
         status_text(record, state, now),
