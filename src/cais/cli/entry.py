@@ -119,12 +119,12 @@ def _find(positional: list[str]) -> tuple[str, ModuleType | None, list[str]]:
         wanted, behind = first, rest
     if not words:
         family = first if first in FAMILIES else ""
-        if "--help" in behind:
-            return family, None, []
         from cais.cli.docker_flags import is_docker_command
 
         if is_docker_command(wanted):
             raise _unknown(f"cais: 'cais {wanted}' is not supported by this version of cais", family)
+        if "--help" in behind:
+            return family, None, []
         raise _unknown(f"cais: unknown command: cais {wanted}", family)
     # Not importlib: __import__ is built in. With an attribute asked for, it gives the module itself.
     return words, __import__(f"cais.cli.commands.{name}", None, None, ("COMMAND",)), behind

@@ -100,6 +100,12 @@ def test_alone_it_helps(cais: Cais) -> None:
             1,
         ),
         (
+            ["image", "pull", "--help"],
+            "cais: 'cais image pull' is not supported by this version of cais\n\nUsage:  cais image\n\n"
+            "Run 'cais image --help' for more information\n",
+            1,
+        ),
+        (
             ["pull", "debian"],
             "cais: 'cais pull' is not supported by this version of cais\n\nRun 'cais --help' for more information\n",
             1,
