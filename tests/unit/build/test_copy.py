@@ -211,15 +211,34 @@ class TestReplacing:
         place.run("d", to="/x")
         assert os.readlink(place.look("x/l")) == "nowhere"
 
-    def test_existing_directories_stay_as_they_are(self, place: Place) -> None:
-        write(place.context / "d/sub/f")
+    def test_an_existing_destination_stays_as_it_is(self, place: Place) -> None:
+        write(place.context / "d/f")
+        (place.image / "x").mkdir()
+        (place.image / "x").chmod(0o1777)
+        os.chown(place.image / "x", 7, 8)
+        place.run("d", to="/x", chown="1:2", chmod="0711")
+        assert mode(place.look("x")) == 0o1777
+        assert owner(place.look("x")) == (7, 8)
+        assert owner(place.look("x/f")) == (1, 2)
+
+    def test_existing_directories_below_it_become_like_the_source(self, place: Place) -> None:
+        write(place.context / "d/sub/deep/f")
         (place.context / "d/sub").chmod(0o700)
-        (place.image / "x/sub").mkdir(parents=True)
+        os.utime(place.context / "d/sub", (1_000, 1_000))
+        (place.image / "x/sub/deep").mkdir(parents=True)
         (place.image / "x/sub").chmod(0o1777)
         os.chown(place.image / "x/sub", 7, 8)
+        place.run("d", to="/x")
+        assert mode(place.look("x/sub")) == 0o700
+        assert owner(place.look("x/sub")) == (0, 0)
+        assert place.look("x/sub").stat().st_mtime == 1_000
+
+    def test_options_are_for_existing_directories_too(self, place: Place) -> None:
+        write(place.context / "d/sub/f")
+        (place.image / "x/sub").mkdir(parents=True)
         place.run("d", to="/x", chown="1:2", chmod="0711")
-        assert mode(place.look("x/sub")) == 0o1777
-        assert owner(place.look("x/sub")) == (7, 8)
+        assert mode(place.look("x/sub")) == 0o711
+        assert owner(place.look("x/sub")) == (1, 2)
         assert mode(place.look("x/sub/f")) == 0o711
         assert owner(place.look("x/sub/f")) == (1, 2)
 

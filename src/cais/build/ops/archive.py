@@ -31,8 +31,9 @@ def unpack(
 ) -> bool:
     """Unpacks the open ``file`` (``path``, for messages) into what ``make_destination`` makes; False when it is no tar.
 
-    Plain, gzip, bzip2, xz or zstd. Owners, modes and times are the archive's, unless ``writer`` has others. Links are
-    followed inside the destination only. Raises Invalid for a name that leads out, Corrupt for a broken archive.
+    Plain, gzip, bzip2, xz or zstd. Owners, modes and times are the archive's: as with BuildKit, ``--chown`` and
+    ``--chmod`` are for the destination that is made. Links are followed inside the destination only. Raises Invalid for
+    a name that leads out, Corrupt for a broken archive.
     """
     pieces = decompressed(_pieces(file), limit_bytes=LIMIT_BYTES)
     entries = iter(TarReader(pieces))
@@ -127,7 +128,7 @@ class _Unpacking:
                 key: value for key, value in self.directories.items() if key != path and not key.startswith(f"{path}/")
             }
             remove_tree(f"/proc/self/fd/{place.descriptor}/{last}")
-        mode = (entry.mode if self.writer.mode is None else self.writer.mode) & 0o7777
+        mode = entry.mode & 0o7777
         if entry.kind == "directory":
             os.mkdir(last, 0o700, dir_fd=place.descriptor)
             if replaced and isinstance(self.target, LayerTarget):
@@ -161,7 +162,7 @@ class _Unpacking:
 
     def _open_attributes(self, file: int, entry: TarEntry, mode: int) -> None:
         if self.writer.privileged:
-            os.fchown(file, *(self.writer.owner or (entry.uid, entry.gid)))
+            os.fchown(file, entry.uid, entry.gid)
         os.fchmod(file, mode)
         for key, value in entry.xattrs.items():
             text = os.fsdecode(key)
@@ -172,7 +173,7 @@ class _Unpacking:
     def _attributes(self, entry: TarEntry, place: Place, last: str, mode: int | None) -> None:
         there = place.descriptor
         if self.writer.privileged:
-            os.chown(last, *(self.writer.owner or (entry.uid, entry.gid)), dir_fd=there, follow_symlinks=False)
+            os.chown(last, entry.uid, entry.gid, dir_fd=there, follow_symlinks=False)
         if mode is not None:
             os.chmod(last, mode, dir_fd=there)
         os.utime(last, ns=(entry.mtime * 10**9, entry.mtime * 10**9), dir_fd=there, follow_symlinks=False)
@@ -212,8 +213,7 @@ class _Unpacking:
         for path, entry in reversed(self.directories.items()):
             descriptor = self.target.open(path, DIRECTORY)
             try:
-                mode = (entry.mode if self.writer.mode is None else self.writer.mode) & 0o7777
-                self._open_attributes(descriptor, entry, mode)
-                self.target.touched.discard(path)
+                self._open_attributes(descriptor, entry, entry.mode & 0o7777)
+                self.target.has_its_time(path)
             finally:
                 os.close(descriptor)

@@ -2,7 +2,8 @@
 
 - A directory's contents go into the destination, which is made when it is missing: 0755, root's or ``--chown``'s.
 - Anything else becomes the destination, or a name in it where it is a directory or is written with a slash at its end.
-- Existing directories keep mode and owner; new ones below a source directory are like their source.
+- An existing destination keeps mode and owner; directories below a source directory are like their source, also those
+  that are there already.
 - A file never replaces a directory, nor a directory anything else. Links on the way are followed inside the root.
 - From a context all is root's; from a stage owners stay. ``--chown`` and ``--chmod`` win over both.
 """
@@ -84,7 +85,7 @@ def octal_mode(text: str) -> int | None:
 
 
 class _Made(NamedTuple):
-    """A directory that this copy made, finished after its contents are there."""
+    """A directory that gets its source's attributes after its contents are there."""
 
     path: str
     source: str
@@ -220,9 +221,8 @@ class _Copier:
             new = fresh
             if number != source.first:
                 entry, parent_new = waiting.pop(directory.path)
-                new = self._new_directory(path, entry, parent_new)
-                if new:
-                    made.append(_Made(path, directory.path, entry))
+                new = self._new_directory(path, parent_new)
+                made.append(_Made(path, directory.path, entry))
             entries = directory.entries()
             for entry in entries:
                 if entry[1] & 0o170000 == 0o040000:
@@ -234,7 +234,7 @@ class _Copier:
         for item in reversed(made):
             self._finish_directory(selection, item)
 
-    def _new_directory(self, path: str, entry: Row, parent_is_new: bool) -> bool:
+    def _new_directory(self, path: str, parent_is_new: bool) -> bool:
         """Makes ``path``, for now open to its owner only; False where a directory is there already."""
         directory, _, name = path.rpartition("/")
         place = self.target.place(directory)
@@ -245,6 +245,7 @@ class _Copier:
                 return True
             if not stat.S_ISDIR(status.st_mode):
                 raise Invalid(f"cannot copy to non-directory: {shown('/' + path)}")
+            self.target.place(path).close()  # in a layer: made there, to get its source's attributes
             return False
         finally:
             place.close()
@@ -266,7 +267,7 @@ class _Copier:
             finally:
                 os.close(source)
             os.utime(descriptor, ns=(modified, modified))
-            self.target.touched.discard(made.path)
+            self.target.has_its_time(made.path)
         finally:
             os.close(descriptor)
 

@@ -63,6 +63,10 @@ class Target(Tree):
             self._set_time(path, modified)
         self.touched.clear()
 
+    def has_its_time(self, path: str) -> None:
+        """The directory ``path`` has got a modification time of its own."""
+        self.touched.discard(path)
+
     def _set_time(self, path: str, modified: int) -> None:
         try:
             descriptor = self.open(path, DIRECTORY)
@@ -138,6 +142,10 @@ class LayerTarget(Target):
             if path not in self.touched:
                 self._set_time(path, time)
         super().settle(modified)
+
+    def has_its_time(self, path: str) -> None:
+        super().has_its_time(path)
+        self.times.pop(path, None)
 
     def status(self, path: str) -> os.stat_result | None:
         status = super().status(path)
