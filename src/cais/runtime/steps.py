@@ -45,8 +45,7 @@ def step_spec(
     person = users.look_up(user, rootfs)
     capabilities = spec.DEFAULT_CAPABILITIES
     files = network_files.write(directory, hostname=spec.BUILD_HOSTNAME, network=kind, extra_hosts=extra_hosts)
-    defaults = (f"PATH={spec.DEFAULT_PATH}", f"HOSTNAME={spec.BUILD_HOSTNAME}")
-    environment = spec.merge_environment(defaults, env)
+    environment = spec.merge_environment((f"PATH={spec.DEFAULT_PATH}",), env)
     if not any(item.startswith("HOME=") for item in environment):
         environment = (*environment, f"HOME={person.home}")
     process = spec.Process(
@@ -59,7 +58,8 @@ def step_spec(
         capabilities=capabilities,
         rlimits=tuple(rlimits),
     )
-    own = [spec.bind(source, target, ("rw",)) for source, target in files.binds()]
+    # As with BuildKit, a step knows its host's name, and has neither HOSTNAME nor another /etc/hostname.
+    own = [spec.bind(source, target, ("rw",)) for source, target in files.binds() if source != files.hostname]
     return spec.build(
         process,
         host._replace(seccomp=runtime.seccomp(capabilities)),

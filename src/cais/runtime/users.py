@@ -47,6 +47,7 @@ def find(text: str, passwd: list[list[str]], group: list[list[str]], group_add: 
     if user_id is None:
         raise NotFound(f"unable to find user {user_part}: no matching entries in passwd file", exit_code=125)
     groups: list[int] = []
+    # The primary group is among the additional ones, as in Docker: a set-group-ID program cannot shed it.
     if group_part:
         found = _group(group_part, group)
         if found is None:
@@ -65,7 +66,7 @@ def find(text: str, passwd: list[list[str]], group: list[list[str]], group_add: 
         groups.append(found)
     if not (0 <= user_id < _ID_LIMIT and 0 <= group_id < _ID_LIMIT):
         raise Invalid(f"uids and gids must be in range 0-{_ID_LIMIT - 1}: {text!r}", exit_code=125)
-    return User(user_id, group_id, tuple(dict.fromkeys(groups)), home, name)
+    return User(user_id, group_id, tuple(dict.fromkeys((group_id, *groups))), home, name)
 
 
 def _group(text: str, group: list[list[str]]) -> int | None:

@@ -16,14 +16,14 @@ GROUP = [line.split(":") for line in ("root:x:0:", "wheel:x:10:root,ada", "staff
 @pytest.mark.parametrize(
     ("text", "user_id", "group_id", "groups", "home"),
     [
-        ("", 0, 0, (10,), "/root"),
-        ("root", 0, 0, (10,), "/root"),
-        ("ada", 1000, 1001, (10, 50), "/home/ada"),
-        ("1000", 1000, 1001, (10, 50), "/home/ada"),
-        ("ada:staff", 1000, 50, (), "/home/ada"),
-        ("ada:7", 1000, 7, (), "/home/ada"),
-        ("4242", 4242, 0, (), "/"),
-        ("4242:4343", 4242, 4343, (), "/"),
+        ("", 0, 0, (0, 10), "/root"),
+        ("root", 0, 0, (0, 10), "/root"),
+        ("ada", 1000, 1001, (1001, 10, 50), "/home/ada"),
+        ("1000", 1000, 1001, (1001, 10, 50), "/home/ada"),
+        ("ada:staff", 1000, 50, (50,), "/home/ada"),
+        ("ada:7", 1000, 7, (7,), "/home/ada"),
+        ("4242", 4242, 0, (0,), "/"),
+        ("4242:4343", 4242, 4343, (4343,), "/"),
     ],
 )
 def test_forms(text, user_id, group_id, groups, home):
@@ -51,7 +51,7 @@ def test_ids_out_of_range():
 
 
 def test_additional_groups():
-    assert users.find("4242", PASSWD, GROUP, ("staff", "99")).groups == (50, 99)
+    assert users.find("4242", PASSWD, GROUP, ("staff", "99")).groups == (0, 50, 99)
 
 
 def test_links_lead_nowhere_outside_the_root(tmp_path):
