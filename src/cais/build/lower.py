@@ -211,6 +211,7 @@ class _Lowering:
             else:
                 value = self.globals.get(name)
             state.args[name] = value
+            state.declared.append(name)
             if value is not None:
                 state.env[name] = value
             words.append(name if value is None else f"{name}={value}")

@@ -61,5 +61,5 @@ def _history(state: StageState, args: tuple[str, ...]) -> str:
     command = " ".join(args)
     if not state.args:
         return command
-    values = [f"{name}={state.env.get(name, value or '')}" for name, value in state.args.items()]
+    values = [f"{name}={state.env.get(name, state.args[name] or '')}" for name in state.declared]
     return f"|{len(values)} {' '.join(values)} {command}"

@@ -34,6 +34,7 @@ class StageState:
         "base",
         "base_reference",
         "command_given",
+        "declared",
         "env",
         "escape",
         "history",
@@ -54,7 +55,8 @@ class StageState:
         self.vertex: Vertex | None = None
         self.run: dict[str, Any] = {}
         self.env: dict[str, str] = {}
-        self.args: dict[str, str | None] = {}  # declared so far, in order, with their values
+        self.args: dict[str, str | None] = {}  # the ARGs so far with their values
+        self.declared: list[str] = []  # their names in order, again where one is declared again
         self.history: list[HistoryEntry] = []
         self.author = ""
         self.base: ImageConfig | None = None
@@ -85,6 +87,7 @@ class StageState:
         self.run = {key: _copy(value) for key, value in other.run.items() if key != "OnBuild"}
         self.env = dict(other.env)
         self.args = dict(other.args)
+        self.declared = list(other.declared)
         self.history = list(other.history)
         self.author = other.author
         self.base, self.base_reference = other.base, other.base_reference
