@@ -25,6 +25,21 @@ def start_ticks(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def children(pid: int) -> list[ProcessName]:
+    """The processes whose parent is ``pid``, by a look at all of them."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid:
+                found.append(ProcessName(int(name), int(fields[19])))
+    return found
+
+
 def is_alive(process: ProcessName) -> bool:
     return start_ticks(process.pid) == process.start_ticks
 
@@ -57,6 +72,23 @@ def send_signal(pid: int, number: int, started: int | None = None) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def kill_family(pid: int, started: int | None = None) -> bool:
+    """Kills a process and its children, theirs too; False when it is gone.
+
+    Each is stopped before its children are listed, so that none is born meanwhile.
+    """
+    if not send_signal(pid, signal.SIGSTOP, started):
+        return False
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            children = [int(word) for word in file.read().split()]
+    except OSError:
+        children = []
+    for child in children:
+        kill_family(child)
+    return send_signal(pid, signal.SIGKILL, started)
 
 
 def wait(pid: int) -> int:

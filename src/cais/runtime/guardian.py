@@ -10,7 +10,7 @@ import os
 import signal
 
 from cais.host import syscalls
-from cais.host.processes import start_ticks
+from cais.host.processes import children, send_signal
 
 
 class Guardian:
@@ -77,20 +77,23 @@ def _guard(pipe: int, delete: tuple[str, ...]) -> None:
 def end(id: str, bundle: str, delete: tuple[str, ...]) -> None:
     """Kills what runs in ``bundle``, has the runtime forget it, and removes the bundle.
 
-    A runtime that is still starting is killed first, so that nothing starts afterwards.
+    A runtime that has not yet noted what it started is stopped, so that nothing starts any more, and its children are
+    found by their parent.
     """
     try:
         with open(os.path.join(bundle, "runtime.pid"), encoding="ascii") as file:
             pid, started = (int(word) for word in file.read().split())
-        if start_ticks(pid) == started:
-            os.kill(pid, signal.SIGKILL)
+        if send_signal(pid, signal.SIGSTOP, started):
+            for child in children(pid):
+                send_signal(child.pid, signal.SIGKILL, child.start_ticks)
+            send_signal(pid, signal.SIGKILL, started)
     except (OSError, ValueError):
         pass
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     quiet = [(os.POSIX_SPAWN_DUP2, null, descriptor) for descriptor in (0, 1, 2)]
     try:
-        child = os.posix_spawn(delete[0], [*delete, id], {}, file_actions=quiet)
-        os.waitpid(child, 0)
+        deleting = os.posix_spawn(delete[0], [*delete, id], {}, file_actions=quiet)
+        os.waitpid(deleting, 0)
     except OSError:
         pass
     os.close(null)
