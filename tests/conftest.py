@@ -101,6 +101,7 @@ def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if program is None:
         pytest.skip("needs busybox (package busybox-static)")
     root = tmp_path_factory.mktemp("busybox")
+    root.chmod(0o755)
     (root / "bin").mkdir()
     shutil.copy(program, root / "bin" / "busybox")
     for applet in subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split():

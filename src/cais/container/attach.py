@@ -23,10 +23,14 @@ _PASSED = (
 )  # fmt: skip
 # So many SIGINT or SIGTERM, and the container is killed.
 _PATIENCE = 3
+_RETRY_MILLISECONDS = 10
 
 
 class Signals:
-    """``with Signals() as signals:`` what arrives becomes readable at ``descriptor``. Only in the main thread."""
+    """``with Signals() as signals:`` what arrives becomes readable at ``descriptor``; only in the main thread.
+
+    It lasts until the container's end is noted and cleaned up: an impatient user's last signals must not cut that off.
+    """
 
     def __init__(self) -> None:
         self.descriptor = -1
@@ -77,7 +81,7 @@ class Pump:
         target: int = -1,
         log: LogWriter | None = None,
         signals: Signals | None = None,
-        pass_signal: Callable[[int], None] | None = None,
+        pass_signal: Callable[[int], bool] | None = None,
         on_resize: Callable[[], None] | None = None,
         held: Callable[[], bool] | None = None,
         terminal: bool = False,
@@ -95,6 +99,7 @@ class Pump:
         self._terminal = terminal
         self._waiting = b""
         self._impatience = 0
+        self._undelivered: list[int] = []
         self._poll = select.poll()
 
     def run(self) -> int:
@@ -114,9 +119,13 @@ class Pump:
         code: int | None = None
         try:
             while code is None or self._outputs:
-                for descriptor, event in self._poll.poll():
+                if self._undelivered:
+                    self._deliver()
+                for descriptor, event in self._poll.poll(_RETRY_MILLISECONDS if self._undelivered else None):
                     if descriptor == process:
                         code = wait(self._pid)
+                        self._undelivered.clear()
+                        self._pass_signal = None
                         self._poll.unregister(process)
                         self._stop_input()
                     elif descriptor in self._outputs:
@@ -240,8 +249,13 @@ class Pump:
                 self._impatience += 1
                 if self._impatience >= _PATIENCE:
                     number = signal.SIGKILL
-            if self._pass_signal is not None:
-                self._pass_signal(number)
+            self._undelivered.append(number)
+
+    def _deliver(self) -> None:
+        if self._pass_signal is None:
+            self._undelivered.clear()
+        while self._undelivered and self._pass_signal is not None and self._pass_signal(self._undelivered[0]):
+            del self._undelivered[0]
 
 
 def _write(descriptor: int, data: bytes) -> bool:

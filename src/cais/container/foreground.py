@@ -22,7 +22,14 @@ class Streams(NamedTuple):
 
 
 def run(
-    runtime: Runtime, ready: Ready, streams: Streams, *, log: str = "", sig_proxy: bool = True, tty: bool = False
+    runtime: Runtime,
+    ready: Ready,
+    streams: Streams,
+    signals: Signals,
+    *,
+    log: str = "",
+    sig_proxy: bool = True,
+    tty: bool = False,
 ) -> int:
     """Starts and waits; the exit code. ``log``: a path to write the output to, too, or "".
 
@@ -30,10 +37,9 @@ def run(
     """
     writer = LogWriter(log) if log else None
     try:
-        with Signals() as signals:
-            if tty:
-                return _run_on_terminal(runtime, ready, streams, writer, signals, sig_proxy)
-            return _run_on_pipes(runtime, ready, streams, writer, signals, sig_proxy)
+        if tty:
+            return _run_on_terminal(runtime, ready, streams, writer, signals, sig_proxy)
+        return _run_on_pipes(runtime, ready, streams, writer, signals, sig_proxy)
     finally:
         if writer is not None:
             writer.close()

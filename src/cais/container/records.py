@@ -145,6 +145,10 @@ class ContainerRecords:
         """Those that are noted to run."""
         return self._query("WHERE state = 'running' ORDER BY created DESC, id")
 
+    def forgotten(self) -> list[ContainerRecord]:
+        """Those that should have been removed with their end."""
+        return self._query("WHERE auto_remove = 1 AND state = 'exited'")
+
     def get(self, id_or_name: str) -> ContainerRecord:
         """By full id, name, or the start of an id. Raises NotFound, Invalid with Docker's words."""
         text = id_or_name.removeprefix("/")

@@ -124,6 +124,7 @@ class Containers:
     ) -> int:
         """Runs to the end; the exit code. Raises with exit code 125, 126 or 127 where it did not start."""
         from cais.container import foreground
+        from cais.container.attach import Signals
 
         plan = Plan.from_json(record.plan)
         console_size = None
@@ -140,23 +141,25 @@ class Containers:
                 raise
             # There is a bundle now, with this process as its owner: nobody takes the record for a dead one's.
             self.records.set_started(record.id, time.time())
-        try:
-            for line in ready.warnings:
-                warn(line)
-            code = foreground.run(
-                self.rooms.runtime,
-                ready,
-                streams,
-                log=self.log_path(record.id) if log else "",
-                sig_proxy=plan.sig_proxy,
-                tty=plan.tty,
-            )
-        except BaseException as error:
-            self._note_failure(record, error)
+        for line in ready.warnings:
+            warn(line)
+        with Signals() as signals:
+            try:
+                code = foreground.run(
+                    self.rooms.runtime,
+                    ready,
+                    streams,
+                    signals,
+                    log=self.log_path(record.id) if log else "",
+                    sig_proxy=plan.sig_proxy,
+                    tty=plan.tty,
+                )
+            except BaseException as error:
+                self._note_failure(record, error)
+                prepare.undo(self.rooms, ready)
+                raise
+            self.records.set_exited(record.id, code, time.time())
             prepare.undo(self.rooms, ready)
-            raise
-        self.records.set_exited(record.id, code, time.time())
-        prepare.undo(self.rooms, ready)
         return code
 
     def start_detached(
@@ -229,7 +232,7 @@ class Containers:
         with self._lock(record):
             bundle = self.rooms.runtime.opened(record.id)
             if self.rooms.runtime.process(bundle) is None and not self.rooms.runtime.is_owned(record.id):
-                self.state(record)
+                self.state(self.records.get(record.id))
                 self.rooms.runtime.delete(bundle)
 
     def kill(self, record: ContainerRecord, number: int) -> None:

@@ -297,6 +297,8 @@ class Containers:
                 running.add(record.id)
             elif record.auto_remove:
                 self._remove_quietly(record)
+        for record in self._records.forgotten():
+            self._remove_quietly(record)
         for bundle in self._runtime.leftovers(frozenset(running)):
             self._runtime.delete(bundle)
 
@@ -306,9 +308,6 @@ class Containers:
 
         self._enter()
         self._sweep()
-        for record in self._records.all():
-            if record.auto_remove and record.state == "exited":
-                self._remove_quietly(record)
         for path in self._store.orphans():
             remove_tree(path)
 

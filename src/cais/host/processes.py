@@ -75,19 +75,11 @@ def send_signal(pid: int, number: int, started: int | None = None) -> bool:
 
 
 def kill_family(pid: int, started: int | None = None) -> bool:
-    """Kills a process and its children, theirs too; False when it is gone.
-
-    Each is stopped before its children are listed, so that none is born meanwhile.
-    """
+    """Kills a process and its children; False when it is gone. It is stopped first, so that none is born meanwhile."""
     if not send_signal(pid, signal.SIGSTOP, started):
         return False
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            children = [int(word) for word in file.read().split()]
-    except OSError:
-        children = []
-    for child in children:
-        kill_family(child)
+    for child in children(pid):
+        send_signal(child.pid, signal.SIGKILL, child.start_ticks)
     return send_signal(pid, signal.SIGKILL, started)
 
 

@@ -10,7 +10,7 @@ import os
 import signal
 
 from cais.host import syscalls
-from cais.host.processes import children, send_signal
+from cais.host.processes import kill_family
 
 
 class Guardian:
@@ -83,10 +83,7 @@ def end(id: str, bundle: str, delete: tuple[str, ...]) -> None:
     try:
         with open(os.path.join(bundle, "runtime.pid"), encoding="ascii") as file:
             pid, started = (int(word) for word in file.read().split())
-        if send_signal(pid, signal.SIGSTOP, started):
-            for child in children(pid):
-                send_signal(child.pid, signal.SIGKILL, child.start_ticks)
-            send_signal(pid, signal.SIGKILL, started)
+        kill_family(pid, started)
     except (OSError, ValueError):
         pass
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)

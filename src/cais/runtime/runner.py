@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from cais.errors import CaisError, Failed, from_os_error
 from cais.host import namespaces
 from cais.host.files import random_name
-from cais.host.processes import ProcessName, boot_id, is_alive, send_signal, start_ticks, wait
+from cais.host.processes import ProcessName, boot_id, is_alive, kill_family, send_signal, start_ticks, wait
 from cais.runtime import find
 from cais.runtime.failures import explain, read_log
 from cais.runtime.guardian import Guardian, remove_bundle
@@ -273,14 +273,18 @@ class Runtime:
             return ""
         return read_log(text) if text else ""
 
-    def kill(self, started: Started, number: int = signal.SIGKILL) -> None:
-        """Sends a signal to the process inside. A runtime that has not come so far is killed itself."""
+    def kill(self, started: Started, number: int = signal.SIGKILL) -> bool:
+        """Sends a signal to the process inside; False when there is none yet, or none any more.
+
+        SIGKILL always arrives: a runtime that has not come so far is killed itself, with all that it has made.
+        """
         process = self.process(started.bundle)
         if process is not None:
-            send_signal(process.pid, number, process.start_ticks)
-        elif number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-            send_signal(started.pid, signal.SIGKILL)
+            return send_signal(process.pid, number, process.start_ticks)
+        if number == signal.SIGKILL and kill_family(started.pid):
             self._delete(started.bundle.id)
+            return True
+        return False
 
     def process(self, bundle: Bundle) -> ProcessName | None:
         """The first process inside, while it lives."""
