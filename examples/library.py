@@ -7,10 +7,7 @@ Run it with the Python that Cais is installed in (.venv/bin/python examples/libr
 import os
 import tempfile
 
-from cais.engine.containers import RunOptions
-
 import cais
-from cais.engine.build import BuildOptions
 
 DOCKERFILE = """\
 FROM busybox
@@ -25,14 +22,14 @@ def main() -> None:
         with open(os.path.join(context, "Dockerfile"), "w", encoding="utf-8") as file:
             file.write(DOCKERFILE)
         arguments = {"GREETING": "Hello from the library"}
-        built = engine.builder.build(BuildOptions(context, tags=["greeting"], build_args=arguments))
+        built = engine.builder.build(cais.BuildOptions(context, tags=["greeting"], build_args=arguments))
         print(f"built {built.names[0]}: {built.image_id} in {built.seconds:.2f} s")
         for image in engine.images.list(reference="greeting"):
             print(f"{image.repository}:{image.tag} has {image.size_bytes} bytes")
         for step in engine.images.history("greeting"):
             print(f"  {step.created_by}")
         print("it says:", flush=True)  # the container writes to the same standard output
-        result = engine.containers.run(RunOptions("greeting", network="none", remove=True))
+        result = engine.containers.run(cais.RunOptions("greeting", network="none", remove=True))
         print(f"and ended with exit code {result.exit_code}")
         engine.images.remove("greeting")
 

@@ -1,10 +1,13 @@
 """Cais: container images and containers, as a library.
 
-import cais
+    import cais
 
-engine = cais.open()                  # the user's root directory, or cais.open("/some/where")
-image = engine.images.build("path/to/context", tags=["app"])
-print(image.id, engine.containers.run(image, ["true"]).exit_code)
+    with cais.open() as engine:                       # the user's root directory, or cais.open("/some/where")
+        engine.builder.build(cais.BuildOptions("path/to/context", tags=["app"]))
+        result = engine.containers.run(cais.RunOptions("app", ["true"], network="none", remove=True))
+        print(engine.images.get("app").id, result.exit_code)
+
+Errors are those of ``cais.errors``.
 """
 
 from __future__ import annotations
@@ -13,9 +16,19 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cais.engine import Engine
+    from cais.engine import Engine, Settings
+    from cais.engine.build import BuildOptions
+    from cais.engine.containers import RunOptions
 
-__all__ = ["Engine", "__version__", "open"]
+__all__ = ["BuildOptions", "Engine", "RunOptions", "Settings", "__version__", "open"]
+
+# Loaded when they are first asked for: a command pays for what it uses only.
+_ROOMS = {
+    "BuildOptions": "cais.engine.build",
+    "Engine": "cais.engine",
+    "RunOptions": "cais.engine.containers",
+    "Settings": "cais.engine",
+}
 
 
 def open(root: str | None = None) -> Engine:
@@ -29,8 +42,8 @@ def open(root: str | None = None) -> Engine:
 
 
 def __getattr__(name: str) -> object:
-    if name == "Engine":
-        from cais.engine import Engine
+    if name in _ROOMS:
+        import importlib
 
-        return Engine
+        return getattr(importlib.import_module(_ROOMS[name]), name)
     raise AttributeError(f"module 'cais' has no attribute {name!r}")

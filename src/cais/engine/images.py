@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cais.engine.build import BuildOptions, BuildResult
     from cais.image.load import Loaded
     from cais.image.removal import User
     from cais.image.store import Image
