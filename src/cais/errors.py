@@ -27,7 +27,7 @@ class CaisError(Exception):
     """
 
     kind = "failed"
-    # Which lines (first, last; from 1) of a file that the user wrote it is about, and those lines as a door prints them.
+    # Which lines (first, last; from 1) of a user's file it is about, and those lines as a door prints them.
     span: tuple[int, int] | None = None
     lines = ""
 

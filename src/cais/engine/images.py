@@ -243,7 +243,7 @@ class Images:
         finally:
             stores.close()
 
-    def build(self, options: Any, progress: Progress | None = None) -> Any:
+    def build(self, options: BuildOptions, progress: Progress | None = None) -> BuildResult:
         """Short for ``engine.builder.build``."""
         from cais.engine.build import Builder
         from cais.ports import silent

@@ -24,7 +24,7 @@ _abandoned: list[sqlite3.Connection] = []
 class Database:
     """``schemas`` gives for each room its migration steps, in order; a step once published is never changed.
 
-    It is called only when the file is not at ``version``, the number of all steps, so that a start loads no room for it.
+    It is called only when the file is not at ``version``, the number of all steps: a start loads no room for it.
     Opened on first use. Methods raise Unavailable (no space, read-only, locked too long), Corrupt or Denied.
     """
 

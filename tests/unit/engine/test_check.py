@@ -120,7 +120,7 @@ def test_a_lost_snapshot_of_a_built_layer_loses_the_image_and_says_so(engine, im
 def test_a_name_that_points_nowhere_and_a_record_without_its_snapshot(engine, image):
     with engine._stores.database.transaction() as change:
         change.execute(
-            "INSERT INTO tags (name, tag, digest, media_type, size_bytes) VALUES ('docker.io/library/x', 'y', ?, '', 1)",
+            "INSERT INTO tags (name, tag, digest, media_type, size_bytes) VALUES ('docker.io/x/x', 'y', ?, '', 1)",
             (Digest.of(b"nothing"),),
         )
         change.execute("UPDATE build_records SET chain_id = ?", (Digest.of(b"gone"),))
