@@ -227,6 +227,22 @@ def test_a_detached_container_whose_conmon_is_killed(cais, conmon):
     wait_until(lambda: nothing_left(cais))
 
 
+def test_the_exit_code_of_a_detached_container_is_waited_for(cais, conmon):
+    cais("run", "-d", "--name", "late", "box", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
+    (bundle,) = (path for path in (cais.root / "run").iterdir() if not path.name.startswith("."))
+    holder, pid = int((bundle / "conmon.pid").read_text()), cais.pid("late")
+    os.kill(holder, signal.SIGSTOP)
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z")
+    assert cais.state("late")["Status"] == "running"  # how it ended is not known yet
+    waiting = cais.start("wait", "late")
+    os.kill(holder, signal.SIGCONT)
+    assert waiting.communicate(timeout=60)[0] == b"3\n"
+    assert cais.state("late")["ExitCode"] == 3
+    cais("rm", "late")
+    wait_until(lambda: nothing_left(cais))
+
+
 def test_create_start_and_again(cais):
     cais("create", "--name", "twice", "box", "sh", "-c", "cat /count 2>/dev/null; echo x >> /count; exit 3")
     assert cais.state("twice")["Status"] == "created"

@@ -230,10 +230,8 @@ class Containers:
         One that was started again meanwhile is left alone.
         """
         with self._lock(record):
-            bundle = self.rooms.runtime.opened(record.id)
-            if self.rooms.runtime.process(bundle) is None and not self.rooms.runtime.is_owned(record.id):
-                self.state(self.records.get(record.id))
-                self.rooms.runtime.delete(bundle)
+            if self.state(self.records.get(record.id)).status == "exited":
+                self.rooms.runtime.delete(self.rooms.runtime.opened(record.id))
 
     def kill(self, record: ContainerRecord, number: int) -> None:
         """Raises Conflict where it does not run."""

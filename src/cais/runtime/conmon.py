@@ -72,10 +72,23 @@ def start_detached(
         answer = pipe.readline()
     wait(child)
     pid = _answered(answer, spec, bundle, runtime)
+    holder = _holder(bundle)
+    if holder:
+        # Between the container's end and conmon's note of it nobody takes the code for lost.
+        runtime.hand_over(bundle, holder)
     code = runtime.command("start", bundle.id)
     if code != 0:
         raise _failure(bundle, spec, runtime, f"starting it failed with exit code {code}")
     return pid
+
+
+def _holder(bundle: Bundle) -> int:
+    """conmon's pid, or 0 where it has ended."""
+    try:
+        with open(os.path.join(bundle.directory, "conmon.pid"), encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
 
 
 def _answered(answer: bytes, spec: dict[str, Any], bundle: Bundle, runtime: Runtime) -> int:

@@ -333,8 +333,17 @@ class Runtime:
             and not self.is_owned(name)
         ]
 
+    def hand_over(self, bundle: Bundle, pid: int) -> None:
+        """The bundle's owner is another process from now on: one that will note how the container ended."""
+        path = os.path.join(bundle.directory, "owner")
+        try:
+            _write(f"{path}.new", f"{pid} {start_ticks(pid)} {boot_id()}\n")
+            os.replace(f"{path}.new", path)
+        except OSError as error:
+            raise from_os_error(error, "note the owner of a bundle")
+
     def is_owned(self, id: str) -> bool:
-        """Whether there is a bundle of ``id``, and the process that made it lives."""
+        """Whether there is a bundle of ``id``, and the process that made it, or took it over, lives."""
         try:
             with open(os.path.join(self.directory, id, "owner"), encoding="ascii") as file:
                 pid, started, boot = file.read().split()
