@@ -17,14 +17,14 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.engine import Engine, Settings
-    from cais.engine.build import BuildOptions
+    from cais.engine.build_options import BuildOptions
     from cais.engine.containers import RunOptions
 
 __all__ = ["BuildOptions", "Engine", "RunOptions", "Settings", "__version__", "open"]
 
 # Loaded when they are first asked for: a command pays for what it uses only.
 _ROOMS = {
-    "BuildOptions": "cais.engine.build",
+    "BuildOptions": "cais.engine.build_options",
     "Engine": "cais.engine",
     "RunOptions": "cais.engine.containers",
     "Settings": "cais.engine",

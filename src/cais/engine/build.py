@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from cais.build.context import Context
 from cais.build.dockerfile.errors import Span, marked_lines
@@ -19,6 +19,7 @@ from cais.build.records import Records
 from cais.build.solve import Solver, needed
 from cais.engine.build_input import BuildInput, open_input
 from cais.engine.build_log import BuildLog, BuildRow, builds, events
+from cais.engine.build_options import BuildOptions
 from cais.engine.stores import Stores
 from cais.errors import CaisError, NotFound
 from cais.ports import Progress, silent
@@ -32,28 +33,7 @@ if TYPE_CHECKING:
     from cais.image.store import Image
 
 
-class BuildOptions(NamedTuple):
-    """What ``image build`` takes.
-
-    ``context`` is a directory, or ``-``: ``stdin`` is a tar, or a lone Dockerfile. ``dockerfile`` is a path, ``-`` for
-    ``stdin``, or "" for the context's own. ``outputs`` are ``type=local|tar|oci|docker|image[,dest=..]``; without one
-    the image is kept. ``epoch`` is SOURCE_DATE_EPOCH, in seconds. ``workers`` steps run at once (0: one a processor).
-    """
-
-    context: str = "."
-    dockerfile: str = ""
-    tags: Sequence[str] = ()
-    build_args: Mapping[str, str] = {}
-    target: str = ""
-    no_cache: bool = False
-    labels: Mapping[str, str] = {}
-    platform: str = ""
-    network: str = "default"
-    outputs: Sequence[str] = ()
-    epoch: int | None = None
-    stdin: BinaryIO | None = None
-    stdout: BinaryIO | None = None
-    workers: int = 0
+__all__ = ["BuildOptions", "BuildResult", "Builder", "PlannedStep"]
 
 
 class BuildResult(NamedTuple):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from cais.build.context import Context
+from cais.engine.build_options import BuildOptions
 from cais.engine.stores import Stores
 from cais.errors import Invalid, NotFound, Unsupported, from_os_error
 from cais.host.files import remove_tree
-
-if TYPE_CHECKING:
-    from cais.engine.build import BuildOptions
 
 # A Dockerfile longer than this is none.
 DOCKERFILE_LIMIT_BYTES = 16 << 20

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from cais.build.graph import Vertex
 from cais.build.lowering.result import Lowered
 from cais.build.plan import Result
+from cais.engine.build_options import BuildOptions
 from cais.engine.stores import Stores
 from cais.errors import Failed, Invalid, Unsupported, from_os_error
 from cais.image.assemble import Assembled, Base, NewLayer, assemble, store
@@ -16,9 +17,6 @@ from cais.image.store import Image
 from cais.spec import timestamp
 from cais.spec.digest import Digest
 from cais.spec.reference import Reference
-
-if TYPE_CHECKING:
-    from cais.engine.build import BuildOptions
 
 KINDS = ("image", "docker", "oci", "local", "tar")
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from cais.engine.check import Finding
 from cais.engine.stores import Stores
 
-
-class Usage(NamedTuple):
-    """One row of ``system df``. Sizes are in bytes."""
-
-    kind: str
-    total: int
-    active: int
-    size_bytes: int
-    reclaimable_bytes: int
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.engine.usage import Usage
 
 
 class System:

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from cais.engine.stores import Stores
-from cais.engine.system import Usage
 from cais.host.files import tree_size_bytes
+
+
+class Usage(NamedTuple):
+    """One row of ``system df``. Sizes are in bytes."""
+
+    kind: str
+    total: int
+    active: int
+    size_bytes: int
+    reclaimable_bytes: int
 
 
 def usage(stores: Stores) -> list[Usage]:
