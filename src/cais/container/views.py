@@ -10,6 +10,7 @@ from cais.container.records import ContainerRecord
 from cais.container.state import State
 from cais.errors import Invalid
 from cais.spec import timestamp
+from cais.spec.duration import human_duration
 
 NEVER = "0001-01-01T00:00:00Z"
 
@@ -61,33 +62,10 @@ def summary(record: ContainerRecord, state: State, now: float) -> ContainerSumma
 def status_text(record: ContainerRecord, state: State, now: float) -> str:
     """``Up 3 minutes``, ``Exited (0) 2 hours ago``, ``Created``."""
     if state.status == "running":
-        return f"Up {duration(now - record.started)}"
+        return f"Up {human_duration(now - record.started)}"
     if state.status == "exited":
-        return f"Exited ({state.exit_code}) {duration(now - state.finished)} ago"
+        return f"Exited ({state.exit_code}) {human_duration(now - state.finished)} ago"
     return "Created"
-
-
-def duration(seconds: float) -> str:
-    """As Docker says it: ``Less than a second``, ``About a minute``, ``3 hours``."""
-    whole = int(seconds)
-    if whole < 1:
-        return "Less than a second"
-    if whole == 1:
-        return "1 second"
-    if whole < 60:
-        return f"{whole} seconds"
-    minutes = whole // 60
-    if minutes == 1:
-        return "About a minute"
-    if minutes < 60:
-        return f"{minutes} minutes"
-    hours = round(seconds / 3600)
-    if hours == 1:
-        return "About an hour"
-    for unit, size, below in (("hours", 1, 48), ("days", 24, 24 * 14), ("weeks", 168, 24 * 60), ("months", 720, 17520)):
-        if hours < below:
-            return f"{hours // size} {unit}"
-    return f"{hours // 8760} years"
 
 
 LIST_KEYS = frozenset(("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cais.cli.units import age, binary_size, human_duration, human_size
+from cais.cli.units import age, binary_size, human_size
+from cais.spec.duration import human_duration
 
 HOUR, DAY = 3600, 86400
 

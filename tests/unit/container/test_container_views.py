@@ -19,7 +19,7 @@ from cais.errors import Invalid
     ],
 )  # fmt: skip
 def test_durations_are_docker_s(seconds, text):
-    assert views.duration(seconds) == text
+    assert human_duration(seconds) == text
 
 
 RECORD = ContainerRecord(
