@@ -8,6 +8,7 @@ from cais.container import names, views
 from cais.container.records import ContainerRecord
 from cais.container.state import State
 from cais.errors import Invalid
+from cais.spec.duration import human_duration
 
 
 @pytest.mark.parametrize(
