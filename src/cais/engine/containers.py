@@ -10,18 +10,15 @@ from typing import Any, NamedTuple
 from cais.container.options import RunOptions
 from cais.container.records import ContainerRecord, ContainerRecords
 from cais.container.state import State
+from cais.engine.container_runs import ContainerRuns
 from cais.engine.stores import Stores
-from cais.errors import CaisError, Conflict, Invalid, NotFound
+from cais.errors import CaisError, Conflict, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.container.foreground import Streams
     from cais.container.logs import LogLine
-    from cais.container.store import Containers as Store
-    from cais.container.store import FromImage
     from cais.container.views import ContainerSummary
-    from cais.image.store import Image
-    from cais.runtime.runner import Runtime
 
     Rows = list[ContainerSummary]
     Findings = list[tuple[str, str, str]]
@@ -53,12 +50,12 @@ class Containers:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._made: Store | None = None
+        self._runs = ContainerRuns(stores)
 
     def create(self, options: RunOptions) -> Container:
         """A container that does not run yet. Raises NotFound (image), Invalid, Conflict (name), Unsupported."""
-        self._enter()
-        record = self._create(options)
+        self._runs.enter()
+        record = self._runs.create(options)
         return Container(record.id, record.name)
 
     def run(
@@ -68,16 +65,16 @@ class Containers:
 
         Raises as ``create``; with exit code 125, 126 or 127 where it did not start.
         """
-        self._enter()
-        record = self._create(options)
+        self._runs.enter()
+        record = self._runs.create(options)
         if options.detach:
-            self._start_detached(record, warn)
+            self._runs.detached(record, warn)
             return RunResult(record.id, 0)
         try:
-            code = self._run_foreground(record, _streams(options.interactive, streams), warn, log=not options.remove)
+            code = self._runs.foreground(record, _streams(options.interactive, streams), warn, log=not options.remove)
         finally:
             if options.remove:
-                self._remove_quietly(record)
+                self._runs.remove_quietly(record)
         return RunResult(record.id, code)
 
     def start(
@@ -92,20 +89,20 @@ class Containers:
 
         Raises NotFound; Conflict where it runs and should be attached to; as ``run`` where it does not start.
         """
-        self._enter()
+        self._runs.enter()
         record = self._records.get(id)
-        if self._store.state(record).status == "running":
+        if self._runs.store.state(record).status == "running":
             if attach:
                 raise Conflict(f"the container {record.name} runs already: attaching to it is not in this version")
             return 0
         if not attach:
-            self._start_detached(record, warn)
+            self._runs.detached(record, warn)
             return 0
         try:
-            return self._run_foreground(record, _streams(interactive, streams), warn)
+            return self._runs.foreground(record, _streams(interactive, streams), warn)
         finally:
             if record.auto_remove:
-                self._remove_quietly(record)
+                self._runs.remove_quietly(record)
 
     def stop(self, id: str, timeout_seconds: int | None = None, signal: str = "") -> None:
         """Asks it to end, and kills it after its own or the given time. Raises NotFound."""
@@ -113,18 +110,18 @@ class Containers:
         if signal:
             from cais.container.options import parse_signal
 
-            self._store.kill(record, parse_signal(signal))
-        self._store.stop(record, timeout_seconds)
+            self._runs.store.kill(record, parse_signal(signal))
+        self._runs.store.stop(record, timeout_seconds)
 
     def kill(self, id: str, signal: str = "KILL") -> None:
         """Raises NotFound, Invalid (signal), Conflict (it does not run)."""
         from cais.container.options import parse_signal
 
-        self._store.kill(self._records.get(id), parse_signal(signal))
+        self._runs.store.kill(self._records.get(id), parse_signal(signal))
 
     def wait(self, id: str) -> int:
         """Waits for its end; the exit code. Raises NotFound."""
-        return self._store.wait(self._records.get(id))
+        return self._runs.store.wait(self._records.get(id))
 
     def rename(self, id: str, name: str) -> None:
         """Raises NotFound, Invalid, Conflict."""
@@ -208,9 +205,9 @@ class Containers:
 
     def remove(self, id: str, force: bool = False, volumes: bool = False) -> str:
         """Its id. ``volumes``: with its anonymous volumes. Raises NotFound, Conflict (it runs)."""
-        self._enter()
+        self._runs.enter()
         record = self._records.get(id)
-        self._store.remove(record, force=force, volumes=volumes)
+        self._runs.store.remove(record, force=force, volumes=volumes)
         return record.id
 
     def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> PruneReport:
@@ -222,10 +219,10 @@ class Containers:
         filters = dict(filters or {})
         views.check_filters(filters, frozenset(("until", "label", "label!")))
         limit = min((moment(text, time.time()) for text in filters.get("until", ())), default=None)
-        self._enter()
+        self._runs.enter()
         removed, size = [], 0
         for record in self._records.all():
-            state = self._store.state(record)
+            state = self._runs.store.state(record)
             labels = record.plan.get("labels", {})
             if state.status == "running" or (limit is not None and record.created >= limit):
                 continue
@@ -235,7 +232,7 @@ class Containers:
                 continue
             size += tree_size_bytes(os.path.join(self._stores.snapshots.directory, record.snapshot))
             try:
-                self._store.remove(record)
+                self._runs.store.remove(record)
             except (NotFound, Conflict):
                 continue
             removed.append(record.id)
@@ -254,23 +251,16 @@ class Containers:
         from cais.engine.container_commit import commit
 
         record = self._records.get(id)
-        self._enter()
-        running = self._store.state(record).status == "running"
+        self._runs.enter()
+        running = self._runs.store.state(record).status == "running"
         return commit(
-            self._stores, self._store.rooms, record, reference=reference, author=author, message=message,
+            self._stores, self._runs.store.rooms, record, reference=reference, author=author, message=message,
             changes=changes, pause=pause and running,
         )  # fmt: skip
 
     def finish(self, id: str) -> None:
         """After the end of a detached container: its record says so, and ``--rm`` is done. conmon calls it."""
-        self._enter()
-        try:
-            record = self._records.get(id)
-        except NotFound:
-            return
-        self._store.finish_detached(record)
-        if record.auto_remove and self._store.state(self._records.get(id)).status != "running":
-            self._remove_quietly(record)
+        self._runs.finish(id)
 
     def check(self, repair: bool = False) -> Findings:
         """What is wrong with containers: (subject, problem, what was done)."""
@@ -281,118 +271,18 @@ class Containers:
             if record.snapshot not in known:
                 mended = ""
                 if repair:
-                    self._enter()
-                    self._store.remove(record, force=True)
+                    self._runs.enter()
+                    self._runs.store.remove(record, force=True)
                     mended = "removed"
                 findings.append((f"container {record.id}", "its file system is not there", mended))
         if repair:
-            self._sweep_all()
+            self._runs.sweep_all()
         return findings
-
-    def _sweep(self) -> None:
-        """Removes what killed commands left: bundles nobody owns, containers that should be gone with their end."""
-        running = set()
-        for record in self._records.running():
-            if self._store.state(record).status == "running":
-                running.add(record.id)
-            elif record.auto_remove:
-                self._remove_quietly(record)
-        for record in self._records.forgotten():
-            self._remove_quietly(record)
-        for bundle in self._runtime.leftovers(frozenset(running)):
-            self._runtime.delete(bundle)
-
-    def _sweep_all(self) -> None:
-        """As ``_sweep``, and by a look at everything."""
-        from cais.host.files import remove_tree
-
-        self._enter()
-        self._sweep()
-        for path in self._store.orphans():
-            remove_tree(path)
-
-    def _create(self, options: RunOptions) -> ContainerRecord:
-        from cais.container.plan import plan
-        from cais.container.spec_oci import check_cpus
-
-        image = self._image(options)
-        run = image.config.run
-
-        def plan_for(id: str) -> Any:
-            decided = plan(run, options, id, os.getcwd() if _has_relative_path(options) else "")
-            check_cpus(decided.resources, os.cpu_count() or 1)
-            return decided
-
-        self._sweep()
-        plan_for("0" * 64)  # what is wrong is said before anything is unpacked or made
-        return self._store.create(
-            self._from_image(image, options.image), plan_for, name=options.name, auto_remove=options.remove
-        )
-
-    def _image(self, options: RunOptions) -> Image:
-        from cais.spec.platform import Platform
-
-        platform = Platform.parse(options.platform, self._stores.platform) if options.platform else None
-        try:
-            return self._stores.images.get(options.image, platform)
-        except NotFound as error:
-            raise NotFound(
-                f"Unable to find image '{options.image}' locally",
-                hint=error.hint or "Build or load it first (cais image build, cais image load).",
-                exit_code=125,
-            )
-        except Invalid as error:
-            raise Invalid(error.message, hint=error.hint, exit_code=125)
-
-    def _from_image(self, image: Image, name: str) -> FromImage:
-        from cais.container.store import FromImage
-        from cais.image.layers import ensure_unpacked
-
-        chain = ensure_unpacked(self._stores.content, self._stores.snapshots, image.config, image.manifest)
-        return FromImage(image.id, name, image.manifest.digest, chain)
-
-    def _run_foreground(
-        self, record: ContainerRecord, streams: Streams, warn: Callable[[str], None], *, log: bool = True
-    ) -> int:
-        try:
-            return self._store.run_foreground(record, streams, warn, log=log)
-        finally:
-            self._runtime.close()
-
-    def _start_detached(self, record: ContainerRecord, warn: Callable[[str], None]) -> None:
-        import sys
-
-        import cais
-
-        settings = self._stores.settings
-        finish = (
-            sys.executable,
-            "-m",
-            "cais.engine.finish",
-            self._stores.root,
-            record.id,
-            settings.driver,
-            settings.runtime,
-        )
-        package = os.path.dirname(os.path.dirname(os.path.abspath(cais.__file__)))
-        environment = {"PYTHONPATH": package, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-        try:
-            self._store.start_detached(record, warn, finish, environment)
-        except BaseException:
-            if record.auto_remove:
-                self._remove_quietly(record)
-            raise
-
-    def _remove_quietly(self, record: ContainerRecord) -> None:
-        try:
-            self._store.remove(record, force=True, volumes=True)
-        except CaisError:
-            pass  # another command removes it at the same time
 
     def _look(self, record: ContainerRecord, correct: bool = False) -> State:
         if record.state != "running":
             return State(record.state, record.exit_code, record.finished)
-        return self._store.state(record)
+        return self._runs.store.state(record)
 
     def _created(self, filters: Mapping[str, Sequence[str]], key: str) -> float | None:
         moments = [self._records.get(name).created for name in filters.get(key, ())]
@@ -416,36 +306,9 @@ class Containers:
         below = sum(tree_size_bytes(os.path.join(path, "fs")) for path in self._stores.snapshots.directories(chain))
         return own, own + below
 
-    def _enter(self) -> None:
-        from cais.host.namespaces import enter
-
-        enter()
-
     @property
     def _records(self) -> ContainerRecords:
         return ContainerRecords(self._stores.database)
-
-    @property
-    def _runtime(self) -> Runtime:
-        return self._store.rooms.runtime
-
-    @property
-    def _store(self) -> Store:
-        if self._made is None:
-            from cais.container.prepare import Rooms
-            from cais.container.store import Containers as Store
-            from cais.runtime.runner import Runtime
-            from cais.volume.store import VolumeStore
-
-            root = self._stores.root
-            rooms = Rooms(
-                self._stores.snapshots,
-                VolumeStore(root, self._stores.database),
-                Runtime(root, self._stores.settings.runtime),
-                os.path.join(root, "containers"),
-            )
-            self._made = Store(self._stores.database, rooms)
-        return self._made
 
 
 def _streams(interactive: bool, streams: Streams | None) -> Streams:
@@ -453,10 +316,6 @@ def _streams(interactive: bool, streams: Streams | None) -> Streams:
 
     found = Streams(0) if streams is None else streams
     return found if interactive else found._replace(stdin=-1)
-
-
-def _has_relative_path(options: RunOptions) -> bool:
-    return any(item.startswith(".") for item in options.volumes)
 
 
 def _has_label(labels: Mapping[str, str], text: str) -> bool:

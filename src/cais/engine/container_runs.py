@@ -1,0 +1,178 @@
+"""What runs containers: the wiring of their rooms, and what is left of killed commands taken away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from cais.container.options import RunOptions
+from cais.container.records import ContainerRecord, ContainerRecords
+from cais.engine.stores import Stores
+from cais.errors import CaisError, Invalid, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.container.foreground import Streams
+    from cais.container.store import Containers as Store
+    from cais.container.store import FromImage
+    from cais.image.store import Image
+    from cais.runtime.runner import Runtime
+
+
+class ContainerRuns:
+    """The containers of one root directory as things that run. ``enter`` comes before all that mounts or removes."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._made: Store | None = None
+
+    def enter(self) -> None:
+        """The private namespaces of this process."""
+        from cais.host.namespaces import enter
+
+        enter()
+
+    @property
+    def records(self) -> ContainerRecords:
+        return ContainerRecords(self._stores.database)
+
+    def sweep(self) -> None:
+        """Removes what killed commands left: bundles nobody owns, containers that should be gone with their end."""
+        running = set()
+        for record in self.records.running():
+            if self.store.state(record).status == "running":
+                running.add(record.id)
+            elif record.auto_remove:
+                self.remove_quietly(record)
+        for record in self.records.forgotten():
+            self.remove_quietly(record)
+        for bundle in self.runtime.leftovers(frozenset(running)):
+            self.runtime.delete(bundle)
+
+    def sweep_all(self) -> None:
+        """As ``_sweep``, and by a look at everything."""
+        from cais.host.files import remove_tree
+
+        self.enter()
+        self.sweep()
+        for path in self.store.orphans():
+            remove_tree(path)
+
+    def create(self, options: RunOptions) -> ContainerRecord:
+        """A container of an image that is here. Raises NotFound, Invalid, Conflict, Unsupported."""
+        from cais.container.plan import plan
+        from cais.container.spec_oci import check_cpus
+
+        image = self._image(options)
+        run = image.config.run
+
+        def plan_for(id: str) -> Any:
+            decided = plan(run, options, id, os.getcwd() if _has_relative_path(options) else "")
+            check_cpus(decided.resources, os.cpu_count() or 1)
+            return decided
+
+        self.sweep()
+        plan_for("0" * 64)  # what is wrong is said before anything is unpacked or made
+        return self.store.create(
+            self._from_image(image, options.image), plan_for, name=options.name, auto_remove=options.remove
+        )
+
+    def _image(self, options: RunOptions) -> Image:
+        from cais.spec.platform import Platform
+
+        platform = Platform.parse(options.platform, self._stores.platform) if options.platform else None
+        try:
+            return self._stores.images.get(options.image, platform)
+        except NotFound as error:
+            raise NotFound(
+                f"Unable to find image '{options.image}' locally",
+                hint=error.hint or "Build or load it first (cais image build, cais image load).",
+                exit_code=125,
+            )
+        except Invalid as error:
+            raise Invalid(error.message, hint=error.hint, exit_code=125)
+
+    def _from_image(self, image: Image, name: str) -> FromImage:
+        from cais.container.store import FromImage
+        from cais.image.layers import ensure_unpacked
+
+        chain = ensure_unpacked(self._stores.content, self._stores.snapshots, image.config, image.manifest)
+        return FromImage(image.id, name, image.manifest.digest, chain)
+
+    def foreground(
+        self, record: ContainerRecord, streams: Streams, warn: Callable[[str], None], *, log: bool = True
+    ) -> int:
+        """To the end; the exit code. The guardian goes with it."""
+        try:
+            return self.store.run_foreground(record, streams, warn, log=log)
+        finally:
+            self.runtime.close()
+
+    def detached(self, record: ContainerRecord, warn: Callable[[str], None]) -> None:
+        """Under conmon, which calls ``cais.engine.finish`` after its end."""
+        import sys
+
+        settings = self._stores.settings
+        finish = (
+            sys.executable,
+            "-m",
+            "cais.engine.finish",
+            self._stores.root,
+            record.id,
+            settings.driver,
+            settings.runtime,
+        )
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        environment = {"PYTHONPATH": package, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        try:
+            self.store.start_detached(record, warn, finish, environment)
+        except BaseException:
+            if record.auto_remove:
+                self.remove_quietly(record)
+            raise
+
+    def remove_quietly(self, record: ContainerRecord) -> None:
+        """With its anonymous volumes, as ``--rm`` does it."""
+        try:
+            self.store.remove(record, force=True, volumes=True)
+        except CaisError:
+            pass  # another command removes it at the same time
+
+    def finish(self, id: str) -> None:
+        """After the end of a detached container: its record says so, and ``--rm`` is done. conmon calls it."""
+        self.enter()
+        try:
+            record = self.records.get(id)
+        except NotFound:
+            return
+        self.store.finish_detached(record)
+        if record.auto_remove and self.store.state(self.records.get(id)).status != "running":
+            self.remove_quietly(record)
+
+    @property
+    def runtime(self) -> Runtime:
+        """What the store runs with."""
+        return self.store.rooms.runtime
+
+    @property
+    def store(self) -> Store:
+        if self._made is None:
+            from cais.container.prepare import Rooms
+            from cais.container.store import Containers as Store
+            from cais.runtime.runner import Runtime
+            from cais.volume.store import VolumeStore
+
+            root = self._stores.root
+            rooms = Rooms(
+                self._stores.snapshots,
+                VolumeStore(root, self._stores.database),
+                Runtime(root, self._stores.settings.runtime),
+                os.path.join(root, "containers"),
+            )
+            self._made = Store(self._stores.database, rooms)
+        return self._made
+
+
+def _has_relative_path(options: RunOptions) -> bool:
+    return any(item.startswith(".") for item in options.volumes)
