@@ -101,14 +101,18 @@ class Stores:
 
     def release(self) -> None:
         """``close`` for a process that ends now."""
-        if self._leases is not None:
-            self._leases.release()
-        if self._database is not None:
-            self._database.abandon()
+        try:
+            if self._leases is not None:
+                self._leases.release()
+        finally:
+            if self._database is not None:
+                self._database.abandon()
 
     def close(self) -> None:
         """Lets go of the leases and closes the database."""
-        if self._leases is not None:
-            self._leases.release()
-        if self._database is not None:
-            self._database.close()
+        try:
+            if self._leases is not None:
+                self._leases.release()
+        finally:
+            if self._database is not None:
+                self._database.close()

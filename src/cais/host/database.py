@@ -17,8 +17,20 @@ from cais.errors import CaisError, Corrupt, Denied, Failed, Unavailable
 BUSY_TIMEOUT_SECONDS = 60.0
 
 
+class _Held:
+    """A thread's connection, closed when the thread ends: by itself it would stay until cycles are collected."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
 # Kept from being closed by losing their last reference.
-_abandoned: list[sqlite3.Connection] = []
+_abandoned: list[_Held] = []
 
 
 class Database:
@@ -56,10 +68,10 @@ class Database:
 
     def close(self) -> None:
         """Closes this thread's connection."""
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
+        held = getattr(self._local, "held", None)
+        if held is not None:
+            held.connection.close()
+            self._local.held = None
 
     def abandon(self) -> None:
         """For a process that ends now: leaves this thread's connection to the kernel.
@@ -67,9 +79,9 @@ class Database:
         The last one to close a database in WAL mode writes all back and syncs it, which costs a short command more than
         its work; the next one that opens it finds the log as it is.
         """
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            _abandoned.append(connection)
+        held = getattr(self._local, "held", None)
+        if held is not None:
+            _abandoned.append(held)
 
     def integrity_errors(self) -> list[str]:
         """What SQLite itself finds wrong with the file; empty when nothing is."""
@@ -77,11 +89,10 @@ class Database:
         return [] if found == ["ok"] else found
 
     def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._open()
-            self._local.connection = connection
-        return connection
+        held: _Held | None = getattr(self._local, "held", None)
+        if held is None:
+            held = self._local.held = _Held(self._open())
+        return held.connection
 
     def _open(self) -> sqlite3.Connection:
         directory = os.path.dirname(self.path)
@@ -194,7 +205,12 @@ class Transaction:
     def __enter__(self) -> Transaction:
         try:
             self._connection = self._database._connection()
-            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except KeyboardInterrupt:
+                # It came while others wrote, and is raised after what it should have stopped: nobody would end that.
+                self._roll_back()
+                raise
         except sqlite3.Error as error:
             raise self._database._explained(error)
         return self

@@ -53,15 +53,23 @@ class Leases:
         change.execute("INSERT OR IGNORE INTO lease_items VALUES (?, ?)", (self.id, key))
 
     def release(self) -> None:
-        """Lets go of everything: what is not reached from a root is garbage from now on."""
+        """Lets go of everything: what is not reached from a root is garbage from now on.
+
+        Where the rows cannot be deleted that is raised, and they are a dead lease's.
+        """
         with self._guard:
             if self._lock is None:
                 return
-            with self._database.transaction() as change:
-                change.execute("DELETE FROM lease_items WHERE lease = ?", (self._id,))
-            os.unlink(self._lock.path)
-            self._lock.release()
-            self._lock, self._id = None, ""
+            try:
+                with self._database.transaction() as change:
+                    change.execute("DELETE FROM lease_items WHERE lease = ?", (self._id,))
+            finally:
+                try:
+                    os.unlink(self._lock.path)
+                except FileNotFoundError:
+                    pass
+                self._lock.release()
+                self._lock, self._id = None, ""
 
     def is_alive(self, lease: str) -> bool:
         """Whether the process that took ``lease`` still runs."""

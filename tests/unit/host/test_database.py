@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -103,3 +104,46 @@ def test_a_full_disk_is_unavailable_and_says_so(tmp_path):
     with pytest.raises(Unavailable, match="no space left"), database.transaction() as change:
         change.execute_many("INSERT INTO things VALUES (?)", [(str(n) * 500,) for n in range(200)])
     assert database.rows("SELECT * FROM things") == []
+
+
+def test_an_interrupt_while_others_write_leaves_no_transaction_open(tmp_path):
+    """The signal is handled when SQLite's call returns: with the transaction that nobody would end."""
+    database = opened(tmp_path)
+    database.rows("SELECT 1")
+    database.close()
+    parent = os.getpid()
+    ready_read, ready_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with opened(tmp_path).transaction():
+                os.write(ready_write, b"+")
+                while True:
+                    with open(f"/proc/{parent}/wchan") as waiting:
+                        if "nanosleep" in waiting.read():
+                            break
+                os.kill(parent, signal.SIGINT)
+        finally:
+            os._exit(0)
+    os.read(ready_read, 1)
+    with pytest.raises(KeyboardInterrupt), database.transaction():
+        raise AssertionError("not interrupted")
+    os.waitpid(child, 0)
+    with database.transaction() as change:
+        change.execute("INSERT INTO things VALUES ('after')")
+    assert database.rows("SELECT name FROM things") == [("after",)]
+
+
+def test_a_thread_s_connection_ends_with_it(tmp_path):
+    database = opened(tmp_path)
+    database.rows("SELECT 1")
+
+    def descriptors_after_a_thread() -> int:
+        thread = threading.Thread(target=database.rows, args=("SELECT 1",))
+        thread.start()
+        thread.join()
+        return len(os.listdir("/proc/self/fd"))
+
+    # SQLite keeps a descriptor for the next one, while another connection of the process is open.
+    first = descriptors_after_a_thread()
+    assert [descriptors_after_a_thread() for _ in range(30)] == [first] * 30
