@@ -170,7 +170,8 @@ def _write_files(stores: Stores, output: Output, root: str, stdout: BinaryIO | N
             _write(output, stdout, pack(tree_changes(None, root), root, owners=stores.snapshots.owners))
         else:
             os.makedirs(output.destination, exist_ok=True)
-            copy_tree(root, output.destination, replace=True)
+            # As with Docker, the files are the caller's own, and the directory that takes them stays as it is.
+            copy_tree(root, output.destination, replace=True, root=False, owners=False)
     except OSError as error:
         raise from_os_error(error, f"write the build's files to {output.destination}")
 

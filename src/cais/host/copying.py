@@ -15,15 +15,17 @@ _NOT_BY_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, err
 _OVERLAY = ("trusted.overlay.", "user.overlay.")
 
 
-def copy_tree(source: str | int, target: str | int, *, replace: bool = False, root: bool = True) -> None:
+def copy_tree(
+    source: str | int, target: str | int, *, replace: bool = False, root: bool = True, owners: bool = True
+) -> None:
     """Copies what is in the directory ``source`` into the directory ``target``.
 
     Sockets are left out, and so is what this user may not make (devices) or give away (owners). ``replace``: what is
     in the way of an entry is removed; without it that is an error. ``root``: ``target`` takes the attributes of
-    ``source``, too. Raises OSError.
+    ``source``, too. Without ``owners`` all belongs to this user. Raises OSError.
     """
     with Beneath(_path(source)) as there, Beneath(_path(target)) as here:
-        _Copy(there, here, replace).run(root)
+        _Copy(there, here, replace, owners).run(root)
 
 
 def _path(directory: str | int) -> str:
@@ -31,10 +33,11 @@ def _path(directory: str | int) -> str:
 
 
 class _Copy:
-    def __init__(self, source: Beneath, target: Beneath, replace: bool) -> None:
+    def __init__(self, source: Beneath, target: Beneath, replace: bool, owners: bool) -> None:
         self.source = source
         self.target = target
         self.replace = replace
+        self.owners = owners
         # Where the first name of a file with several was made.
         self.links: dict[tuple[int, int], bytes] = {}
 
@@ -45,7 +48,7 @@ class _Copy:
             path, entered = pending.pop()
             there = self.source.fd(path)
             if entered:
-                _copy_attributes(there, self.target.fd(path))
+                _copy_attributes(there, self.target.fd(path), self.owners)
                 continue
             if path or root:
                 pending.append((path, True))
@@ -70,10 +73,10 @@ class _Copy:
             os.link(last, name, src_dir_fd=self.target.fd(directory), dst_dir_fd=here, follow_symlinks=False)
             return False
         if stat.S_ISREG(mode):
-            _copy_file(there, here, name)
+            _copy_file(there, here, name, self.owners)
         elif stat.S_ISLNK(mode):
             os.symlink(os.readlink(name, dir_fd=there), name, dir_fd=here)
-            _finish(here, name, status, with_mode=False)
+            _finish(here, name, status, self.owners, with_mode=False)
         elif stat.S_ISSOCK(mode):
             return False
         else:
@@ -81,7 +84,7 @@ class _Copy:
                 os.mknod(name, mode, status.st_rdev, dir_fd=here)
             except PermissionError:
                 return False
-            _finish(here, name, status, with_mode=True)
+            _finish(here, name, status, self.owners, with_mode=True)
         if status.st_nlink > 1:
             self.links[status.st_dev, status.st_ino] = path
         return False
@@ -102,14 +105,14 @@ def _make_way(here: int, name: bytes, is_directory: bool) -> bool:
     return False
 
 
-def _copy_file(there: int, here: int, name: bytes) -> None:
+def _copy_file(there: int, here: int, name: bytes, owners: bool) -> None:
     flags = os.O_NOFOLLOW | os.O_CLOEXEC
     reading = os.open(name, os.O_RDONLY | flags, dir_fd=there)
     try:
         writing = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=here)
         try:
             copy_data(reading, writing)
-            _copy_attributes(reading, writing)
+            _copy_attributes(reading, writing, owners)
         finally:
             os.close(writing)
     finally:
@@ -177,12 +180,10 @@ def _copy_piece(reading: int, writing: int, size: int) -> int:
     return done
 
 
-def _copy_attributes(reading: int, writing: int) -> None:
+def _copy_attributes(reading: int, writing: int, owners: bool) -> None:
     status = os.fstat(reading)
-    try:
-        os.fchown(writing, status.st_uid, status.st_gid)
-    except PermissionError:
-        pass
+    if owners:
+        _give(writing, status)
     os.fchmod(writing, stat.S_IMODE(status.st_mode))
     for name in _attributes(reading):
         if not name.startswith(_OVERLAY):
@@ -194,6 +195,18 @@ def _copy_attributes(reading: int, writing: int) -> None:
     os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def _give(path: int | bytes, status: os.stat_result, directory: int | None = None) -> None:
+    try:
+        if isinstance(path, int):
+            os.fchown(path, status.st_uid, status.st_gid)
+        else:
+            os.chown(path, status.st_uid, status.st_gid, dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        # EINVAL: an id that this user namespace does not have.
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            raise
+
+
 def _attributes(descriptor: int) -> list[str]:
     try:
         return os.listxattr(descriptor)
@@ -203,12 +216,10 @@ def _attributes(descriptor: int) -> list[str]:
         return []
 
 
-def _finish(here: int, name: bytes, status: os.stat_result, *, with_mode: bool) -> None:
+def _finish(here: int, name: bytes, status: os.stat_result, owners: bool, *, with_mode: bool) -> None:
     """Owner, mode and times of what cannot be opened."""
-    try:
-        os.chown(name, status.st_uid, status.st_gid, dir_fd=here, follow_symlinks=False)
-    except PermissionError:
-        pass
+    if owners:
+        _give(name, status, here)
     if with_mode:
         os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=here)
     os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=here, follow_symlinks=False)

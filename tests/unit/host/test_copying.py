@@ -161,6 +161,35 @@ def test_the_root_itself_can_be_left_as_it_is(source, tmp_path):
     assert (target / "directory").stat().st_mtime == (source / "directory").stat().st_mtime
 
 
+@root_only
+def test_without_owners_all_is_this_users_own(source, tmp_path):
+    for name in ("empty", "directory", "dangling", "fifo"):
+        os.chown(source / name, 1000, 1001, follow_symlinks=False)
+    target = tmp_path / "target"
+    target.mkdir()
+    copy_tree(str(source), str(target), owners=False)
+    assert {(status[1], status[2]) for status in described(target).values()} == {(0, 0)}
+
+
+@root_only
+def test_owners_that_the_user_namespace_does_not_have_are_left_out(source, tmp_path, in_child):
+    os.chown(source / "empty", 1000, 1001)
+    os.chown(source / "dangling", 1000, 1001, follow_symlinks=False)
+    target = tmp_path / "target"
+    target.mkdir()
+
+    def copy() -> None:
+        from cais.host import namespaces, syscalls
+
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+        namespaces._map_single(0, 0)
+        copy_tree(str(source), str(target))
+
+    in_child(copy)
+    assert (target / "empty").stat().st_uid == 0
+    assert os.readlink(target / "dangling") == "/nowhere"
+
+
 def test_deeper_than_any_path(tmp_path):
     from cais.host.files import remove_tree
 
