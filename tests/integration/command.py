@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import threading
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from peak_memory import measured_bytes, measuring
 
 PROJECT = Path(__file__).parents[2]
 MEMORY_LIMIT_BYTES = 100 << 20
@@ -37,27 +39,11 @@ class Command:
 
     def __call__(self, *words: str | Path, code: int | None = 0, stdin: bytes = b"") -> Done:
         """Run it; its exit code must be ``code`` (None: any)."""
-        process = self.start(*words)
-        assert process.stdin and process.stdout and process.stderr
-        said: dict[str, bytes] = {}
-        readers = [
-            threading.Thread(target=lambda name=name, pipe=pipe: said.__setitem__(name, pipe.read()))
-            for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr))
-        ]
-        for reader in readers:
-            reader.start()
-        try:
-            process.stdin.write(stdin)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass
-        for reader in readers:
-            reader.join()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        for pipe in (process.stdout, process.stderr):
-            pipe.close()
-        done = Done(process.returncode, said["stdout"], said["stderr"], usage.ru_maxrss * 1024)
+        with tempfile.TemporaryDirectory() as directory:
+            report = os.path.join(directory, "peak")
+            argv = measuring([str(self.path), *map(str, words)], report)
+            ended = subprocess.run(argv, env=self.env, input=stdin, capture_output=True, check=False)
+            done = Done(ended.returncode, ended.stdout, ended.stderr, measured_bytes(report))
         told = f"cais {' '.join(map(str, words))}\n" + (done.stdout + done.stderr).decode(errors="replace")
         assert code is None or done.code == code, f"exit code {done.code}: {told}"
         assert done.peak_memory_bytes < MEMORY_LIMIT_BYTES, f"peak memory {done.peak_memory_bytes >> 20} MiB: {told}"
