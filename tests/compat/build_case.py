@@ -170,7 +170,9 @@ def base_archive() -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as archive:
 
-        def add(path: str, mode: int, owner: tuple[int, int] = (0, 0), data: bytes | None = None, link: str = "") -> None:
+        def add(
+            path: str, mode: int, owner: tuple[int, int] = (0, 0), data: bytes | None = None, link: str = ""
+        ) -> None:
             entry = tarfile.TarInfo(path)
             entry.mode, entry.mtime = mode, CONTEXT_TIME - 1000
             entry.uid, entry.gid = owner
@@ -238,7 +240,9 @@ def observe(archive: Path, base_files: Mapping[str, Any] | None = None, base_lay
 
 def _config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Without what says nothing: null, "", false."""
-    run = {name: value for name, value in sorted((config.get("config") or {}).items()) if value not in (None, "", False)}
+    run = {
+        name: value for name, value in sorted((config.get("config") or {}).items()) if value not in (None, "", False)
+    }
     run = {name: value for name, value in run.items() if value != {} and not (value == [] and name != "Cmd")}
     # BuildKit still sets the second where there is a CMD; it means something on Windows only.
     for name in ("Image", "ArgsEscaped"):

@@ -175,7 +175,12 @@ def differences(expected: dict[str, Any], seen: dict[str, Any]) -> list[str]:
     for part in ("config", "files"):
         for name in sorted({*expected[part], *seen[part]}):
             wanted, there = expected[part].get(name, "as in the base"), seen[part].get(name, "as in the base")
-            if part == "files" and there and "time of the source" in there and "time of the source" not in (wanted or ()):
+            if (
+                part == "files"
+                and there
+                and "time of the source" in there
+                and "time of the source" not in (wanted or ())
+            ):
                 there = [word for word in there if word != "time of the source"]
             if wanted != there:
                 lines.append(f"{part} {name}: expected {wanted}, is {there}")

@@ -288,6 +288,20 @@ def test_marked_lines_of_a_span_outside_the_file() -> None:
     assert ">>> FROM a" in marked_lines("D", b"FROM a", Span(0, 99))
 
 
+def test_marked_lines_show_the_start_of_a_long_line() -> None:
+    shown = marked_lines("D", "FROM a\nENV b=" + "x" * 1_000_000, Span(2, 2))
+    assert ">>> ENV b=xxx" in shown and "xxx...\n" in shown and len(shown) < 1000
+
+
+def test_letters_in_the_wrong_order_are_one_error() -> None:
+    assert nearest("RNU", ["ENV", "RUN"]) == "RUN"
+
+
+def test_nothing_is_near_to_a_letter() -> None:
+    assert nearest("b", ["a"]) == ""
+    assert nearest("on", ["one", "an"]) == "one"
+
+
 def test_nearest() -> None:
     assert nearest("bulid", ["build", "test"]) == "build"
     assert nearest("build", ["build"]) == ""

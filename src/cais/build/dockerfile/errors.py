@@ -8,6 +8,9 @@ from typing import NamedTuple
 from cais.errors import CaisError, Invalid, NotFound, Unsupported
 
 
+_SHOWN_CHARACTERS = 300
+
+
 class Span(NamedTuple):
     """Lines counted from 1, both included."""
 
@@ -44,8 +47,12 @@ class BaseNotFound(Located, NotFound):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The one of ``known`` that is at most two typing errors away, without regard to case; "" when there is none."""
-    wanted, best, distance = word.lower(), "", 3
+    """The one of ``known`` that is at most two typing errors away, without regard to case; "" when there is none.
+
+    Not one that shares no letter with it.
+    """
+    wanted, best = word.lower(), ""
+    distance = min(3, len(wanted))
     for item in known:
         if abs(len(item) - len(wanted)) < distance:
             found = _distance(wanted, item.lower())
@@ -63,7 +70,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def marked_lines(name: str, source: bytes | str, span: Span) -> str:
     """The lines around ``span`` with those of it marked by ``>>>``, as BuildKit prints them; ends with a newline.
 
-    Control characters are shown as ``?``: a Dockerfile does not get to steer the terminal.
+    Control characters are shown as ``?``: a Dockerfile does not get to steer the terminal. Of a long line, the start.
     """
     if isinstance(source, bytes):
         source = source.decode("utf-8", "replace")
@@ -85,6 +92,8 @@ def marked_lines(name: str, source: bytes | str, span: Span) -> str:
     for number in range(start, end + 1):
         mark = ">>>" if first <= number <= last else "   "
         text = lines[number - 1].removesuffix("\r")
+        if len(text) > _SHOWN_CHARACTERS:
+            text = text[:_SHOWN_CHARACTERS] + "..."
         if not text.isprintable():
             text = "".join(char if char.isprintable() or char == "\t" else "?" for char in text)
         shown.append(f" {number:>3} | {mark} {text}\n")
@@ -93,10 +102,14 @@ def marked_lines(name: str, source: bytes | str, span: Span) -> str:
 
 
 def _distance(one: str, other: str) -> int:
-    """How many letters to put in, take out or change (Levenshtein)."""
+    """How many letters to put in, take out, change, or swap with the next (optimal string alignment)."""
+    before: list[int] = []
     row = list(range(len(other) + 1))
     for index, char in enumerate(one, 1):
-        diagonal, row[0] = row[0], index
+        before, last, row = row, before, [index]
         for column, against in enumerate(other, 1):
-            diagonal, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, diagonal + (char != against))
+            best = min(before[column] + 1, row[column - 1] + 1, before[column - 1] + (char != against))
+            if index > 1 and column > 1 and char == other[column - 2] and one[index - 2] == against:
+                best = min(best, last[column - 2] + 1)
+            row.append(best)
     return row[-1]

@@ -208,7 +208,15 @@ class Stages:
         elif self.is_directory(name):
             begun.directory = name
         elif name != SCRATCH:
-            begun.image = self.image(name, platform, head.span)
+            try:
+                begun.image = self.image(name, platform, head.span)
+            except BaseNotFound as error:
+                later = self._names.get(name.lower())
+                if later:
+                    line = self.dockerfile.stages[later[0]].head.span.first_line
+                    error.message += f', and the stage "{name}" (line {line}) is not before this one'
+                    error.hint = "A stage can only begin with one that stands above it: stages cannot be circular."
+                raise
             begun.triggers = tuple(
                 parse_trigger(text, head.span) for text in begun.image.config.run.get("OnBuild") or ()
             )
