@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,17 +78,19 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+def podman() -> Iterator[Callable[..., str]]:
     need("podman")
     if os.geteuid() != 0:
         pytest.skip("podman as root only")
-    directory = tmp_path_factory.mktemp("podman")
+    # podman refuses a runroot of more than 50 characters.
+    directory = Path(tempfile.mkdtemp(prefix="cais-podman-", dir="/var/tmp"))
 
     def call(*command: str | Path, **options: object) -> str:
         base = ("podman", "--root", directory / "root", "--runroot", directory / "run", "--storage-driver", "vfs")
         return run(*base, *command, **options)
 
-    return call
+    yield call
+    subprocess.run(["rm", "-rf", directory], check=True)
 
 
 @pytest.fixture(scope="module")
