@@ -34,8 +34,10 @@ CASES = Path(__file__).parent / "build_cases"
 # Everything in a context was last changed then.
 CONTEXT_TIME = 1_600_000_000
 _OPTIONS = ("build-arg", "target", "label", "platform")
-_APPLETS = ("sh", "cat", "echo", "ls", "env", "sort", "id", "stat", "mkdir", "touch", "rm", "true", "false", "pwd", "grep",
-            "chmod", "chown", "ln", "head", "printf", "sed", "cp", "mv", "test", "wc", "find", "awk", "hostname")  # fmt: skip
+_APPLETS = (
+    "sh", "cat", "echo", "ls", "env", "sort", "id", "stat", "mkdir", "touch", "rm", "true", "false", "pwd", "grep",
+    "chmod", "chown", "ln", "head", "printf", "sed", "cp", "mv", "test", "wc", "find", "awk", "hostname",
+)  # fmt: skip
 
 
 class Case(NamedTuple):

@@ -1,7 +1,7 @@
-"""Dockerfiles and contexts that are wrong, through the command itself: what is said, with which code, and what is left.
+"""Dockerfiles and contexts that are wrong, through the command itself: what is said, with which code, what is left.
 
-Each error names the fault and its line, marks that line where there is one, and ends with Docker's code, 1. Nothing runs
-before it, no image appears, and the store passes its check.
+Each error names the fault and its line, marks that line where there is one, and ends with Docker's code, 1. Nothing
+runs before it, no image appears, and the store passes its check.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ CASES = [
         _line(3, "RUN <<EOF")),
     Bad("unterminated quote", BASE + 'ENV a="x\n', ("quote",), _line(2, 'ENV a="x')),
     Bad("unterminated variable", BASE + "ENV a=${x\n", ("${x",), _line(2, "ENV a=${x")),
-    Bad("missing stage", "FROM base AS one\nFROM on\n", ("on", "not found", "(did you mean one?)"), _line(2, "FROM on")),
+    Bad("missing stage", "FROM base AS one\nFROM on\n", ("on", "not found", "(did you mean one?)"),
+        _line(2, "FROM on")),
     Bad("COPY from a missing stage", "FROM base AS builder\nFROM base\nCOPY --from=bulider /a /b\n",
         ("bulider", "not found", "(did you mean builder?)"), _line(3, "COPY --from=bulider /a /b")),
     Bad("missing target", "FROM base AS final\n", ('target stage "finall" could not be found (did you mean final?)',),

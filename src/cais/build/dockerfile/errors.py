@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from cais.errors import CaisError, Invalid, NotFound, Unsupported
 
-
 _SHOWN_CHARACTERS = 300
 
 
