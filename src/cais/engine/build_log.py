@@ -45,6 +45,7 @@ class BuildLog:
 
     def __enter__(self) -> BuildLog:
         self._started = time.time()
+        self._stores.database.require_own()
         os.makedirs(self.directory, 0o700)
         self._file = open(os.path.join(self.directory, "log"), "w", encoding="ascii")
         with self._stores.database.transaction() as change:

@@ -30,6 +30,7 @@ class Finding(NamedTuple):
 
 def check(stores: Stores, *, repair: bool = False) -> list[Finding]:
     """All that is wrong, in the order: database, blobs, snapshots, images, build records, containers, volumes."""
+    stores.database.require_own()
     findings = [Finding("the database", text) for text in stores.database.integrity_errors()]
     if findings:
         return findings  # what a damaged database says of the rest is worth nothing

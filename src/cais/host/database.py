@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from cais.errors import CaisError, Corrupt, Denied, Failed, Unavailable
+from cais.errors import CaisError, Corrupt, Denied, Failed, Unavailable, from_os_error
 
 BUSY_TIMEOUT_SECONDS = 60.0
 
@@ -46,6 +46,7 @@ class Database:
         self._schemas = schemas
         self._local = threading.local()
         self._migrated = False
+        self._owned = False
         self._lock = threading.Lock()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
@@ -65,6 +66,50 @@ class Database:
     def transaction(self) -> Transaction:
         """``with database.transaction() as change:`` commits at the end, or rolls back where anything was raised."""
         return Transaction(self)
+
+    def require_own(self) -> None:
+        """Raises Denied where the root directory is another user's: what root made is not the user's to change, and
+        what root would add to a user's, the user could not remove. Reading it is for everyone who may.
+        """
+        if not self._owned:
+            try:
+                self._connection()
+                owner = os.stat(self.path).st_uid
+            except sqlite3.Error as error:
+                raise self._explained(error)
+            except OSError as error:
+                raise from_os_error(error, f"read {self.path}")
+            if owner != os.geteuid() and owner != self._owner_of_new_files():
+                raise self._foreign(owner)
+            self._owned = True
+
+    def _owner_of_new_files(self) -> int:
+        """Some file systems have one owner for all, whoever writes: then nothing there is another's."""
+        path = f"{self.path}.{os.getpid()}"
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return -1
+        try:
+            return os.fstat(descriptor).st_uid
+        finally:
+            os.close(descriptor)
+            os.unlink(path)
+
+    def _foreign(self, owner: int) -> Denied:
+        import pwd
+
+        from cais.host.namespaces import in_user_namespace
+
+        try:
+            # In a user namespace the ids of others are all the same.
+            name = "another user" if in_user_namespace() else pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"user {owner}"
+        return Denied(
+            f"the root directory {os.path.dirname(self.path)} belongs to {name}",
+            hint="Run it as that user, or choose another root directory with CAIS_ROOT or --root.",
+        )
 
     def close(self) -> None:
         """Closes this thread's connection."""
@@ -181,8 +226,10 @@ class Database:
         if "readonly" in text or "unable to open" in text:
             if os.path.isdir(directory) and not os.access(directory, os.W_OK | os.X_OK):
                 owner = os.stat(directory).st_uid
+                if owner != os.geteuid():
+                    return self._foreign(owner)
                 return Denied(
-                    f"cannot write the root directory {directory}: it belongs to user {owner} or is read-only",
+                    f"cannot write the root directory {directory}: it is read-only",
                     hint="Choose another root directory with CAIS_ROOT or --root.",
                 )
             return Unavailable(
@@ -204,6 +251,7 @@ class Transaction:
 
     def __enter__(self) -> Transaction:
         try:
+            self._database.require_own()
             self._connection = self._database._connection()
             try:
                 self._connection.execute("BEGIN IMMEDIATE")

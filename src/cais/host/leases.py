@@ -37,6 +37,7 @@ class Leases:
         """This process's lease."""
         with self._guard:
             if not self._id:
+                self._database.require_own()
                 os.makedirs(self._directory, 0o700, exist_ok=True)
                 while True:
                     name = random_name(8)

@@ -81,6 +81,7 @@ class VolumeStore:
                 return existing
         else:
             name, anonymous = random_name(32), True
+        self._database.require_own()
         id = random_name(8)
         path = os.path.join(self.directory, id)
         try:

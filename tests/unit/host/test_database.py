@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from cais.errors import Conflict, Corrupt, Failed, Unavailable
+from cais.errors import Conflict, Corrupt, Denied, Failed, Unavailable
 from cais.host.database import Database
 
 SCHEMAS = {"room": ("CREATE TABLE things (name TEXT PRIMARY KEY); CREATE TABLE more (n INTEGER)",)}
@@ -51,6 +51,22 @@ def test_refuses_a_database_of_a_newer_version(tmp_path):
     opened(tmp_path, 3, {"room": (*SCHEMAS["room"], "CREATE TABLE x (y)", "CREATE TABLE z (y)")}).rows("SELECT 1")
     with pytest.raises(Unavailable, match="newer version"):
         opened(tmp_path).rows("SELECT 1")
+
+
+@pytest.mark.root
+def test_another_users_root_directory_is_only_read(tmp_path):
+    database = opened(tmp_path)
+    with database.transaction() as change:
+        change.execute("INSERT INTO things VALUES ('a')")
+    database.close()
+    os.chown(tmp_path / "root" / "cais.db", 1234, 1234)
+    other = opened(tmp_path)
+    assert other.rows("SELECT name FROM things") == [("a",)]
+    for _ in range(2):
+        with pytest.raises(Denied, match="belongs to user 1234"), other.transaction():
+            pass
+    other.close()
+    assert os.listdir(tmp_path / "root") == ["cais.db"]
 
 
 def test_a_failed_migration_leaves_the_old_tables(tmp_path):
