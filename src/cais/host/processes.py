@@ -64,7 +64,12 @@ def send_signal(pid: int, number: int, started: int | None = None) -> bool:
     try:
         if started is not None and start_ticks(pid) != started:
             return False
-        signal.pidfd_send_signal(descriptor, number)
+        try:
+            signal.pidfd_send_signal(descriptor, number)
+        except PermissionError:
+            if os.geteuid() != 0:
+                raise
+            _send_as_its_user(descriptor, pid, number)
     except OSError as error:
         if error.errno == errno.ESRCH:
             return False
@@ -72,6 +77,40 @@ def send_signal(pid: int, number: int, started: int | None = None) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _send_as_its_user(descriptor: int, pid: int, number: int) -> None:
+    """Sends a signal from a child with the target's user id; raises OSError.
+
+    In a user namespace root's power ends: a process in another one, made by another command of the same user, can be
+    reached by those alone who have its user id. Both namespaces map the same subordinate ids.
+    """
+    user_id = _real_user_id(pid)
+    child = os.fork()
+    if child == 0:
+        code = errno.EPERM
+        try:
+            os.setresuid(user_id, user_id, user_id)
+            signal.pidfd_send_signal(descriptor, number)
+            code = 0
+        except OSError as error:
+            code = error.errno or code
+        finally:
+            os._exit(code)
+    code = wait(child)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _real_user_id(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"Uid:"):
+                    return int(line.split()[1])
+    except FileNotFoundError:
+        pass
+    raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 
 def kill_family(pid: int, started: int | None = None) -> bool:
