@@ -4,7 +4,7 @@ implementations (``tests/suites``)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -47,28 +47,69 @@ class Tags(Protocol):
 class Prepared(Protocol):
     """A writable file system on top of a chain of layers, not yet visible to anyone."""
 
-    id: str
-    mounts: tuple[Mount, ...]
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]: ...
 
 
-class Snapshots(Protocol):
+class Layer(Protocol):
+    """A committed layer; ``size_bytes`` is that of its plain tar."""
+
+    @property
+    def chain_id(self) -> Digest: ...
+
+    @property
+    def diff_id(self) -> Digest: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
+P = TypeVar("P", bound=Prepared)
+
+
+class Snapshots(Protocol[P]):
     """File systems by the chain id of their layers. Nothing here says that a layer is a directory."""
 
-    def prepare(self, parent: Digest | None) -> Prepared: ...
+    def prepare(self, parent: Digest | None) -> P:
+        """Raises NotFound when there is no such parent."""
+        ...
 
-    def commit(self, prepared: Prepared, *, epoch: int | None = None) -> tuple[Digest, Digest, int]:
-        """What changed becomes a layer: ``(chain_id, diff_id, size_bytes)`` of its plain tar."""
+    def commit(self, prepared: P, *, epoch: int | None = None) -> Layer:
+        """What changed becomes a layer, and is visible. ``epoch``: newer modification times become this one."""
         ...
 
     def remove(self, id: str) -> None: ...
 
 
-class Runner(Protocol):
+class Bundle(Protocol):
+    """A directory for one run; the root file system is mounted on its ``rootfs``."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def rootfs(self) -> str: ...
+
+
+B = TypeVar("B", bound=Bundle)
+
+
+class Runner(Protocol[B]):
     """Runs one process in a root file system: a build step and a container run the same way."""
 
-    def run(self, spec: dict[str, Any], *, stdio: tuple[int, int, int]) -> int:
-        """An OCI runtime spec; returns the exit code. Raises Unavailable when there is no runtime."""
+    def bundle(self) -> B: ...
+
+    def run(self, spec: dict[str, Any], bundle: B, *, stdio: tuple[int, int, int]) -> int:
+        """An OCI runtime spec; returns the exit code.
+
+        Raises Unavailable when there is no runtime; an error with exit code 126 or 127 when the process did not start.
+        """
         ...
+
+    def remove(self, bundle: B) -> None: ...
 
 
 # Progress goes up as events: plain dicts with "event" and the fields of that event. Called from any thread.
