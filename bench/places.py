@@ -75,6 +75,7 @@ class Place:
 
     def _move_in(self, shared: tuple[str, ...]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWNET), "unshare")
         _mount("none", "/", MS_REC | MS_SLAVE)
         # crun refuses hybrid cgroups as long as it sees the second hierarchy

@@ -59,7 +59,7 @@ def document(
         f"{day}; {machine}.",
         "",
         f"Medians in seconds of {repeats} alternating rounds in one run. *Ratio*: Cais to the fastest peer.",
-        "A figure marked ¹ was measured once: that peer took more than five times as long as the fastest.",
+        "A figure marked ¹ was measured once: that peer took more than twice as long as the fastest.",
         "",
         "| work | cais | ratio | target | " + " | ".join(others) + " |",
         "|---|" + "---|" * (len(others) + 3),

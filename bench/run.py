@@ -3,7 +3,7 @@
 bench/run.py [--cases cached,run] [--peers cais,podman] [--repeats 5] [--peer-root DIR] [--output FILE]
 
 Needs root (the peers get mount and network namespaces of their own) and nothing beyond the standard library. A peer
-that takes more than five times as long as the fastest is measured once in slow cases, and marked so. --peer-root names
+that takes more than twice as long as the fastest is measured once in slow cases, and marked so. --peer-root names
 the root directory of a newer system whose docker (with buildx), podman and buildah are compared too:
 
     mmdebstrap --variant=minbase --aptopt='APT::Install-Recommends "false"' \\
@@ -19,6 +19,7 @@ import os
 import platform
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SLOW_SECONDS = 3.0
-SLOW_RATIO = 5.0
+SLOW_RATIO = 2.0
 
 
 def find_peers(peers: list[Peer], places: list[Place], work: str, wanted: set[str], peer_root: str, cais: str) -> None:
@@ -107,7 +108,13 @@ def versions(peers: Iterable[Peer], runtimes: dict[str, str]) -> dict[str, str]:
     return told
 
 
+def stop(*_: object) -> None:
+    """Told to end: the peers' daemons end with it."""
+    raise SystemExit(143)
+
+
 def main() -> int:
+    signal.signal(signal.SIGTERM, stop)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [case.name for case in CASES]
     parser.add_argument("--cases", default="", help=f"which, with commas between (default all: {','.join(names)})")
