@@ -57,7 +57,9 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
     bundle = runtime.bundle(record.id)
     made: tuple[mount_points.Made, ...] = ()
     try:
-        prepared = rooms.snapshots.reopen(record.snapshot, Digest(record.chain) if record.chain else None)
+        # What goes with its container need not outlive a crash of the host.
+        parent = Digest(record.chain) if record.chain else None
+        prepared = rooms.snapshots.reopen(record.snapshot, parent, volatile=record.auto_remove)
         mounts.realise(prepared.mounts, bundle.rootfs)
         resolved = [_mount(rooms, point, bundle.rootfs) for point in plan.mounts]
         user = users.look_up(plan.user, bundle.rootfs, plan.group_add)

@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Sequence
 
-from cais.errors import CaisError, Invalid, Unsupported, from_os_error
+from cais.errors import Invalid, Unsupported, from_os_error
 from cais.host import syscalls
 from cais.host.namespaces import in_user_namespace
 from cais.spec.mount import Mount
@@ -144,6 +144,17 @@ def mount_overlay(mount: Mount, target: str) -> None:
         return
     options = _overlay_options(mount)
     try:
+        _mount_overlay(lower, mount, options, target)
+    except OSError as error:
+        # A kernel before 5.10 knows no "volatile": then it syncs.
+        if error.errno != errno.EINVAL or "volatile" not in options:
+            raise
+        options.remove("volatile")
+        _mount_overlay(lower, mount, options, target)
+
+
+def _mount_overlay(lower: list[str], mount: Mount, options: list[str], target: str) -> None:
+    try:
         _overlay_by_descriptors(lower, mount, options, target)
     except OSError as error:
         # EINVAL: a kernel before 6.5 knows no "lowerdir+".
@@ -235,26 +246,3 @@ def _in_directory(directory: str, action: object) -> None:
 
 def _escaped(path: str) -> str:
     return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
-
-
-def overlay_works(directory: str) -> str:
-    """Probes for overlay below ``directory`` (scratch space): "" when it works, else the reason in one line."""
-    base = os.path.join(directory, "overlay-probe")
-    made = [base, *(os.path.join(base, name) for name in ("lower", "lower2", "upper", "work", "merged"))]
-    try:
-        for path in made:
-            os.makedirs(path, 0o700, exist_ok=True)
-        merged = made[-1]
-        try:
-            mount = Mount("overlay", "overlay", "/", (), (made[1], made[2]), made[3], made[4])
-            mount_overlay(mount, merged)
-        except OSError as error:
-            return f"overlay cannot be mounted on {directory}: {os.strerror(error.errno or 0)}"
-        except CaisError as error:
-            return error.message
-        unmount(merged)
-        return ""
-    finally:
-        from cais.host.files import remove_tree
-
-        remove_tree(base)

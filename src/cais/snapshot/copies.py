@@ -25,7 +25,7 @@ class Copies:
         if parents:
             copy_tree(os.path.join(parents[0], "fs"), tree)
 
-    def mounts(self, directory: str, parents: Sequence[str]) -> tuple[Mount, ...]:
+    def mounts(self, directory: str, parents: Sequence[str], *, volatile: bool = False) -> tuple[Mount, ...]:
         return (Mount("bind", os.path.join(directory, "fs"), options=("rbind", "rw")),)
 
     def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+from cais.host.files import remove_tree
 from cais.spec.mount import Mount
 
 TYPE_CHECKING = False
@@ -35,17 +36,20 @@ class Overlay:
         else:
             os.chmod(upper, 0o755)
 
-    def mounts(self, directory: str, parents: Sequence[str]) -> tuple[Mount, ...]:
-        """Writable."""
+    def mounts(self, directory: str, parents: Sequence[str], *, volatile: bool = False) -> tuple[Mount, ...]:
+        """Writable. ``volatile``: without syncing, which an unmount would do for the whole file system below."""
         upper = os.path.join(directory, "fs")
         if not parents:
             return (Mount("bind", upper, options=("rbind", "rw")),)
         lower = tuple(os.path.join(parent, "fs") for parent in parents)
+        options = (*self._options, "volatile") if volatile else self._options
+        # A volatile mount leaves a mark against being mounted again, for what a crash of the host may have lost.
+        remove_tree(os.path.join(directory, "work", "work", "incompat"))
         return (
             Mount(
                 "overlay",
                 "overlay",
-                options=self._options,
+                options=options,
                 lower=lower,
                 upper=upper,
                 work=os.path.join(directory, "work"),
@@ -76,6 +80,4 @@ class Overlay:
 
     def finish(self, directory: str) -> None:
         """After the last write: only the layer stays."""
-        from cais.host.files import remove_tree
-
         remove_tree(os.path.join(directory, "work"))

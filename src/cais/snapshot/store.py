@@ -134,8 +134,11 @@ class SnapshotStore:
             self._leases.hold(change, f"chain:{chain}")
             return True
 
-    def prepare(self, parent: Digest | None = None) -> Prepared:
-        """An empty layer on ``parent``'s. Raises NotFound, Unavailable (no space)."""
+    def prepare(self, parent: Digest | None = None, *, volatile: bool = False) -> Prepared:
+        """An empty layer on ``parent``'s. ``volatile``: what is written in it need not outlive a crash of the host.
+
+        Raises NotFound, Unavailable (no space).
+        """
         id, directory = self._begin(parent)
         parents = self.directories(parent)
         try:
@@ -144,19 +147,20 @@ class SnapshotStore:
             self._abandon(id)
             raise from_os_error(error, "prepare a snapshot")
         changes = os.path.join(directory, "fs") if self.driver.opaque else ""
-        mounts = self.driver.mounts(directory, parents)
+        mounts = self.driver.mounts(directory, parents, volatile=volatile)
         return Prepared(id, mounts, parent, directory, changes, self.driver.opaque)
 
     def changes_directory(self, chain: Digest) -> str:
         """The directory of the topmost layer's changes alone, where the driver has one, else "". Raises NotFound."""
         return os.path.join(self.directories(chain)[0], "fs") if self.driver.opaque else ""
 
-    def reopen(self, id: str, parent: Digest | None) -> Prepared:
+    def reopen(self, id: str, parent: Digest | None, *, volatile: bool = False) -> Prepared:
         """A prepared snapshot that a container keeps between its runs. Raises NotFound."""
         directory = os.path.join(self.directory, id)
         if not os.path.isdir(directory):
             raise NotFound(f"the file system {id} is gone", hint="Run: cais system check")
-        return Prepared(id, self.driver.mounts(directory, self.directories(parent)), parent, directory)
+        mounts = self.driver.mounts(directory, self.directories(parent), volatile=volatile)
+        return Prepared(id, mounts, parent, directory)
 
     def commit(self, prepared: Prepared, *, epoch: int | None = None) -> Layer:
         """What changed becomes a layer, and the snapshot its file system; ``prepared`` is not mounted any more.

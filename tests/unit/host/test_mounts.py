@@ -160,10 +160,29 @@ def test_a_failure_undoes_the_mounts_before_it(tmp_path, in_child):
     assert in_child(action) == "False"
 
 
-def test_the_probe_says_why(tmp_path, in_child):
+def test_a_volatile_overlay_is_mounted_again_when_its_mark_is_gone(tmp_path, in_child):
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    mount = Mount(
+        "overlay",
+        "overlay",
+        "/",
+        ("volatile",),
+        (str(tmp_path / "lower"),),
+        str(tmp_path / "upper"),
+        str(tmp_path / "work"),
+    )
+
     def action():
         namespaces.enter()
-        return mounts.overlay_works(str(tmp_path))
+        merged = str(tmp_path / "merged")
+        mounts.mount_overlay(mount, merged)
+        with open("/proc/self/mountinfo") as lines:
+            options = next(line for line in lines if f" {merged} " in line)
+        mounts.unmount(merged)
+        with pytest.raises(OSError):
+            mounts.mount_overlay(mount._replace(options=()), merged)
+        return "volatile" in options
 
-    assert in_child(action) == ""
-    assert os.listdir(tmp_path) == []
+    assert in_child(action) == "True"
+    assert (tmp_path / "work/work/incompat/volatile").exists()
