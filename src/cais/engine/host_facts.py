@@ -11,6 +11,7 @@ from cais.errors import CaisError
 
 def host_facts(settings: Settings) -> dict[str, Any]:
     """Named as in Docker's ``info``; ``Warnings`` says in one line each what this host lacks and what would give it."""
+    from cais.host.namespaces import shortage
     from cais.runtime.find import cgroups, find_program, find_runtime
     from cais.runtime.seccomp import installed_profile
 
@@ -26,8 +27,9 @@ def host_facts(settings: Settings) -> dict[str, Any]:
         warnings.append("no seccomp profile is installed: containers run without one (Debian: containers-common)")
     if not groups.writable:
         warnings.append("cgroups cannot be written by this user: no limits of memory, processors or processes")
-    if os.geteuid() != 0 and not find_program("newuidmap"):
-        warnings.append("newuidmap is not installed: images with several owners cannot be unpacked (Debian: uidmap)")
+    ids = shortage()
+    if ids:
+        warnings.append(ids)
     if not find_program("conmon"):
         warnings.append("conmon is not installed: containers cannot be detached (Debian: conmon)")
     return {

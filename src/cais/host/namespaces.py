@@ -119,10 +119,18 @@ def map_arguments(own_id: int, ranges: list[tuple[int, int]]) -> list[str]:
     return arguments
 
 
-def _enter_user_namespace() -> Namespaces:
+class _Ids(NamedTuple):
+    """What this user has of subordinate ids, and the programs that map them. ``warning``: why there are none, or ""."""
+
+    programs: tuple[str, str]
+    user_ranges: list[tuple[int, int]]
+    group_ranges: list[tuple[int, int]]
+    warning: str
+
+
+def _ids(user_id: int) -> _Ids:
     import pwd
 
-    user_id, group_id = os.geteuid(), os.getegid()
     try:
         name = pwd.getpwuid(user_id).pw_name
     except KeyError:
@@ -139,6 +147,20 @@ def _enter_user_namespace() -> Namespaces:
             f"{who} has no range in /etc/subuid and /etc/subgid: only one user id exists in containers and builds. "
             f"Add one: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {who}"
         )
+    return _Ids(programs, user_ranges, group_ranges, warning)
+
+
+def shortage() -> str:
+    """Why this user has only one id in a user namespace, and what would give it more; or ""."""
+    state = entered()
+    if state is not None:
+        return state.warning
+    return "" if has_mount_rights() else _ids(os.geteuid()).warning
+
+
+def _enter_user_namespace() -> Namespaces:
+    user_id, group_id = os.geteuid(), os.getegid()
+    programs, user_ranges, group_ranges, warning = _ids(user_id)
     mapper = None if warning else _Mapper(programs, user_id, group_id, user_ranges, group_ranges)
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)

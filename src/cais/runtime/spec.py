@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cais.errors import Invalid
+from cais.errors import Denied, Invalid
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BUILD_HOSTNAME = "buildkitsandbox"
@@ -118,9 +118,16 @@ def build(
     annotations: Mapping[str, str] | None = None,
     shm_bytes: int = SHM_BYTES,
 ) -> dict[str, Any]:
-    """The whole spec. ``network``: ``none`` (a namespace with ``lo`` alone) or ``host``. Raises Invalid."""
+    """The whole spec. ``network``: ``none`` (a namespace with ``lo`` alone) or ``host``. Raises Invalid, Denied."""
     if network not in ("none", "host"):
         raise Invalid(f"invalid network {network!r}", hint="The networks of this version are none and host.")
+    if host.user_namespace and max(process.user_id, process.group_id) >= host.id_count:
+        raise Denied(
+            f"the user {process.user_id} and group {process.group_id} cannot be had here: this user has "
+            f"{host.id_count} id{'s' if host.id_count > 1 else ''}",
+            hint="See: cais system info. Ids are given to a user in /etc/subuid and /etc/subgid, and need newuidmap.",
+            exit_code=125,
+        )
     capabilities = [name for name in process.capabilities if name in host.capabilities]
     # As Docker: a user other than root starts with an empty set, and may gain up to the bounding set by set-uid files.
     active = capabilities if process.user_id == 0 else []

@@ -17,6 +17,7 @@ from cais.errors import CaisError, Denied, Invalid, from_os_error
 from cais.host import xattrs
 from cais.host.ahead import HashBeside
 from cais.host.beneath import Beneath
+from cais.host.owners import no_such_ids
 from cais.host.tar_reader import TarReader
 from cais.host.tar_writer import TarEntry
 from cais.snapshot.rooted import relative, resolved, shown
@@ -417,10 +418,7 @@ def _own(entry: TarEntry, change: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EPERM):
             raise
-        raise Denied(
-            f"cannot give {shown(entry.name)} to the user {entry.uid} and group {entry.gid}: this user has no such ids",
-            hint="Add more subordinate ids to /etc/subuid and /etc/subgid (usermod --add-subuids, --add-subgids).",
-        )
+        raise no_such_ids(shown(entry.name), entry.uid, entry.gid)
 
 
 def _write_content(fd: int, size: int, reader: TarReader) -> None:

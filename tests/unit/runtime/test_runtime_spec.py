@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cais.errors import Invalid
+from cais.errors import Denied, Invalid
 from cais.runtime import spec
 from cais.runtime.spec import Host, Process
 
@@ -86,3 +86,13 @@ def test_environments_merge_in_place():
 def test_an_unknown_network_is_refused():
     with pytest.raises(Invalid, match="bridge"):
         spec.build(Process(("true",)), ROOT, network="bridge")
+
+
+def test_a_user_that_the_namespace_does_not_have():
+    lone = Host(user_namespace=True, id_count=1)
+    assert spec.build(Process(("true",)), lone)["process"]["user"]["uid"] == 0
+    for process in (Process(("true",), user_id=1), Process(("true",), group_id=1)):
+        with pytest.raises(Denied, match="this user has 1 id$") as caught:
+            spec.build(process, lone)
+        assert caught.value.exit_code == 125
+    assert spec.build(Process(("true",), user_id=65536), USER)["process"]["user"]["uid"] == 65536

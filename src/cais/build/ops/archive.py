@@ -12,6 +12,7 @@ from cais.build.tree import DIRECTORY, shown
 from cais.errors import CaisError, Corrupt, Invalid, Unsupported
 from cais.host.compression import decompressed
 from cais.host.files import remove_tree
+from cais.host.owners import give
 from cais.host.tar_reader import TarReader
 from cais.host.tar_writer import TarEntry
 
@@ -162,7 +163,7 @@ class _Unpacking:
 
     def _open_attributes(self, file: int, entry: TarEntry, mode: int) -> None:
         if self.writer.privileged:
-            os.fchown(file, entry.uid, entry.gid)
+            give(file, entry.uid, entry.gid)
         os.fchmod(file, mode)
         for key, value in entry.xattrs.items():
             text = os.fsdecode(key)
@@ -173,7 +174,7 @@ class _Unpacking:
     def _attributes(self, entry: TarEntry, place: Place, last: str, mode: int | None) -> None:
         there = place.descriptor
         if self.writer.privileged:
-            os.chown(last, entry.uid, entry.gid, dir_fd=there, follow_symlinks=False)
+            give(last, entry.uid, entry.gid, directory=there)
         if mode is not None:
             os.chmod(last, mode, dir_fd=there)
         os.utime(last, ns=(entry.mtime * 10**9, entry.mtime * 10**9), dir_fd=there, follow_symlinks=False)

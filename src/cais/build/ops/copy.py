@@ -24,6 +24,7 @@ from cais.build.ops.target import Place, Target
 from cais.build.selection import Row, Selection, Source
 from cais.build.tree import DIRECTORY, FILE, cleaned, shown
 from cais.errors import CaisError, Invalid, from_os_error
+from cais.host.owners import give
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ class _Copier:
         descriptor = self.target.open(made.path, DIRECTORY)
         try:
             if self.writer.privileged:
-                os.fchown(descriptor, *(self.writer.owner or (owner & 0xFFFFFFFF, owner >> 32)))
+                give(descriptor, *(self.writer.owner or (owner & 0xFFFFFFFF, owner >> 32)))
             os.fchmod(descriptor, (mode if self.writer.mode is None else self.writer.mode) & 0o7777)
             try:
                 source = selection.tree.open(made.source, DIRECTORY)

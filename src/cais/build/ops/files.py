@@ -10,6 +10,7 @@ from cais.build.hashing import kept_attributes
 from cais.build.ops.target import Place
 from cais.build.tree import shown
 from cais.errors import Denied, Invalid
+from cais.host.owners import give
 
 SMALL_BYTES = 1 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -109,7 +110,7 @@ class Writer:
                     hint="Leave it out with .dockerignore, or build as root.",
                 )
         if self.privileged and (self.identity != owner or place.inherits):
-            os.chown(name, *owner, dir_fd=there, follow_symlinks=False)
+            give(name, *owner, directory=there)
         if kind != stat.S_IFLNK:
             os.chmod(name, mode, dir_fd=there)
         os.utime(name, ns=(modified, modified), dir_fd=there, follow_symlinks=False)
@@ -118,7 +119,7 @@ class Writer:
         self, target: int, place: Place, mode: int, owner: tuple[int, int], modified: int | None, source: int
     ) -> None:
         if self.privileged and (self.identity != owner or place.inherits):
-            os.fchown(target, *owner)
+            give(target, *owner)
         if mode & 0o7000 or mode & self.umask:
             os.fchmod(target, mode)
         if source >= 0:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from cais.build.hashing import kept_attributes
 from cais.build.tree import DIRECTORY, FILE, Resolved, Tree, shown
 from cais.errors import Invalid
+from cais.host.owners import give
 
 NEW_DIRECTORY_MODE = 0o755
 
@@ -243,7 +244,7 @@ def make_directory(parent: Place, name: str, mode: int, owner: tuple[int, int]) 
     descriptor = os.open(name, DIRECTORY, dir_fd=parent.descriptor)
     try:
         if os.geteuid() == 0:
-            os.fchown(descriptor, *owner)
+            give(descriptor, *owner)
         os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)
