@@ -205,7 +205,7 @@ class Containers:
 
     def remove(self, id: str, force: bool = False, volumes: bool = False) -> str:
         """Its id. ``volumes``: with its anonymous volumes. Raises NotFound, Conflict (it runs)."""
-        self._runs.enter()
+        self._runs.reach()
         record = self._records.get(id)
         self._runs.store.remove(record, force=force, volumes=volumes)
         return record.id
@@ -219,7 +219,7 @@ class Containers:
         filters = dict(filters or {})
         views.check_filters(filters, frozenset(("until", "label", "label!")))
         limit = min((moment(text, time.time()) for text in filters.get("until", ())), default=None)
-        self._runs.enter()
+        self._runs.reach()
         removed, size = [], 0
         for record in self._records.all():
             state = self._runs.store.state(record)
@@ -271,7 +271,7 @@ class Containers:
             if record.snapshot not in known:
                 mended = ""
                 if repair:
-                    self._runs.enter()
+                    self._runs.reach()
                     self._runs.store.remove(record, force=True)
                     mended = "removed"
                 findings.append((f"container {record.id}", "its file system is not there", mended))

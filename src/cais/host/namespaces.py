@@ -10,10 +10,18 @@ import errno
 import os
 from typing import NamedTuple
 
-from cais.errors import Denied, Unavailable, Unsupported, from_os_error
+from cais.errors import CaisError, Denied, Unavailable, Unsupported, from_os_error
 from cais.host import syscalls
 
+_POWERLESS_ROOT_HINT = (
+    "Builds without RUN work. To run something, give this container CAP_SYS_ADMIN (docker run --cap-add SYS_ADMIN or "
+    "--privileged; Kubernetes: securityContext.privileged)."
+)
 _UIDMAP_HINT = "Install the package that has newuidmap and newgidmap (Debian: uidmap)."
+_NO_NAMESPACE_HINT = (
+    "Builds without RUN work. To run something, be root, or allow it: sysctl kernel.unprivileged_userns_clone=1 "
+    "user.max_user_namespaces=15000 (and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0)."
+)
 
 
 class Namespaces(NamedTuple):
@@ -55,6 +63,9 @@ def enter() -> Namespaces:
         except OSError as error:
             raise from_os_error(error, "make a private mount namespace")
         state = Namespaces(in_user_namespace(), mapped_ids())
+    elif os.geteuid() == 0:
+        # A user namespace would have this one id, and could not be left for the files of others that root has made.
+        raise Denied("this process is root without the right to mount (CAP_SYS_ADMIN)", hint=_POWERLESS_ROOT_HINT)
     else:
         state = _enter_user_namespace()
     try:
@@ -151,11 +162,26 @@ def _ids(user_id: int) -> _Ids:
 
 
 def shortage() -> str:
-    """Why this user has only one id in a user namespace, and what would give it more; or ""."""
+    """What ``enter`` would lack here, in one line with what would help: the right to do it, or ids; or ""."""
     state = entered()
     if state is not None:
         return state.warning
-    return "" if has_mount_rights() else _ids(os.geteuid()).warning
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            try:
+                text = enter().warning
+            except CaisError as error:
+                text = f"{error.message}. {error.hint}".strip()
+            os.write(write, text.encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        said = pipe.read().decode()
+    os.waitpid(child, 0)
+    return said
 
 
 def _enter_user_namespace() -> Namespaces:
@@ -168,11 +194,7 @@ def _enter_user_namespace() -> Namespaces:
         if mapper is not None:
             mapper.cancel()
         if error.errno in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS):
-            raise Denied(
-                "this host does not let an ordinary user make a user namespace",
-                hint="Run as root, or allow it: sysctl kernel.unprivileged_userns_clone=1 "
-                "user.max_user_namespaces=15000 (and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0).",
-            )
+            raise Denied("this host does not let an ordinary user make a user namespace", hint=_NO_NAMESPACE_HINT)
         if error.errno == errno.EINVAL:
             raise Unsupported(
                 "an ordinary user's process that has several threads cannot enter a user namespace",

@@ -92,7 +92,7 @@ def test_a_user_that_the_namespace_does_not_have():
     lone = Host(user_namespace=True, id_count=1)
     assert spec.build(Process(("true",)), lone)["process"]["user"]["uid"] == 0
     for process in (Process(("true",), user_id=1), Process(("true",), group_id=1)):
-        with pytest.raises(Denied, match="this user has 1 id$") as caught:
+        with pytest.raises(Denied, match=r"this user has 1 id$") as caught:
             spec.build(process, lone)
         assert caught.value.exit_code == 125
     assert spec.build(Process(("true",), user_id=65536), USER)["process"]["user"]["uid"] == 65536
