@@ -2,7 +2,8 @@
 
 Facts read off its help (Docker 28): ``name`` or ``letter/name``, separated by spaces. A flag that a command of Cais
 declares is found before anyone looks here, so that nothing needs to be taken away when a flag is built. ``SAME`` are
-other words for a command. Loaded only when a flag or a command is not known.
+other words for a command; ``INSTEAD`` is what to do until it is built. Loaded only when a flag or a command is not
+known.
 """
 
 from __future__ import annotations
@@ -162,6 +163,31 @@ COMMANDS = frozenset(
     .split(", ")
 )
 
+_MOUNT = 'Mount a directory of yours instead: cais run -v "$PWD:/work" IMAGE ...'
+_HOST = "A server in a container with --network host listens on the ports of this machine."
+
+# By command, or command and flag: what gets there in this version.
+INSTEAD = {
+    "image pull": (
+        "Fetch it with skopeo (skopeo copy docker://NAME oci-archive:FILE:NAME, cais load -i FILE), or make it: "
+        "cais build, cais import."
+    ),
+    "image push": "Send it with skopeo: cais save -o FILE NAME, skopeo copy docker-archive:FILE:NAME docker://NAME",
+    "container attach": "Its output: cais logs -f CONTAINER",
+    "container cp": _MOUNT,
+    "container exec": "As root: nsenter -a -t $(cais inspect -f '{{.State.Pid}}' CONTAINER) COMMAND",
+    "container export": "Of an image: echo 'FROM IMAGE' | cais build -o - - > FILE (cais commit first)",
+    "container restart": "cais stop CONTAINER && cais start CONTAINER",
+    "network": "There are --network none (the default) and --network host.",
+    "system prune": "One by one: cais container prune, cais image prune, cais volume prune, cais builder prune.",
+    "container run attach": "Output and errors are attached but with -d; -i attaches the input.",
+    "container run privileged": "Single capabilities are given by --cap-add.",
+    "container run publish": _HOST,
+    "container run publish-all": _HOST,
+    "image build pull": "FROM takes the image that is here.",
+    "image build push": "cais build -t NAME, then: cais save -o FILE NAME, skopeo copy docker-archive:FILE:NAME docker://NAME",
+}
+
 
 def long_name(words: str, *, long: str = "", short: str = "") -> str:
     """The long name of the flag that Docker's ``words`` has under this name or letter, or ""."""
@@ -175,3 +201,11 @@ def long_name(words: str, *, long: str = "", short: str = "") -> str:
 def is_docker_command(words: str) -> bool:
     """Whether Docker's client has the command ``words`` ("image pull")."""
     return words in COMMANDS
+
+
+def instead(words: str, flag: str = "") -> str:
+    """What to do in place of a command, or of a flag (its long name), that Cais does not have; or ""."""
+    command = SAME.get(words, words)
+    if flag:
+        return INSTEAD.get(f"{command} {flag}", "")
+    return INSTEAD.get(command) or INSTEAD.get(command.partition(" ")[0], "")

@@ -119,15 +119,28 @@ def _find(positional: list[str]) -> tuple[str, ModuleType | None, list[str]]:
         wanted, behind = first, rest
     if not words:
         family = first if first in FAMILIES else ""
-        from cais.cli.docker_flags import is_docker_command
+        from cais.cli.docker_flags import instead, is_docker_command
 
         if is_docker_command(wanted):
-            raise _unknown(f"cais: 'cais {wanted}' is not supported by this version of cais", family)
+            hint = instead(wanted)
+            message = f"cais: 'cais {wanted}' is not supported by this version of cais"
+            raise _unknown(f"{message}\n{hint}" if hint else message, family)
         if "--help" in behind:
             return family, None, []
-        raise _unknown(f"cais: unknown command: cais {wanted}", family)
+        raise _unknown(f"cais: unknown command: cais {wanted}{_nearest(wanted, family)}", family)
     # Not importlib: __import__ is built in. With an attribute asked for, it gives the module itself.
     return words, __import__(f"cais.cli.commands.{name}", None, None, ("COMMAND",)), behind
+
+
+def _nearest(wanted: str, family: str) -> str:
+    """The command that was meant, if a letter or two are wrong."""
+    from difflib import get_close_matches
+
+    from cais.cli.tree import commands_of
+
+    words = [name for name, _, _ in commands_of(family)] + ([] if family else [*FAMILIES])
+    near = get_close_matches(wanted.rpartition(" ")[2], words, n=1, cutoff=0.75)
+    return f"\nDid you mean 'cais {family}{' ' if family else ''}{near[0]}'?" if near else ""
 
 
 def _unknown(message: str, family: str, *, exit_code: int = 1) -> UsageError:

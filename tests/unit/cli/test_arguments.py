@@ -133,10 +133,14 @@ def test_messages(arguments: list[str], message: str) -> None:
 
 
 def test_a_flag_of_docker_that_is_not_built_is_named() -> None:
-    with pytest.raises(UsageError, match=r"^--publish is not supported by this version of cais$"):
+    with pytest.raises(
+        UsageError, match=r"^--publish is not supported by this version of cais\nA server .*--network host"
+    ):
         parse(FLAGS, ["--publish", "80:80"], words="run")
-    with pytest.raises(UsageError, match=r"^-p \(--publish\) is not supported by this version of cais$"):
+    with pytest.raises(UsageError, match=r"^-p \(--publish\) is not supported by this version of cais\n"):
         parse(FLAGS, ["-p", "80:80"], words="container run")
+    with pytest.raises(UsageError, match=r"^--gpus is not supported by this version of cais$"):
+        parse(FLAGS, ["--gpus", "all"], words="run")
     with pytest.raises(UsageError, match=r"^unknown flag: --publish$"):
         parse(FLAGS, ["--publish", "80:80"], words="images")
 

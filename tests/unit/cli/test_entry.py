@@ -99,15 +99,26 @@ def test_alone_it_helps(cais: Cais) -> None:
             "Run 'cais image --help' for more information\n",
             1,
         ),
+        (["bulid"], "cais: unknown command: cais bulid\nDid you mean 'cais build'?\n\n"
+                    "Run 'cais --help' for more information\n", 1),
+        (["image", "lss"], "cais: unknown command: cais image lss\nDid you mean 'cais image ls'?\n\n"
+                           "Usage:  cais image\n\nRun 'cais image --help' for more information\n", 1),
         (
             ["image", "pull", "--help"],
-            "cais: 'cais image pull' is not supported by this version of cais\n\nUsage:  cais image\n\n"
+            f"cais: 'cais image pull' is not supported by this version of cais\n{docker_flags.INSTEAD['image pull']}\n\n"
+            "Usage:  cais image\n\n"
             "Run 'cais image --help' for more information\n",
             1,
         ),
         (
             ["pull", "debian"],
-            "cais: 'cais pull' is not supported by this version of cais\n\nRun 'cais --help' for more information\n",
+            f"cais: 'cais pull' is not supported by this version of cais\n{docker_flags.INSTEAD['image pull']}\n\n"
+            "Run 'cais --help' for more information\n",
+            1,
+        ),
+        (
+            ["login"],
+            "cais: 'cais login' is not supported by this version of cais\n\nRun 'cais --help' for more information\n",
             1,
         ),
         (["--nope"], "unknown flag: --nope\n\nUsage:  cais [OPTIONS] COMMAND [ARG...]\n\n"
@@ -115,7 +126,8 @@ def test_alone_it_helps(cais: Cais) -> None:
         (["image", "tag"], "cais: 'cais image tag' requires 2 arguments\n\n"
                            "Usage:  cais image tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
                            "Run 'cais image tag --help' for more information\n", 1),
-        (["run", "-p", "80:80", "x"], "-p (--publish) is not supported by this version of cais\n\n"
+        (["run", "-p", "80:80", "x"], "-p (--publish) is not supported by this version of cais\n"
+                                      f"{docker_flags.INSTEAD['container run publish']}\n\n"
                                       "Usage:  cais run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\n"
                                       "Run 'cais run --help' for more information\n", 125),
         (["help", "nope"], "unknown help topic: nope\n", 1),
