@@ -176,7 +176,7 @@ class ContainerRecords:
 
     def _query(self, clause: str, parameters: Sequence[Any] = ()) -> list[ContainerRecord]:
         rows = self.database.rows(f"SELECT {_COLUMNS} FROM containers {clause}", parameters)
-        return [ContainerRecord(*row) for row in rows]
+        return [ContainerRecord._make((*row[:13], bool(row[13]), row[14])) for row in rows]
 
 
 def _name_is_taken(name: str, id: str) -> Conflict:

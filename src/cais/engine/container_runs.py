@@ -92,8 +92,9 @@ class ContainerRuns:
         try:
             return self._stores.images.get(options.image, platform)
         except NotFound as error:
+            missing = error.message.removeprefix("No such image: ")  # the name with its tag; or another platform's
             raise NotFound(
-                f"Unable to find image '{options.image}' locally",
+                error.message if missing == error.message else f"Unable to find image '{missing}' locally",
                 hint=error.hint or "Build or load it first (cais image build, cais image load).",
                 exit_code=125,
             )

@@ -54,7 +54,12 @@ def test_run_in_the_foreground(box: Cais) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nope"], 125, "Error: Unable to find image 'nope' locally\n"),
+        (["nope"], 125, "Error: Unable to find image 'nope:latest' locally\n"),
+        (
+            ["--platform", "linux/s390x", "box"],
+            125,
+            "box was found but does not provide the specified platform (linux/s390x)",
+        ),
         (["box", "nope"], 127, "nope"),
         (["box", "/bin"], 126, "/bin"),
         (["--name", "-", "box"], 125, "Invalid container name (-)"),
@@ -89,6 +94,7 @@ def test_a_life(box: Cais, tmp_path: Path) -> None:
     assert box("ps", "-a", "--format", '{{.Names}} {{.State}} {{.Label "a"}}').stdout == "one exited b\n"
     assert json.loads(box("ps", "-a", "--format", "json").stdout)["Command"] == "\"echo 'hi ho'\""
     assert box("inspect", "-f", "{{.State.ExitCode}} {{.Name}}", "one").stdout == "0 /one\n"
+    assert box("inspect", "-f", "{{.HostConfig.AutoRemove}}", "one").stdout == "false\n"
     assert box("rename", "one", "two").returncode == 0
     image = box("commit", "-c", 'CMD ["/bin/true"]', "-m", "kept", "two", "kept:1").stdout
     assert image.startswith("sha256:")
