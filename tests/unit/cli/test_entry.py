@@ -105,7 +105,8 @@ def test_alone_it_helps(cais: Cais) -> None:
                            "Usage:  cais image\n\nRun 'cais image --help' for more information\n", 1),
         (
             ["image", "pull", "--help"],
-            f"cais: 'cais image pull' is not supported by this version of cais\n{docker_flags.INSTEAD['image pull']}\n\n"
+            "cais: 'cais image pull' is not supported by this version of cais\n"
+            f"{docker_flags.INSTEAD['image pull']}\n\n"
             "Usage:  cais image\n\n"
             "Run 'cais image --help' for more information\n",
             1,
