@@ -84,8 +84,10 @@ def test_an_interrupted_build_says_so_and_leaves_nothing_running(cais_with_base)
         if line.rstrip().endswith(b" started") and b"RUN" not in line:
             break
     process.send_signal(signal.SIGINT)
-    process.stderr.read()
+    rest = process.stderr.read()
     assert process.wait(timeout=20) == 130
+    assert b" CANCELED\n" in rest
+    assert rest.endswith(b"ERROR: failed to build: canceled\n")
     assert subprocess.run(["pgrep", "-f", "while true; do :; done"], check=False, capture_output=True).stdout == b""
     cais.assert_sound()
 

@@ -77,6 +77,9 @@ class Live:
     def close(self) -> None:
         with self._lock:
             self._ended = True
+            for step in self._steps.values():
+                if step.state == "running":
+                    step.state, step.ended = "cancelled", time.monotonic()
         self._live.stop()
         for warning in self._warnings:
             self._console.print(Text(f"WARNING: {warning}", "yellow"))
@@ -103,11 +106,11 @@ class Live:
 
     def _step(self, step: _Step, now: float, width: int) -> list[Text]:
         seconds = f"{(step.ended or now) - step.started:.1f}s"
-        mark = {"cached": "CACHED ", "error": "ERROR "}.get(step.state, "")
+        mark = {"cached": "CACHED ", "error": "ERROR ", "cancelled": "CANCELED "}.get(step.state, "")
         left = f" => {mark}{step.name}"
         room = max(10, width - len(seconds) - 2)
         left = left if len(left) <= room else left[: room - 1] + "…"
-        style = {"error": "red", "running": ""}.get(step.state, "blue")
+        style = {"error": "red", "cancelled": "yellow", "running": ""}.get(step.state, "blue")
         lines = [Text(f"{left}{' ' * (width - 1 - len(left) - len(seconds))}{seconds}", style)]
         if step.state == "running" and not self._ended:
             lines += [Text(f" => => # {_shown(line, width - 9)}", "dim") for line in step.lines[-_OUTPUT_LINES:]]

@@ -62,12 +62,12 @@ class Plain:
         elif kind == "status" and event.get("total") and event["current"] >= event["total"]:
             self._line(event["id"], f"{event.get('what', '')} done")
         elif kind == "failed":
+            self._cancel()
             self._write(f"ERROR: {event['message']}\n")
         self._out.flush()
 
     def close(self) -> None:
-        for id in list(self._partial):
-            self._flush(id, time.monotonic())
+        self._cancel()
         self._out.flush()
 
     def failure(self) -> str:
@@ -90,6 +90,14 @@ class Plain:
         rest = self._partial.pop(id, b"")
         if rest:
             self._output_line(id, rest, now)
+
+    def _cancel(self) -> None:
+        """What has not ended now never will: another step failed, or the build was interrupted."""
+        now = time.monotonic()
+        for id in list(self._partial):
+            self._flush(id, now)
+        for id in sorted(self._open):
+            self._end(id, "CANCELED")
 
     def _line(self, id: int, text: str) -> None:
         self._turn(id)

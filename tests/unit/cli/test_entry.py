@@ -131,6 +131,10 @@ def test_alone_it_helps(cais: Cais) -> None:
                                       f"{docker_flags.INSTEAD['container run publish']}\n\n"
                                       "Usage:  cais run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\n"
                                       "Run 'cais run --help' for more information\n", 125),
+        (["build", "--network", "bridge", "."], "invalid argument \"bridge\" for \"--network\" flag: network mode "
+                                                "'bridge' is not supported by this version of cais: use default, "
+                                                "host or none\n\nUsage:  cais build [OPTIONS] PATH | -\n\n"
+                                                "Run 'cais build --help' for more information\n", 125),
         (["help", "nope"], "unknown help topic: nope\n", 1),
         (["version", "--format", "{{.Foo"], "template parsing error: template: version:1: unclosed action\n", 64),
         (["load", "-i", "/nope"], "Error: open /nope: no such file or directory\n", 1),

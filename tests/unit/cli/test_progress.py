@@ -72,6 +72,19 @@ def test_steps_that_run_at_once_take_turns() -> None:
     )
 
 
+def test_what_an_interrupt_or_the_failure_of_another_ended_is_said() -> None:
+    text = plain(
+        start(1, "a"),
+        start(2, "b"),
+        output(1, b"half"),
+        {"event": "error", "id": 2, "message": "broke"},
+        {"event": "failed", "message": "broke"},
+    )
+    assert "#2 ERROR: broke\n\n#1 a\n#1 " in text
+    assert text.endswith("half\n#1 CANCELED\n\nERROR: broke\n")
+    assert text.count("CANCELED") == 1
+
+
 def test_output_without_line_ends_is_not_kept_for_ever() -> None:
     out = io.StringIO()
     shown = Plain(out)
@@ -126,6 +139,19 @@ def test_live_view_draws_steps_and_their_output() -> None:
     live({"event": "done", "id": 2, "seconds": 0.1})
     live.close()
     assert "FINISHED" in out.getvalue()
+    assert "CANCELED" not in out.getvalue()
+
+
+def test_live_view_says_what_was_interrupted() -> None:
+    from rich.console import Console
+
+    from cais.cli.progress_live import Live
+
+    out = io.StringIO()
+    live = Live(Console(file=out, force_terminal=True, width=60, height=10))
+    live(start(1, "[1/1] RUN make"))
+    live.close()
+    assert " => CANCELED [1/1] RUN make" in out.getvalue()
 
 
 def test_modes() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cais.cli.declare import Command, Flag
+from cais.cli.declare import BadValue, Command, Flag
 from cais.cli.list_flags import platform
 from cais.cli.values import environment, label
 
@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from cais.cli.call import Call
     from cais.engine.build import BuildOptions, BuildResult
     from cais.errors import CaisError
+
+
+def _network(text: str) -> None:
+    if text not in ("", "default", "host", "none"):
+        raise BadValue(f"network mode {text!r} is not supported by this version of cais: use default, host or none")
+
 
 COMMAND = Command(
     "[OPTIONS] PATH | -",
@@ -25,7 +31,7 @@ COMMAND = Command(
         Flag("label", "", "list", "Set metadata for an image", check=label),
         Flag("metadata-file", "", "string", "Write build result metadata to the file", complete="file"),
         Flag("network", "", "string", "Set the networking mode for the RUN instructions during build (host|none)",
-             "default", complete="default,host,none"),
+             "default", complete="default,host,none", check=_network),
         Flag("no-cache", "", "", "Do not use cache when building the image"),
         Flag("output", "o", "stringArray",
              'Output destination (format: "type=local|tar|oci|docker,dest=path")'),
@@ -75,6 +81,10 @@ def run(call: Call) -> int:
         shown.close()
         sys.stderr.write(_failure(error, shown.failure()))
         return 130 if error.kind == "cancelled" else 1
+    except KeyboardInterrupt:
+        shown.close()
+        sys.stderr.write("ERROR: failed to build: canceled\n")
+        raise
     except BaseException:
         shown.close()
         raise
