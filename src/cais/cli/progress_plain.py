@@ -63,7 +63,7 @@ class Plain:
             self._line(event["id"], f"{event.get('what', '')} done")
         elif kind == "failed":
             self._cancel()
-            self._write(f"ERROR: {event['message']}\n")
+            self._write(f"ERROR: {event['message'] or 'canceled'}\n")
         self._out.flush()
 
     def close(self) -> None:

@@ -83,6 +83,8 @@ def test_what_an_interrupt_or_the_failure_of_another_ended_is_said() -> None:
     assert "#2 ERROR: broke\n\n#1 a\n#1 " in text
     assert text.endswith("half\n#1 CANCELED\n\nERROR: broke\n")
     assert text.count("CANCELED") == 1
+    # As the log of an interrupted build has it.
+    assert plain({"event": "failed", "message": ""}) == "ERROR: canceled\n"
 
 
 def test_output_without_line_ends_is_not_kept_for_ever() -> None:
