@@ -18,19 +18,27 @@ BUSY_TIMEOUT_SECONDS = 60.0
 
 
 class _Held:
-    """A thread's connection, closed when the thread ends: by itself it would stay until cycles are collected."""
+    """A thread's connection, closed when the thread ends: by itself it would stay until cycles are collected.
 
-    __slots__ = ("connection",)
+    A forked child has none of its parent's other threads, and lets go of what was theirs: a connection that is the
+    parent's, in whatever state, with locks that nobody frees there. It is never touched again.
+    """
+
+    __slots__ = ("connection", "process")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+        self.process = os.getpid()
 
     def __del__(self) -> None:
-        self.connection.close()
+        if self.process == os.getpid():
+            self.connection.close()
+        else:
+            _abandoned.append(self.connection)
 
 
 # Kept from being closed by losing their last reference.
-_abandoned: list[_Held] = []
+_abandoned: list[_Held | sqlite3.Connection] = []
 
 
 class Database:

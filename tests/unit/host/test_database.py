@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -163,3 +164,35 @@ def test_a_thread_s_connection_ends_with_it(tmp_path):
     # SQLite keeps a descriptor for the next one, while another connection of the process is open.
     first = descriptors_after_a_thread()
     assert [descriptors_after_a_thread() for _ in range(30)] == [first] * 30
+
+
+def test_a_forked_child_leaves_the_connections_of_other_threads_alone(tmp_path):
+    """Their locks may be held by threads that the child does not have: closing one would wait for ever."""
+    database = opened(tmp_path)
+    database.rows("SELECT 1")
+    stop = threading.Event()
+    threads = [threading.Thread(target=write_until, args=(database, stop)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            child = os.fork()
+            if child == 0:
+                os._exit(0)
+            end = time.monotonic() + 20
+            while os.waitpid(child, os.WNOHANG) == (0, 0):
+                if time.monotonic() > end:
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+                    raise AssertionError("the child hangs")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def write_until(database: Database, stop: threading.Event) -> None:
+    while not stop.is_set():
+        with database.transaction() as change:
+            change.execute("INSERT INTO more VALUES (1)")
+        database.rows("SELECT count(*) FROM more")
