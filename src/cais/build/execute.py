@@ -14,6 +14,7 @@ from cais.build.ops.target import LayerTarget, Target
 from cais.build.plan import Result
 from cais.build.records import Record
 from cais.build.selection import Selection, newest_of
+from cais.build.tree import shown
 from cais.errors import CaisError, Cancelled, Failed, NotFound, from_os_error
 from cais.host.mounts import realise, unmount
 from cais.ports import Progress
@@ -70,6 +71,7 @@ class OpExecutor:
         self._epoch = epoch
         self._cancelled = threading.Event()
         self._listings: dict[Vertex, tuple[Digest, bytes]] = {}
+        self._unsettled: set[Vertex] = set()
 
     def cancel(self) -> None:
         self._cancelled.set()
@@ -79,7 +81,7 @@ class OpExecutor:
         parent = inputs[0].chain if inputs else None
         if parent is not None:
             self._ensure(parent)
-        prepared = self._snapshots.prepare(parent)
+        prepared = self._snapshots.prepare(parent, volatile=True)
         try:
             op = vertex.op
             if isinstance(op, Exec):
@@ -94,11 +96,18 @@ class OpExecutor:
                 raise Cancelled("stopped")
             return self._snapshots.commit(prepared, epoch=self._epoch)
         except OSError as error:
-            self._snapshots.discard(prepared)
+            self._drop(prepared)
             raise from_os_error(error, f"carry out {vertex.origin.text}")
         except BaseException:
-            self._snapshots.discard(prepared)
+            self._drop(prepared)
             raise
+
+    def _drop(self, prepared: Prepared) -> None:
+        """While an error is on its way, which says more than what fails because of it; the collector finds the rest."""
+        try:
+            self._snapshots.discard(prepared)
+        except (OSError, CaisError):
+            pass
 
     def _with_mounts(self, mounts: Sequence[Mount], action: Callable[[Bundle], Any]) -> Any:
         bundle = self._runtime.bundle()
@@ -161,19 +170,22 @@ class OpExecutor:
             mounts=mounts,
             id=bundle.id,
         )
-        output = _Output(id, self._progress)
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            code = run_step(
-                self._runtime, step, bundle, stdio=(null, output.out, output.error), cancelled=self._cancelled
-            )
-        except CaisError as error:
-            # Not found, not executable: to a build that is a process that ended with this code.
-            output.close()
-            raise Failed(f'process "{_command(op)}" did not start: {error.message}', hint=error.hint)
+            output = _Output(id, self._progress, self._cancelled.set)
+            try:
+                code = run_step(
+                    self._runtime, step, bundle, stdio=(null, output.out, output.error), cancelled=self._cancelled
+                )
+            except CaisError as error:
+                # Not found, not executable: to a build that is a process that ended with this code.
+                raise Failed(f'process "{_command(op)}" did not start: {error.message}', hint=error.hint)
+            finally:
+                output.close()
         finally:
             os.close(null)
-            output.close()
+        if output.failure is not None:
+            raise output.failure
         if self._cancelled.is_set():
             raise Cancelled("stopped")
         if code != 0:
@@ -197,10 +209,10 @@ class OpExecutor:
                 report = copy(op, selection, opened, modified=newest * 1_000_000_000, reuse=reuse)
             self._note(id, report.notes)
             if report.changed:
-                raise Failed(
-                    f"{len(report.changed)} files changed while they were copied, {report.changed[0]!r} among them",
-                    hint="Run the build again when nothing writes to the build context.",
-                )
+                self._unsettled.add(vertex)
+                first = shown(report.changed[0])
+                more = f" and {len(report.changed) - 1} more" if len(report.changed) > 1 else ""
+                self._note(id, [f"changed while it was copied, so the next build copies it again: {first}{more}"])
 
         if not op.sources:
             carry_out(None)
@@ -211,7 +223,8 @@ class OpExecutor:
             finally:
                 if reuse is not None:
                     reuse.close()
-            self._listings[vertex] = (self._context.digest(op), self._context.listing(op))
+            if vertex not in self._unsettled:
+                self._listings[vertex] = (self._context.digest(op), self._context.listing(op))
         elif inputs[1].chain is None:
             raise NotFound(f'"{op.sources[0]}": not found: the stage that it is copied from has no files')
         else:
@@ -272,6 +285,12 @@ class OpExecutor:
         assert isinstance(op, Copy)
         return Digest(self._with_view(source.chain, lambda path: self._selected_from(op, path, digest_of)))
 
+    def hold(self, chain: Digest) -> bool:
+        return self._snapshots.hold(chain)
+
+    def is_settled(self, vertex: Vertex) -> bool:
+        return vertex not in self._unsettled
+
     def listing(self, vertex: Vertex) -> tuple[Digest, bytes] | None:
         return self._listings.get(vertex)
 
@@ -294,13 +313,19 @@ def _command(op: Exec) -> str:
 
 
 class _Output:
-    """Two pipes that are read by a thread, so that what a process says is shown while it says it."""
+    """Two pipes that are read by a thread, so that what a process says is shown while it says it.
 
-    def __init__(self, id: int, progress: Progress) -> None:
+    ``failure`` is what showing it raised; ``stop`` is called then. The process is read on to its end: one that cannot
+    write would never end.
+    """
+
+    def __init__(self, id: int, progress: Progress, stop: Callable[[], None]) -> None:
         self._id = id
         self._progress = progress
+        self._stop = stop
         self._tail = b""
         self._closed = False
+        self.failure: BaseException | None = None
         read_out, self.out = os.pipe()
         read_error, self.error = os.pipe()
         self._thread = threading.Thread(target=self._read, args=(read_out, read_error), daemon=True)
@@ -322,7 +347,15 @@ class _Output:
                     del streams[descriptor]
                     continue
                 self._tail = (self._tail + data)[-OUTPUT_PIECE_BYTES:]
-                self._progress({"event": "output", "id": self._id, "stream": streams[descriptor], "data": data})
+                self._show({"event": "output", "id": self._id, "stream": streams[descriptor], "data": data})
+
+    def _show(self, event: dict[str, Any]) -> None:
+        if self.failure is None:
+            try:
+                self._progress(event)
+            except BaseException as error:
+                self.failure = error
+                self._stop()
 
     def last(self) -> bytes:
         """The last lines, after ``close``."""

@@ -153,7 +153,7 @@ class Planner:
             for name in sorted({*old_env, *new_env})
             if old_env.get(name) != new_env.get(name)
         ]
-        if old.get("inline") != parts.get("inline"):
+        if old.get("inline") != parts.get("inline") or old.get("scripts") != _as_kept(parts.get("scripts")):
             reasons.append(Reason("the here-document"))
         if old.get("files") != parts.get("files"):
             reasons.extend(self._file_reasons(old.get("files"), parts.get("files")))
@@ -207,6 +207,11 @@ def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return " ".join(map(str, value))
     return str(value)
+
+
+def _as_kept(value: Any) -> Any:
+    """As it comes back from a record, where tuples are lists."""
+    return [_as_kept(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _chain(digest: str | None) -> str:

@@ -36,6 +36,9 @@ SCHEMA = (
     ) WITHOUT ROWID""",
 )
 
+# Of each step: to say what changed, and to take unchanged files over.
+LISTINGS_KEPT = 3
+
 # Snapshots that records point at are kept until the records are pruned.
 ROOTS = ("SELECT 'chain:' || chain_id FROM build_records",)
 
@@ -64,8 +67,8 @@ class Records:
         return self._one("key = ? AND EXISTS (SELECT 1 FROM snapshots WHERE chain_id = build_records.chain_id)", key)
 
     def latest(self, step: str) -> Record | None:
-        """What ``step`` was the last time it was built."""
-        return self._one("step = ? ORDER BY created DESC LIMIT 1", step)
+        """What ``step`` was the last time: built, or found to be built already."""
+        return self._one("step = ? ORDER BY used DESC, created DESC LIMIT 1", step)
 
     def _one(self, clause: str, value: str) -> Record | None:
         row = self._database.row(f"SELECT {_COLUMNS} FROM build_records WHERE {clause}", (value,))
@@ -73,23 +76,39 @@ class Records:
             return None
         return Record(row[0], row[1], Digest(row[2]), Digest(row[3]), row[4], row[5], json.loads(row[6]))
 
-    def put(self, record: Record) -> None:
+    def put(self, record: Record, listing: tuple[str, bytes] | None = None) -> None:
+        """``listing``: a copied selection's digest and list of files, to say later what changed in it.
+
+        The listings of a step's earlier results are forgotten, but for the last few.
+        """
         values = (*record[:6], json.dumps(record.parts, separators=(",", ":"), ensure_ascii=True))
         with self._database.transaction() as change:
             change.execute(f"INSERT OR REPLACE INTO build_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            if listing is not None:
+                change.execute("INSERT OR IGNORE INTO build_listings VALUES (?, ?)", listing)
+                change.execute(
+                    """DELETE FROM build_listings WHERE digest != ? AND digest IN (
+                        SELECT json_extract(parts, '$.files') FROM build_records WHERE step = ?
+                        ORDER BY used DESC, created DESC LIMIT -1 OFFSET ?)""",
+                    (listing[0], record.step, LISTINGS_KEPT),
+                )
 
     def touch(self, change: Transaction, keys: Sequence[str]) -> None:
         """Marks records as used now."""
         change.execute_many("UPDATE build_records SET used = julianday('now') WHERE key = ?", [(key,) for key in keys])
 
-    def keep_listing(self, digest: str, listing: bytes) -> None:
-        """A copied selection's file list, to say later what changed in it."""
-        with self._database.transaction() as change:
-            change.execute("INSERT OR IGNORE INTO build_listings VALUES (?, ?)", (digest, listing))
-
     def listing(self, digest: str) -> bytes | None:
         row = self._database.row("SELECT listing FROM build_listings WHERE digest = ?", (digest,))
         return None if row is None else bytes(row[0])
+
+    @staticmethod
+    def forget_listings(change: Transaction) -> None:
+        """Forgets the listings whose records are gone."""
+        change.execute(
+            """DELETE FROM build_listings WHERE digest NOT IN (
+                SELECT json_extract(parts, '$.files') FROM build_records
+                WHERE json_extract(parts, '$.files') NOTNULL)"""
+        )
 
     def prune(self) -> int:
         """Forgets all records; returns how many there were. The snapshots are the collector's."""

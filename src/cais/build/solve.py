@@ -31,6 +31,14 @@ class Executor(Protocol):
         """What a Copy takes from a stage, by content."""
         ...
 
+    def hold(self, chain: Digest) -> bool:
+        """Keeps a file system from the collector; False when it is gone already."""
+        ...
+
+    def is_settled(self, vertex: Vertex) -> bool:
+        """False where what it read changed meanwhile: the result is good, and not what its key says."""
+        ...
+
     def listing(self, vertex: Vertex) -> tuple[Digest, bytes] | None:
         """What it copied, to be compared when the step is built again."""
         ...
@@ -87,10 +95,12 @@ class Solver:
         self._ready = [vertex for vertex in vertices if vertex in self._left and self._is_ready(vertex)]
         self._order = {vertex: index for index, vertex in enumerate(vertices)}
         count = min(self._workers, len(self._left))
-        threads = [threading.Thread(target=self._work, args=(verdicts,), daemon=True) for _ in range(count)]
-        for thread in threads:
-            thread.start()
+        threads: list[threading.Thread] = []
         try:
+            for _ in range(count):
+                thread = threading.Thread(target=self._work, args=(verdicts,), daemon=True)
+                threads.append(thread)
+                thread.start()
             with self._condition:
                 while self._left and self._error is None:
                     self._condition.wait()
@@ -100,7 +110,8 @@ class Solver:
             if self._error is not None:
                 self._executor.cancel()
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
         if self._error is not None:
             raise self._error
         return self.results[target]
@@ -130,8 +141,8 @@ class Solver:
 
     def _fail(self, error: BaseException) -> None:
         with self._condition:
-            # What others raise because the first one's failure stopped them is no news.
-            if self._error is None:
+            # What others raise because the first one's failure stopped them is no news, even when it comes first.
+            if self._error is None or (isinstance(self._error, Cancelled) and not isinstance(error, Cancelled)):
                 self._error = error
             self._condition.notify_all()
 
@@ -139,20 +150,18 @@ class Solver:
         inputs = [Result(None) if item is None else self.results[item] for item in vertex.inputs]
         if isinstance(vertex.op, (SourceImage, LocalSource)):
             return self._planner.judge(vertex, inputs).result or Result(None)
-        if verdict.state == "pending":
-            verdict = self._planner.judge(vertex, inputs)
         id = self._ids[vertex]
         self._progress({"event": "start", "id": id})
         started = time.monotonic()
-        if verdict.state == "miss":
-            verdict = self._by_content(vertex, inputs, verdict)
-        if verdict.state == "hit" and verdict.result is not None:
-            self._progress({"event": "cached", "id": id})
-            return verdict.result
-        self._progress({"event": "miss", "id": id, "reason": "; ".join(map(str, verdict.reasons))})
         try:
+            verdict = self._settled(vertex, inputs, verdict)
+            if verdict.state == "hit" and verdict.result is not None:
+                self._progress({"event": "cached", "id": id})
+                return verdict.result
+            self._progress({"event": "miss", "id": id, "reason": "; ".join(map(str, verdict.reasons))})
             previous = self._records.latest(self._planner.step(vertex))
             layer = self._executor.execute(vertex, inputs, id, previous)
+            record = self._record(vertex, verdict, layer)
         except BaseException as error:
             if self._error is not None:
                 raise Cancelled("stopped, as another step failed")
@@ -161,7 +170,19 @@ class Solver:
             self._progress({"event": "error", "id": id, "message": str(error)})
             raise
         self._progress({"event": "done", "id": id, "seconds": time.monotonic() - started})
-        return Result(layer.chain_id, self._record(vertex, verdict, layer))
+        return Result(layer.chain_id, record)
+
+    def _settled(self, vertex: Vertex, inputs: Sequence[Result], verdict: Verdict) -> Verdict:
+        """A hit that is held, or a miss, now that the inputs are known."""
+        if verdict.state == "pending":
+            verdict = self._planner.judge(vertex, inputs)
+        if verdict.state == "miss":
+            verdict = self._by_content(vertex, inputs, verdict)
+        result = verdict.result
+        if result is not None and result.chain is not None and not self._executor.hold(result.chain):
+            # Collected since it was found; its record does not count any more.
+            return self._settled(vertex, inputs, self._planner.judge(vertex, inputs))
+        return verdict
 
     def _by_content(self, vertex: Vertex, inputs: Sequence[Result], verdict: Verdict) -> Verdict:
         """A Copy from a stage that was built anew may still copy what it copied before."""
@@ -171,7 +192,8 @@ class Solver:
         by_content = self._planner.judge(vertex, inputs, self._executor.content(vertex, inputs[1]))
         if by_content.result is not None and by_content.result.layer is not None:
             # So that the next plan need not look at the content.
-            self._records.put(by_content.result.layer._replace(key=verdict.key, step=""))
+            step = self._planner.step(vertex)
+            self._records.put(by_content.result.layer._replace(key=verdict.key, step=step))
         return by_content
 
     def _record(self, vertex: Vertex, verdict: Verdict, layer: Layer) -> Record:
@@ -184,11 +206,10 @@ class Solver:
             layer.newest,
             dict(verdict.parts or {}),
         )
-        listing = self._executor.listing(vertex)
-        if listing is not None:
-            self._records.keep_listing(*listing)
-        self._records.put(record)
+        if not self._executor.is_settled(vertex):
+            return record
+        self._records.put(record, self._executor.listing(vertex))
         if isinstance(vertex.op, Copy) and not vertex.op.from_context and "files" in record.parts:
             inputs = [Result(None) if item is None else self.results[item] for item in vertex.inputs]
-            self._records.put(record._replace(key=self._planner.judge(vertex, inputs).key, step=""))
+            self._records.put(record._replace(key=self._planner.judge(vertex, inputs).key))
         return record
