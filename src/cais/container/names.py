@@ -34,7 +34,11 @@ def check_name(name: str) -> str:
     """The name without the leading slash that Docker allows. Raises Invalid with Docker's words."""
     plain = name.removeprefix("/")
     if len(plain) < 2 or plain[0] not in _FIRST or not _REST.issuperset(plain):
-        raise Invalid(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", exit_code=125)
+        raise Invalid(
+            f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+            hint="A name has at least two characters." if len(plain) == 1 else "",
+            exit_code=125,
+        )
     return plain
 
 
