@@ -93,9 +93,17 @@ class Records:
                     (listing[0], record.step, LISTINGS_KEPT),
                 )
 
-    def touch(self, change: Transaction, keys: Sequence[str]) -> None:
-        """Marks records as used now."""
-        change.execute_many("UPDATE build_records SET used = julianday('now') WHERE key = ?", [(key,) for key in keys])
+    def touch(self, change: Transaction, keys: Sequence[str]) -> bool:
+        """Marks records as used now; False where one of them, or its snapshot, is not there any more."""
+        found = [
+            change.execute(
+                """UPDATE build_records SET used = julianday('now') WHERE key = ?
+                   AND EXISTS (SELECT 1 FROM snapshots WHERE chain_id = build_records.chain_id)""",
+                (key,),
+            )
+            for key in keys
+        ]
+        return all(found)
 
     def listing(self, digest: str) -> bytes | None:
         row = self._database.row("SELECT listing FROM build_listings WHERE digest = ?", (digest,))

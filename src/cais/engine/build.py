@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -69,29 +69,39 @@ class Builder:
         parse_outputs(options)
         names = [Reference.parse(tag) for tag in options.tags]
         name = names[0].familiar if names else options.context
-        with BuildLog(self._stores, name, progress) as log, open_input(self._stores, options, log.directory) as given:
-            run = _Run(self._stores, options, given, log.progress)
-            lowered, result = run.solve()
-            image_id, digest = put_out(self._stores, options, names, lowered, result, run.results, run.bases)
-            log.image = image_id
+        # What this build holds is let go at its end, however long the engine lives.
+        stores = self._stores.apart()
+        try:
+            with BuildLog(stores, name, progress) as log, open_input(stores, options, log.directory) as given:
+                run = _Run(stores, options, given, log.progress)
+                lowered, result = run.solve()
+                image_id, digest = put_out(stores, options, names, lowered, result, run.results, run.bases)
+                log.image = image_id
+        finally:
+            stores.leases.release()
         return BuildResult(image_id, digest, tuple(name.familiar for name in names), log.id, time.monotonic() - started)
 
     def plan(self, options: BuildOptions) -> list[PlannedStep]:
         """What ``build`` would do, and why; runs and writes nothing of the image."""
-        directory = os.path.join(self._stores.root, "builds", f"plan.{os.getpid()}")
-        with open_input(self._stores, options, directory) as given:
-            run = _Run(self._stores, options, given, silent)
-            vertices, verdicts = run.plan()
-            return [
-                PlannedStep(
-                    vertex.origin.title,
-                    vertex.origin.first_line,
-                    verdicts[vertex].state,
-                    tuple(map(str, verdicts[vertex].reasons)),
-                )
-                for vertex in vertices
-                if vertex.origin.stage != "internal"
-            ]
+        self._stores.database.require_own()
+        self._stores.database.require_own()
+        stores = self._stores.apart()
+        try:
+            with open_input(stores, options, "") as given:
+                run = _Run(stores, options, given, silent)
+                vertices, verdicts = run.plan()
+                return [
+                    PlannedStep(
+                        vertex.origin.title,
+                        vertex.origin.first_line,
+                        verdicts[vertex].state,
+                        tuple(map(str, verdicts[vertex].reasons)),
+                    )
+                    for vertex in vertices
+                    if vertex.origin.stage != "internal"
+                ]
+        finally:
+            stores.leases.release()
 
     def list(self) -> list[BuildRow]:
         """The builds whose logs are kept, the latest first."""
@@ -120,13 +130,15 @@ class _Run:
         self._records = Records(stores.database)
         self.bases: dict[str, Image] = {}
         self._solved: Mapping[Vertex, Result] = {}
+        self._unpacking = threading.Lock()
         self._verdicts: dict[Vertex, Verdict] = {}
 
     def solve(self) -> tuple[Lowered, Digest | None]:
         """The lowered target and the chain of its file system."""
         vertices, verdicts = self.plan()
         target = self._lowered.vertex
-        ids = {vertex: number for number, vertex in enumerate(vertices, 1)}
+        shown = (vertex for vertex in vertices if vertex.origin.stage != "internal")
+        ids = {vertex: number for number, vertex in enumerate(shown, 1)}
         self._show_hits(vertices, verdicts, ids)
         if target is None:
             return self._lowered, None
@@ -182,16 +194,20 @@ class _Run:
             facts = self._facts(vertices)
             lookup = _Lookup(self._records, self._context, facts)
             self._planner = Planner(facts, lookup, self._given.scope, difference)
-            # One writing transaction: what was found to be a hit is held before anyone can collect it.
-            with self._stores.database.transaction() as change:
+            verdicts = self._planner.plan(vertices)
+            while not self._hold(verdicts):
                 verdicts = self._planner.plan(vertices)
-                hits = [verdict.result for verdict in verdicts.values() if verdict.result is not None]
-                for result in hits:
-                    if result.chain is not None:
-                        self._stores.leases.hold(change, f"chain:{result.chain}")
-                self._records.touch(change, [result.layer.key for result in hits if result.layer is not None])
         self._verdicts = verdicts
         return vertices, verdicts
+
+    def _hold(self, verdicts: Mapping[Vertex, Verdict]) -> bool:
+        """Keeps the hits from the collector; False where it was faster, and the plan is not true any more."""
+        hits = [verdict.result for verdict in verdicts.values() if verdict.result is not None]
+        with self._stores.database.transaction() as change:
+            for result in hits:
+                if result.chain is not None:
+                    self._stores.leases.hold(change, f"chain:{result.chain}")
+            return self._records.touch(change, [result.layer.key for result in hits if result.layer is not None])
 
     @property
     def results(self) -> dict[Vertex, Result]:
@@ -220,9 +236,10 @@ class _Run:
         return image.config
 
     def _ensure(self, chain: Digest) -> None:
-        for image in self.bases.values():
-            if image.chain == chain:
-                self._stores.images.ensure_unpacked(image)
+        with self._unpacking:  # stages that begin with the same image do it once
+            for image in self.bases.values():
+                if image.chain == chain:
+                    self._stores.images.ensure_unpacked(image)
 
     def _base_time(self, chain: Digest) -> int:
         from cais.spec import timestamp

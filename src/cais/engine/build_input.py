@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from cais.build.context import Context
+from cais.build.tree import Tree
 from cais.engine.build_options import BuildOptions
 from cais.engine.stores import Stores
 from cais.errors import Invalid, NotFound, Unsupported, from_os_error
-from cais.host.files import remove_tree
+from cais.host.files import random_name, remove_tree
 
 # A Dockerfile longer than this is none.
 DOCKERFILE_LIMIT_BYTES = 16 << 20
@@ -38,7 +40,10 @@ class BuildInput:
 
 
 def open_input(stores: Stores, options: BuildOptions, directory: str) -> BuildInput:
-    """``directory`` takes what has to be unpacked. Raises NotFound, Invalid, Unsupported (a remote context), Denied."""
+    """``directory`` takes what has to be unpacked; without one, a temporary one is made for it.
+
+    Raises NotFound, Invalid, Unsupported (a remote context), Denied.
+    """
     if options.context.startswith(_REMOTE):
         raise Unsupported(
             f"the context {options.context!r} is remote, and this version builds from local files",
@@ -46,7 +51,7 @@ def open_input(stores: Stores, options: BuildOptions, directory: str) -> BuildIn
         )
     cache = os.path.join(stores.root, "contexts")
     if options.context == "-":
-        return _from_standard_input(options, cache, directory)
+        return _from_standard_input(stores, options, directory)
     context = options.context
     if not os.path.isdir(context):
         if os.path.lexists(context):
@@ -64,23 +69,58 @@ def open_input(stores: Stores, options: BuildOptions, directory: str) -> BuildIn
     return BuildInput(Context(context, dockerfile=path, cache=cache), source, name, scope)
 
 
-def _from_standard_input(options: BuildOptions, cache: str, directory: str) -> BuildInput:
+def _from_standard_input(stores: Stores, options: BuildOptions, directory: str) -> BuildInput:
     if options.dockerfile == "-":
         raise Invalid("invalid argument: can't use stdin for both build context and dockerfile")
     stdin = _standard_input(options)
-    start = stdin.read(_TAR_BLOCK_BYTES)
-    empty = os.path.join(directory, "context")
-    os.makedirs(empty, exist_ok=True)
+    # Its name tells the collector whose it is.
+    temporary = os.path.join(directory, "context") if directory else temporary_directory(stores)
+    try:
+        os.makedirs(temporary, 0o700, exist_ok=True)
+        return _unpacked(stdin, options.dockerfile, temporary)
+    except OSError as error:
+        remove_tree(temporary)
+        raise from_os_error(error, "unpack the build context")
+    except BaseException:
+        remove_tree(temporary)
+        raise
+
+
+def temporary_directory(stores: Stores) -> str:
+    """A path that nobody else has, for what a build needs on the way; it is removed once this process has ended."""
+    return os.path.join(stores.root, "builds", f"{random_name(6)}.{stores.leases.id}")
+
+
+def _unpacked(stdin: BinaryIO, dockerfile: str, directory: str) -> BuildInput:
+    """What is unpacked is seen once: nothing is remembered of it (``cache``)."""
+    start = _read_start(stdin)
     if not _is_archive(start):
         source = start + _read(stdin, "Dockerfile")
-        return BuildInput(Context(empty, cache=cache), source, "Dockerfile", "-", empty)
+        if len(source) > DOCKERFILE_LIMIT_BYTES:
+            raise _too_large("Dockerfile")
+        return BuildInput(Context(directory), source, "Dockerfile", "-", directory)
     from cais.host.compression import decompressed
     from cais.snapshot.apply import apply
 
-    apply(decompressed(_pieces(start, stdin), "auto"), empty, style="merged", owners=False)
-    path = os.path.join(empty, options.dockerfile) if options.dockerfile else _default_dockerfile(empty)
-    source = _read_file(path, empty, options.dockerfile)
-    return BuildInput(Context(empty, dockerfile=path, cache=cache), source, os.path.basename(path), "-", empty)
+    apply(decompressed(_pieces(start, stdin), "auto"), directory, style="merged", owners=False)
+    path = os.path.join(directory, dockerfile) if dockerfile else _default_dockerfile(directory)
+    # Whoever wrote the archive does not choose which of this host's files are read.
+    with Tree(directory) as tree:
+        resolved = tree.resolve(os.path.relpath(path, directory))
+    if resolved.status is not None:
+        path = os.path.join(directory, resolved.path)
+        if not stat.S_ISREG(resolved.status.st_mode) and not stat.S_ISDIR(resolved.status.st_mode):
+            raise Invalid(f"failed to read dockerfile: {dockerfile or 'Dockerfile'} is no regular file")
+    source = _read_file(path, directory, dockerfile)
+    return BuildInput(Context(directory, dockerfile=path), source, os.path.basename(path), "-", directory)
+
+
+def _read_start(stream: BinaryIO) -> bytes:
+    """The first block, of a pipe that gives it in parts, too."""
+    start = b""
+    while len(start) < _TAR_BLOCK_BYTES and (piece := stream.read(_TAR_BLOCK_BYTES - len(start))):
+        start += piece
+    return start
 
 
 def _standard_input(options: BuildOptions) -> BinaryIO:
@@ -126,7 +166,15 @@ def _read_file(path: str, context: str, given: str) -> bytes:
 
 
 def _read(file: BinaryIO, name: str) -> bytes:
-    source = file.read(DOCKERFILE_LIMIT_BYTES + 1)
-    if len(source) > DOCKERFILE_LIMIT_BYTES:
-        raise Invalid(f"the Dockerfile {name} is larger than {DOCKERFILE_LIMIT_BYTES >> 20} MiB")
-    return source
+    pieces = []
+    size = 0
+    while piece := file.read(1 << 20):
+        pieces.append(piece)
+        size += len(piece)
+        if size > DOCKERFILE_LIMIT_BYTES:
+            raise _too_large(name)
+    return b"".join(pieces)
+
+
+def _too_large(name: str) -> Invalid:
+    return Invalid(f"the Dockerfile {name} is larger than {DOCKERFILE_LIMIT_BYTES >> 20} MiB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from cais.engine.stores import Stores
-from cais.errors import NotFound
+from cais.errors import CaisError, Cancelled, NotFound, from_os_error
 from cais.host.files import random_name, remove_tree
 from cais.ports import Progress
 
@@ -20,7 +21,10 @@ STEP_OUTPUT_LIMIT_BYTES = 4 << 20
 
 
 class BuildRow(NamedTuple):
-    """``started`` and ``finished`` are in seconds since 1970; ``finished`` is 0 where the process was killed."""
+    """``started`` and ``finished`` are in seconds since 1970; ``finished`` is 0 while it runs, and where it was killed.
+
+    ``status`` is ``running``, ``done``, ``failed``, ``cancelled`` or ``killed``.
+    """
 
     id: str
     name: str
@@ -45,19 +49,34 @@ class BuildLog:
 
     def __enter__(self) -> BuildLog:
         self._started = time.time()
-        self._stores.database.require_own()
-        os.makedirs(self.directory, 0o700)
-        self._file = open(os.path.join(self.directory, "log"), "w", encoding="ascii")
         with self._stores.database.transaction() as change:
+            # Before there is a directory: one without a row is garbage.
             change.execute(
                 "INSERT INTO builds (id, name, started, status) VALUES (?, ?, ?, 'running')",
                 (self.id, self._name, self._started),
             )
-            old = change.rows("SELECT id FROM builds ORDER BY started DESC LIMIT -1 OFFSET ?", (KEPT_BUILDS,))
-            change.execute_many("DELETE FROM builds WHERE id = ?", old)
-        for (id,) in old:
-            remove_tree(os.path.join(self._stores.root, "builds", id))
+        try:
+            os.makedirs(self.directory, 0o700)
+            # By lines, so that it can be read while the build runs, and after it was killed.
+            self._file = open(os.path.join(self.directory, "log"), "w", encoding="ascii", buffering=1)
+            # Held while the build runs.
+            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)
+        except OSError as error:
+            self._finish("failed")
+            raise from_os_error(error, "write the log of the build")
+        self._forget_oldest()
         return self
+
+    def _forget_oldest(self) -> None:
+        rows = self._stores.database.rows(
+            "SELECT id FROM builds ORDER BY started DESC LIMIT -1 OFFSET ?", (KEPT_BUILDS,)
+        )
+        old = [id for (id,) in rows if not is_running(self._stores, id)]
+        if old:
+            with self._stores.database.transaction() as change:
+                change.execute_many("DELETE FROM builds WHERE id = ?", [(id,) for id in old])
+        for id in old:
+            remove_tree(os.path.join(self._stores.root, "builds", id))
 
     def progress(self, event: dict[str, Any]) -> None:
         """Called from any thread."""
@@ -69,19 +88,43 @@ class BuildLog:
         kept = {"at": round(time.time() - self._started, 6), **event}
         data = event.get("data")
         if isinstance(data, bytes):
-            size = self._sizes[event["id"]] = self._sizes.get(event["id"], 0) + len(data)
-            if size > STEP_OUTPUT_LIMIT_BYTES:
+            before = self._sizes.get(event["id"], 0)
+            self._sizes[event["id"]] = before + len(data)
+            data = data[: max(0, STEP_OUTPUT_LIMIT_BYTES - before)]
+            if not data:
                 return
             kept["data"] = data.decode("utf-8", "surrogateescape")
-        self._file.write(json.dumps(kept) + "\n")
+        elif event["event"] in ("done", "error"):
+            left_out = self._sizes.pop(event["id"], 0) - STEP_OUTPUT_LIMIT_BYTES
+            if left_out > 0:
+                text = f"\n[{left_out} more bytes were not kept]\n"
+                self._put({"at": kept["at"], "event": "output", "id": event["id"], "stream": 2, "data": text})
+        self._put(kept)
+
+    def _put(self, event: dict[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(event) + "\n")
+        except (OSError, ValueError):
+            pass  # a build does not fail for its log: a full disk is the step's to tell
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is None:
             status = "done"
         else:
-            status = "cancelled" if issubclass(kind, KeyboardInterrupt) else "failed"
+            status = "cancelled" if isinstance(error, (KeyboardInterrupt, Cancelled)) else "failed"
             self._write({"event": "failed", "message": str(error)})
-        self._file.close()
+        try:
+            self._finish(status)
+        except CaisError:
+            if kind is None:
+                raise
+        finally:
+            try:
+                self._file.close()
+            except OSError:
+                pass
+
+    def _finish(self, status: str) -> None:
         with self._stores.database.transaction() as change:
             change.execute(
                 "UPDATE builds SET finished = ?, status = ?, image = ? WHERE id = ?",
@@ -89,10 +132,26 @@ class BuildLog:
             )
 
 
+def is_running(stores: Stores, id: str) -> bool:
+    """Whether a process holds the log of this build."""
+    try:
+        with open(os.path.join(stores.root, "builds", id, "log"), encoding="ascii") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def builds(stores: Stores) -> list[BuildRow]:
     """The builds whose logs are kept, the latest first."""
     rows = stores.database.rows("SELECT id, name, started, finished, status, image FROM builds ORDER BY started DESC")
-    return [BuildRow(row[0], row[1], row[2], row[3] or 0.0, row[4], row[5]) for row in rows]
+    found = [BuildRow(row[0], row[1], row[2], row[3] or 0.0, row[4], row[5]) for row in rows]
+    return [
+        row._replace(status="killed") if row.status == "running" and not is_running(stores, row.id) else row
+        for row in found
+    ]
 
 
 def events(stores: Stores, build: str = "") -> Iterator[dict[str, Any]]:
@@ -105,7 +164,13 @@ def events(stores: Stores, build: str = "") -> Iterator[dict[str, Any]]:
         raise NotFound(
             f"no build {build!r} is kept" if build else "no build is kept", hint="cais builder ls lists the builds."
         )
-    with open(os.path.join(stores.root, "builds", ids[0], "log"), encoding="ascii") as file:
+    try:
+        file = open(os.path.join(stores.root, "builds", ids[0], "log"), encoding="ascii")  # noqa: SIM115
+    except FileNotFoundError:
+        raise NotFound(f"the log of the build {ids[0]} is gone")
+    except OSError as error:
+        raise from_os_error(error, f"read the log of the build {ids[0]}")
+    with file:
         for line in file:
             try:
                 event = json.loads(line)

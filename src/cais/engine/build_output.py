@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 from cais.build.graph import Vertex
 from cais.build.lowering.result import Lowered
 from cais.build.plan import Result
+from cais.engine.build_input import temporary_directory
 from cais.engine.build_options import BuildOptions
 from cais.engine.stores import Stores
 from cais.errors import Failed, Invalid, Unsupported, from_os_error
@@ -147,8 +148,8 @@ def _files(stores: Stores, output: Output, chain: Digest | None, stdout: BinaryI
         _write_files(stores, output, directory, stdout)
         return
     enter()
-    root = os.path.join(stores.root, "builds", f"output.{os.getpid()}")
-    os.makedirs(root, 0o700, exist_ok=True)
+    root = temporary_directory(stores)
+    os.makedirs(root, 0o700)
     try:
         realise(mounts, root)
         try:
@@ -184,14 +185,21 @@ def _write(output: Output, stdout: BinaryIO | None, pieces: Iterable[bytes]) -> 
             stdout.write(piece)
         stdout.flush()
         return
-    temporary = f"{output.destination}.{os.getpid()}.part"
+    from cais.host.files import random_name
+
+    # A device or a pipe is written to, a link's target replaced.
+    path = os.path.realpath(output.destination)
+    in_place = os.path.lexists(path) and not os.path.isfile(path)
+    temporary = path if in_place else f"{path}.{random_name(6)}.part"
     try:
-        with open(temporary, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        os.rename(temporary, output.destination)
+        try:
+            with open(temporary, "wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+            if not in_place:
+                os.rename(temporary, path)
+        finally:
+            if not in_place and os.path.lexists(temporary):
+                os.unlink(temporary)
     except OSError as error:
         raise from_os_error(error, f"write {output.destination}")
-    finally:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)

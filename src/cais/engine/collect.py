@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from cais.engine.stores import Stores
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.host.database import Transaction
 
 
 class Collected(NamedTuple):
@@ -21,6 +26,7 @@ class Collected(NamedTuple):
 def collect(stores: Stores) -> Collected:
     """Removes what nothing reaches. Raises Unavailable or Denied."""
     from cais.build.records import ROOTS as BUILDS
+    from cais.build.records import Records
     from cais.container.records import ROOTS as CONTAINERS
     from cais.content.collector import forget_blobs, mark, remove_blob_files
     from cais.host.files import remove_tree
@@ -32,11 +38,37 @@ def collect(stores: Stores) -> Collected:
         mark(change, stores.leases, roots, [EDGES])
         blobs = forget_blobs(change)
         layers = forget_snapshots(change, stores.leases)
+        Records.forget_listings(change)
     with stores.database.transaction() as change:
         remove_blob_files(change, stores.content, stores.leases)
-        aside = set_aside_orphans(change, stores.snapshots)
+        aside = set_aside_orphans(change, stores.snapshots) + _orphans_of_builds(stores, change)
     if aside:
         stores.snapshots.reach()
     for path in aside:
         remove_tree(path)
     return Collected(tuple(blobs), tuple(layers))
+
+
+def _orphans_of_builds(stores: Stores, change: Transaction) -> list[str]:
+    """Directories of builds that are not kept any more, and what killed builds unpacked or mounted on."""
+    from cais.engine.build_log import is_running
+
+    directory = os.path.join(stores.root, "builds")
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    kept = {row[0] for row in change.rows("SELECT id FROM builds")}
+    found = []
+    for name in names:
+        id, _, lease = name.partition(".")
+        if lease:
+            if not stores.leases.is_alive(lease):
+                found.append(os.path.join(directory, name))
+        elif id not in kept:
+            found.append(os.path.join(directory, name))
+        else:
+            context = os.path.join(directory, name, "context")
+            if os.path.isdir(context) and not is_running(stores, id):
+                found.append(context)
+    return found

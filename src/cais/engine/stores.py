@@ -99,6 +99,13 @@ class Stores:
             self._images = Images(self, self.platform)
         return self._images
 
+    def apart(self) -> Stores:
+        """The same stores with a lease of their own, to be released by whoever asked; the database is shared."""
+        stores = Stores(self.settings)
+        stores._database = self.database
+        stores._platform = self._platform
+        return stores
+
     def release(self) -> None:
         """``close`` for a process that ends now."""
         try:

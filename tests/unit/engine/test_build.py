@@ -330,6 +330,7 @@ class TestCache:
     def test_after_a_prune_all_is_built_again(self, built):
         built.engine.images.remove(built.engine.builder.list()[0].image)
         assert built.engine.builder.prune() > 0
+        assert built.leftovers() == [] and built.count("build_listings") == 0
         built.build()
         assert len(built.ran) == 4
         assert set(built.reasons.values()) == {"this step was not built before"}
@@ -403,7 +404,7 @@ class TestStages:
         assert based.cached == ["COPY --from=make /out /out", "RUN cat /out/sorted > /last"]
         based.build()
         assert based.ran == []
-        assert [step.state for step in based.plan()] == ["hit"] * 4
+        assert {step.state for step in based.plan()} == {"hit"}
 
     def test_a_copy_of_what_came_out_otherwise_is_not(self, based):
         based.write({"input": "b\na\n"})
