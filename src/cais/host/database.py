@@ -157,7 +157,11 @@ class Database:
                 hint="Choose another root directory with CAIS_ROOT or --root.",
             )
         except OSError as error:
-            raise Unavailable(f"cannot create the root directory {directory}: {error.strerror}")
+            why = "it is not a directory" if os.path.lexists(directory) else error.strerror
+            raise Unavailable(
+                f"cannot create the root directory {directory}: {why}",
+                hint="Choose another root directory with CAIS_ROOT or --root.",
+            )
         connection = sqlite3.connect(
             self.path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )

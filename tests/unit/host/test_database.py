@@ -70,6 +70,13 @@ def test_another_users_root_directory_is_only_read(tmp_path):
     assert os.listdir(tmp_path / "root") == ["cais.db"]
 
 
+def test_a_file_for_a_root_directory_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(Unavailable, match="root directory .*/file: it is not a directory") as raised:
+        Database(str(tmp_path / "file" / "cais.db"), {}).row("SELECT 1")
+    assert "CAIS_ROOT" in raised.value.hint
+
+
 def test_a_failed_migration_leaves_the_old_tables(tmp_path):
     opened(tmp_path).rows("SELECT 1")
     broken = {"room": (*SCHEMAS["room"], "CREATE TABLE fine (x); CREATE TABLE things (again)")}
