@@ -73,8 +73,9 @@ def in_child() -> Callable[[Callable[[], object]], str]:
     return run
 
 
-@pytest.fixture
-def ordinary_user() -> Any:
+@pytest.fixture(scope="session")
+def ordinary_account() -> OrdinaryUser:
+    """Whom ``ordinary_user`` is, with the user's home for a directory."""
     if os.geteuid() != 0 or not shutil.which("useradd") or not shutil.which("newuidmap"):
         pytest.skip("needs root, useradd and newuidmap (package uidmap)")
     try:
@@ -88,9 +89,14 @@ def ordinary_user() -> Any:
             first = int(line.split(":")[1])
     if not first:
         pytest.skip(f"{TEST_USER} has no range in /etc/subuid")
+    return OrdinaryUser(TEST_USER, entry.pw_uid, entry.pw_gid, first, Path(entry.pw_dir))
+
+
+@pytest.fixture
+def ordinary_user(ordinary_account: OrdinaryUser) -> Any:
     directory = Path(tempfile.mkdtemp(prefix="cais-user-", dir="/var/tmp"))
-    os.chown(directory, entry.pw_uid, entry.pw_gid)
-    yield OrdinaryUser(TEST_USER, entry.pw_uid, entry.pw_gid, first, directory)
+    os.chown(directory, ordinary_account.user_id, ordinary_account.group_id)
+    yield ordinary_account._replace(directory=directory)
     shutil.rmtree(directory, ignore_errors=True)
 
 

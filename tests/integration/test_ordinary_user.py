@@ -1,0 +1,492 @@
+"""Everything as an ordinary user, and as one whom the host gives less: the command itself, in its own process."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from integration.command import PROJECT, Command
+
+pytestmark = pytest.mark.root
+
+# cap_net_raw, permitted and effective, in the kernel's second format
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+OWNERS = """FROM box
+COPY --chown=1000:1000 file /file
+COPY --chmod=4755 file /setuid
+WORKDIR /home/ada
+COPY --from=box /data /copied
+"""
+
+
+class Cais(NamedTuple):
+    """The command: ``prefix`` is what makes the process a certain user in certain surroundings."""
+
+    prefix: tuple[str, ...]
+    python: str
+    path: str
+    root: Path
+
+    def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
+        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": self.path, "PYTHONDONTWRITEBYTECODE": "1"}
+        env |= {"HOME": str(self.root.parent), "CAIS_ROOT": str(self.root), **options.pop("env", {})}
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **options}
+        argv = [*self.prefix, self.python, "-m", "cais", *words]
+        return subprocess.Popen(argv, env=env, cwd=self.root.parent, **options)
+
+    def __call__(self, *words: str, code: int = 0, stdin: bytes = b"", **options: Any) -> str:
+        process = self.start(*words, stdin=subprocess.PIPE, **options)
+        said = process.communicate(stdin, timeout=120)[0].decode(errors="replace")
+        assert process.returncode == code, f"cais {' '.join(words)}: {process.returncode}\n{said}"
+        return said
+
+    def build(self, tag: str, dockerfile: str, *words: str, code: int = 0) -> str:
+        """In the context ``context`` beside the root directory; what it said."""
+        return self("build", "-q", "-t", tag, "-f", "-", *words, "context", code=code, stdin=dockerfile.encode())
+
+    def inspect(self, name: str) -> Any:
+        return json.loads(self("inspect", name))[0]
+
+    def sh(self, script: str, *words: str, image: str = "box", code: int = 0) -> list[str]:
+        """The lines that a shell in a container of ``image`` says."""
+        return self("run", "--rm", *words, image, "sh", "-c", script, code=code).splitlines()
+
+    def assert_nothing_left(self) -> None:
+        """No container, no process, no bundle; and what is kept is sound."""
+        run = self.root / "run"
+
+        def gone() -> bool:
+            return not [name for name in os.listdir(run) if not name.startswith(".")]
+
+        wait_until(lambda: self("ps", "-aq") == "" and gone())
+        assert self("system", "check") == "All is well\n"
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    paused = threading.Event()
+    for _ in range(1000):
+        if condition():
+            return
+        paused.wait(0.02)
+    raise AssertionError("it did not come to be in 20 seconds")
+
+
+def as_user(account: Any) -> tuple[str, ...]:
+    return ("setpriv", f"--reuid={account.user_id}", f"--regid={account.group_id}", "--clear-groups")
+
+
+def hiding(path: str, prefix: tuple[str, ...]) -> tuple[str, ...]:
+    """``prefix`` where the file ``path`` is not."""
+    script = f'mount --bind /dev/null {path} && exec "$@"'
+    return ("unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", *prefix)
+
+
+def without_namespaces(directory: Path, prefix: tuple[str, ...]) -> tuple[str, ...]:
+    """``prefix`` in a chroot of the same files: the kernel makes no user namespace there."""
+    script = 'mount --rbind / "$1" && exec chroot "$@"'
+    start = ("unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", str(directory))
+    # chroot(1) changes to the new root: back to where we were.
+    return (*start, *prefix, "sh", "-c", 'cd "$HOME" && exec "$@"', "sh")
+
+
+POWERLESS = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+
+
+@pytest.fixture(scope="module")
+def python(ordinary_account: Any) -> tuple[str, str]:
+    """An interpreter that others may run, too, and its module path."""
+    if not shutil.which("setpriv") or not shutil.which("unshare"):
+        pytest.skip("needs setpriv and unshare (package util-linux)")
+    path = os.pathsep.join([str(PROJECT / "src"), *(item for item in sys.path if item.endswith("site-packages"))])
+    said = ""
+    for candidate in (sys.executable, "/usr/bin/python3"):
+        try:
+            done = subprocess.run(
+                [candidate, "-m", "cais", "version"],
+                env={"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "CAIS_ROOT": "/nowhere"},
+                cwd="/",
+                capture_output=True,
+                text=True,
+                user=ordinary_account.user_id,
+                group=ordinary_account.group_id,
+                extra_groups=[],
+                check=False,
+            )
+        except PermissionError as error:
+            said += f"{error}\n"
+            continue
+        if done.returncode == 0:
+            return candidate, path
+        said += done.stderr
+    pytest.skip(f"an ordinary user can run no Python that has what Cais needs: {said}")
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Callable[[int], Path]]:
+    """Directories of users, each with a build context."""
+    made = []
+
+    def make(user_id: int) -> Path:
+        directory = Path(tempfile.mkdtemp(prefix="cais-place-", dir="/var/tmp"))
+        made.append(directory)
+        directory.chmod(0o755)
+        (directory / "context").mkdir()
+        (directory / "context" / "file").write_text("content\n")
+        os.utime(directory / "context" / "file", (1_600_000_000, 1_600_000_000))
+        for path in (directory, directory / "context", directory / "context" / "file"):
+            os.chown(path, user_id, user_id)
+        return directory
+
+    yield make
+    for directory in made:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+Make = Callable[..., Cais]
+
+
+@pytest.fixture(scope="module")
+def make(python: tuple[str, str], place: Callable[[int], Path], busybox_tar: Path) -> Make:
+    """A command with its own root directory that has the image ``box``."""
+
+    def make(prefix: Sequence[str], user_id: int) -> Cais:
+        cais = Cais(tuple(prefix), *python, place(user_id) / "root")
+        cais("import", "--change", "CMD sh", str(busybox_tar), "box")
+        return cais
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def cais(make: Make, ordinary_account: Any) -> Cais:
+    if not shutil.which("crun") and not shutil.which("runc"):
+        pytest.skip("needs an OCI runtime")
+    return make(as_user(ordinary_account), ordinary_account.user_id)
+
+
+@pytest.fixture(scope="module")
+def as_root(make: Make) -> Cais:
+    return make((), 0)
+
+
+@pytest.fixture
+def conmon() -> None:
+    if not shutil.which("conmon"):
+        pytest.skip("needs conmon")
+
+
+def layers(archive: Path) -> list[tarfile.TarFile]:
+    """The plain layers of a saved image."""
+    with tarfile.open(archive) as saved:
+        manifest = json.load(saved.extractfile("manifest.json"))  # type: ignore[arg-type]
+        return [tarfile.open(fileobj=io.BytesIO(saved.extractfile(name).read())) for name in manifest[0]["Layers"]]  # type: ignore[union-attr]
+
+
+def test_an_image_is_what_root_would_have_built(cais: Cais, as_root: Cais, ordinary_account: Any) -> None:
+    cais.build("owners", OWNERS)
+    as_root.build("owners", OWNERS)
+    assert cais.inspect("owners")["RootFS"] == as_root.inspect("owners")["RootFS"]
+    # On disk the files are the subordinate ids'.
+    owners = {path.lstat().st_uid for path in cais.root.glob("snapshots/*/fs/file")}
+    assert owners == {ordinary_account.first_subordinate_id + 999}
+    cais("save", "-o", "owners.tar", "owners")
+    members = {member.name: member for layer in layers(cais.root.parent / "owners.tar") for member in layer}
+    assert (members["file"].uid, members["file"].gid) == (1000, 1000)
+    assert (members["setuid"].uid, members["setuid"].mode) == (0, 0o4755)
+    cais("rmi", "owners")
+    cais("load", "-i", "owners.tar")
+    assert cais.sh("stat -c '%u:%g %a' /file /setuid", image="owners") == ["1000:1000 644", "0:0 4755"]
+    assert cais("system", "check") == "All is well\n"
+
+
+def test_steps_run_as_users_of_the_image(cais: Cais) -> None:
+    text = """FROM box
+RUN id -u; touch /first; chown 33:44 /first; chmod 2755 /first
+USER ada
+WORKDIR /home/ada/work
+RUN id -un; touch second; ! touch /third
+USER 60000:60001
+RUN id -u
+"""
+    cais.build("steps", text)
+    script = "stat -c '%u:%g %a' /first /home/ada/work/second; id -u; id -g"
+    assert cais.sh(script, image="steps") == ["33:44 2755", "1000:1000 644", "60000", "60001"]
+
+
+def test_a_capability_is_kept(cais: Cais, tmp_path: Path) -> None:
+    with tarfile.open(cais.root.parent / "context" / "files.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        capable = tarfile.TarInfo("bin/capable")
+        capable.mode, capable.size = 0o755, 3
+        capable.pax_headers = {"SCHILY.xattr.security.capability": CAPABILITY.decode("utf-8", "surrogateescape")}
+        tar.addfile(capable, io.BytesIO(b"abc"))
+    cais.build("capable", "FROM box AS first\nADD files.tar /\nFROM box\nCOPY --from=first /bin/capable /bin/other\n")
+    cais("save", "-o", "capable.tar", "capable")
+    (member,) = (item for layer in layers(cais.root.parent / "capable.tar") for item in layer if "other" in item.name)
+    found = member.pax_headers["SCHILY.xattr.security.capability"]
+    assert found.encode("utf-8", "surrogateescape") == CAPABILITY
+    cais("rmi", "capable")
+    cais("load", "-i", "capable.tar")
+    cais.sh("true", image="capable")  # unpacked now
+    assert cais("system", "check") == "All is well\n"
+
+
+def test_what_run_offers(cais: Cais) -> None:
+    assert cais.sh("id -u; id -g; exit 7", "-u", "33:44", code=7) == ["33", "44"]
+    assert cais("run", "--rm", "-i", "box", "cat", stdin=b"in\n") == "in\n"
+    assert cais("run", "--rm", "-t", "box", "tty") == "/dev/pts/0\r\n"
+    assert cais.sh("ls /sys/class/net", "--network", "none") == ["lo"]
+    assert cais.sh("ls /sys/class/net", "--network", "host") == sorted(os.listdir("/sys/class/net"))
+    assert "Read-only file system" in cais.sh("touch /x", "--read-only", code=1)[0]
+    assert cais.sh("cat /proc/1/comm", "--init")[0] != "cat"
+    assert "tmpfs" in cais.sh("grep ' /t ' /proc/mounts", "--tmpfs", "/t")[0]
+    assert "nothere" in cais("run", "--rm", "box", "nothere", code=127)
+    cais.assert_nothing_left()
+
+
+def test_volumes_and_bound_directories(cais: Cais, ordinary_account: Any) -> None:
+    script = "cat /data/seed; echo more > /data/more; chown 1000:1000 /data/more"
+    assert cais.sh(script, "-v", "named:/data") == ["from the image"]
+    assert cais.sh("cat /data/more; touch /data/own", "-u", "1000", "-v", "named:/data", code=1)[0] == "more"
+    bound = cais.root.parent / "bound"
+    bound.mkdir()
+    os.chown(bound, ordinary_account.user_id, ordinary_account.group_id)
+    cais.sh("touch /b/mine /b/theirs; chown 5:6 /b/theirs", "-v", f"{bound}:/b")
+    assert (bound / "mine").stat().st_uid == ordinary_account.user_id
+    assert (bound / "theirs").stat().st_uid == ordinary_account.first_subordinate_id + 4
+    cais("volume", "rm", "named")
+    assert cais("volume", "ls", "-q") == ""
+    assert list((cais.root / "volumes").iterdir()) == []
+
+
+def test_a_detached_container_and_other_commands(cais: Cais, conmon: None) -> None:
+    """Each command has its own user namespace, and the container another user id than any of them."""
+    script = "trap 'echo bye; exit 3' TERM; echo hi; while :; do sleep 0.1; done"
+    cais("run", "-d", "--name", "free", "-u", "1000", "box", "sh", "-c", script)
+    wait_until(lambda: cais("logs", "free") == "hi\n")
+    assert "Up" in cais("ps")
+    cais("stop", "free")
+    assert cais("wait", "free") == "3\n" and cais("logs", "free") == "hi\nbye\n"
+    cais("start", "free")
+    cais("kill", "free")
+    assert cais("wait", "free") == "137\n"
+    cais("start", "free")
+    cais("rm", "-f", "free")
+    cais("run", "-d", "--rm", "--name", "brief", "box", "true")
+    cais.assert_nothing_left()
+
+
+def test_a_container_becomes_an_image(cais: Cais) -> None:
+    cais("run", "--name", "changed", "box", "sh", "-c", "echo new > /new; chown 7:8 /new; rm /data/seed")
+    cais("commit", "changed", "committed")
+    cais("rm", "changed")
+    assert cais.sh("stat -c %u:%g /new; ls /data", image="committed") == ["7:8"]
+    cais("rmi", "committed")
+    cais.assert_nothing_left()
+
+
+def test_put_out_files_are_the_users_own(cais: Cais, ordinary_account: Any) -> None:
+    cais.build("any", OWNERS, "-o", "type=local,dest=out")
+    out = cais.root.parent / "out"
+    assert {path.lstat().st_uid for path in [out, *out.rglob("*")]} == {ordinary_account.user_id}
+    subprocess.run([*as_user(ordinary_account), "rm", "-r", str(out)], check=True)
+    cais.build("any", OWNERS, "-o", "type=tar,dest=out.tar")
+    with tarfile.open(cais.root.parent / "out.tar") as tar:
+        assert tar.getmember("file").uid == 1000
+
+
+def alive(mark: str) -> list[str]:
+    """The processes whose command line begins with ``mark``."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(mark.encode()):
+                found.append(path.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("what", ["run", "build"])
+def test_killed_in_the_middle(cais: Cais, what: str) -> None:
+    mark = f"98{len(what)}{os.getpid()}"
+    if what == "run":
+        started = cais.start("run", "--name", "victim", "-u", "1000", "box", "sleep", mark)
+    else:
+        (cais.root.parent / "context" / "Dockerfile").write_text(f"FROM box\nUSER 1000\nRUN exec sleep {mark}\n")
+        started = cais.start("build", "context")
+    inside = f"sleep\0{mark}"
+    wait_until(lambda: alive(inside))
+    # The prefix has replaced itself by the command: this is no wrapper's pid.
+    started.kill()
+    started.wait()
+    started.stdout.close()  # type: ignore[union-attr]
+    wait_until(lambda: not alive(inside))
+    if what == "run":
+        assert "Exited (137)" in cais("ps", "-a")
+        cais("rm", "victim")
+    cais.assert_nothing_left()
+    assert cais.sh("echo fine") == ["fine"]
+
+
+def test_several_at_once(cais: Cais) -> None:
+    def build(number: int) -> subprocess.Popen[bytes]:
+        context = cais.root.parent / "context"
+        (context / f"Dockerfile.{number}").write_text(f"FROM box\nCOPY --chown=7 file /\nRUN echo {number % 2} > /n\n")
+        return cais.start("build", "-q", "-t", f"many{number}", "-f", f"context/Dockerfile.{number}", "context")
+
+    running = [build(number) for number in range(4)]
+    running += [cais.start("run", "--rm", "-u", str(number), "box", "id", "-u") for number in range(3)]
+    for process in running:
+        said = process.communicate(timeout=120)[0]
+        assert process.returncode == 0, said
+    for number in range(4):
+        assert cais.sh("cat /n; stat -c %u /file", image=f"many{number}") == [str(number % 2), "7"]
+    cais.assert_nothing_left()
+
+
+def test_damage_is_found_and_mended(cais: Cais) -> None:
+    cais.build("damaged", OWNERS + "RUN echo more > /more\n")
+    (more,) = cais.root.glob("snapshots/*/fs/more")
+    os.chown(more, 0, 0)  # root's own: nobody in the user's namespace
+    assert "1 problem" in cais("system", "check", code=1)
+    os.chown(more, *((cais.root / "cais.db").stat().st_uid,) * 2)
+    assert cais("system", "check") == "All is well\n"
+    more.write_text("other")
+    assert "has other files" in cais("system", "check", code=1)
+    assert "3 problems" in cais("system", "check", "--repair")
+    assert cais("system", "check") == "All is well\n"
+    cais.build("damaged", OWNERS + "RUN echo more > /more\n")
+    assert cais.sh("cat /more", image="damaged") == ["more"]
+
+
+def test_everything_goes_away(make: Make, ordinary_account: Any) -> None:
+    cais = make(as_user(ordinary_account), ordinary_account.user_id)
+    cais.build("owners", OWNERS)
+    cais("run", "--name", "one", "-v", "/data", "owners", "true")
+    for command in (
+        ("container", "prune", "-f"), ("image", "prune", "-af"), ("volume", "prune", "-f"), ("builder", "prune", "-f")
+    ):  # fmt: skip
+        cais(*command)
+    assert list((cais.root / "snapshots").iterdir()) == [] and list((cais.root / "volumes").iterdir()) == []
+    assert list((cais.root / "containers").iterdir()) == []
+    assert not list((cais.root / "content" / "blobs").rglob("*/??*"))
+
+
+def test_each_has_its_own_root_directory(cais: Cais, as_root: Cais) -> None:
+    assert {root.stat().st_mode & 0o777 for root in (cais.root, as_root.root)} == {0o700}
+    before = sorted(as_root.root.rglob("*"))
+    for command in (("run", "--rm", "box", "true"), ("load", "-i", "/dev/null"), ("rmi", "box"), ("system", "check")):
+        code = 125 if command[0] == "run" else 1
+        theirs = cais._replace(root=as_root.root)(*command, code=code, env={"HOME": str(cais.root.parent)})
+        assert f"root directory {as_root.root} belongs to" in theirs
+        mine = as_root._replace(root=cais.root)(*command, code=code)
+        assert f"root directory {cais.root} belongs to" in mine and "CAIS_ROOT" in mine
+    assert sorted(as_root.root.rglob("*")) == before
+    assert not [path for path in cais.root.rglob("*") if path.lstat().st_uid == 0]
+
+
+@pytest.mark.parametrize("missing", ["/usr/bin/newuidmap", "/etc/subuid"])
+def test_with_a_single_id(make: Make, ordinary_account: Any, missing: str) -> None:
+    if not os.path.exists(missing):
+        pytest.skip(f"{missing} is somewhere else")
+    lone = make(hiding(missing, as_user(ordinary_account)), ordinary_account.user_id)
+    reason = os.path.basename(missing)
+    assert reason in lone("info")
+    lone.build("plain", "FROM box\nCOPY --chmod=4755 file /\nRUN id -u && touch /x\n")
+    assert lone.sh("stat -c '%u %a' /file /x", image="plain") == ["0 4755", "0 644"]
+    for text in ("FROM box\nCOPY --chown=1000 file /\n", "FROM box\nUSER 1000\nRUN true\n"):
+        assert "this user has" in lone.build("other", text, code=1)
+    assert "this user has 1 id" in lone("run", "--rm", "-u", "1000", "box", "true", code=125)
+    lone("save", "-o", "plain.tar", "plain")
+    lone("rmi", "plain")
+    lone("load", "-i", "plain.tar")
+    lone.assert_nothing_left()
+    several = "FROM box\nRUN true\n"
+    with tarfile.open(lone.root.parent / "context" / "owned.tar", "w") as tar:
+        member = tarfile.TarInfo("owned")
+        member.uid = 1000
+        tar.addfile(member)
+    assert reason in lone.build("other", several + "ADD owned.tar /\n", code=1)
+
+
+class Poor(NamedTuple):
+    cais: Cais
+    owner: tuple[int, int]
+    reason: str
+
+
+@pytest.fixture(params=["user without namespaces", "root without CAP_SYS_ADMIN", "such a root without namespaces"])
+def poor(request: pytest.FixtureRequest, make: Make, ordinary_account: Any, tmp_path: Path) -> Poor:
+    """Those who can mount nothing."""
+    if request.param == "user without namespaces":
+        prefix = without_namespaces(tmp_path, as_user(ordinary_account))
+        return Poor(make(prefix, ordinary_account.user_id), (0, 0), "user namespace")
+    prefix = POWERLESS if "namespaces" not in request.param else without_namespaces(tmp_path, POWERLESS)
+    return Poor(make(prefix, 0), (1000, 1000), "CAP_SYS_ADMIN")
+
+
+def test_without_mounts_what_only_copies_works(poor: Poor) -> None:
+    cais = poor.cais
+    info = cais("info")
+    assert "Storage Driver: copies" in info and poor.reason in info
+    cais.build("owners", OWNERS)
+    cais("save", "-o", "owners.tar", "owners")
+    cais("rmi", "owners")
+    cais("load", "-i", "owners.tar")
+    members = {member.name: member for layer in layers(cais.root.parent / "owners.tar") for member in layer}
+    assert (members["file"].uid, members["file"].gid) == poor.owner
+    assert members["setuid"].mode == 0o4755 and "copied/seed" in members
+    cais.build("again", "FROM owners\nCOPY file /again\n")
+    cais.build("any", OWNERS, "-o", "type=local,dest=out")
+    assert (cais.root.parent / "out" / "file").read_text() == "content\n"
+    for said in (
+        cais.build("other", "FROM box\nCOPY file /\nRUN true\n", code=1),
+        cais("run", "--rm", "box", "true", code=125),
+        cais("run", "-d", "box", "true", code=125),
+    ):
+        assert poor.reason in said and "Builds without RUN work" in said
+    cais("volume", "create", "named")
+    cais("volume", "rm", "named")
+    assert cais("system", "check", "--repair") == "All is well\n"
+    cais("system", "df")
+    cais("container", "prune", "-f")
+    cais("builder", "prune", "-f")
+    cais("image", "prune", "-af")
+    assert cais("image", "ls", "-q") == "" and cais("ps", "-aq") == ""
+    assert list((cais.root / "snapshots").iterdir()) == []
+
+
+def test_debian_installs_packages(request: pytest.FixtureRequest, make: Make, ordinary_account: Any) -> None:
+    """apt and dpkg of a real image: several owners, set-id programs, users that are made and become."""
+    debian: Command = request.getfixturevalue("bare")
+    rich = make(as_user(ordinary_account), ordinary_account.user_id)
+    context = subprocess.run(
+        [PROJECT / "images" / "make", "--contexts", "debian"],
+        env={**debian.env, "CAIS": str(debian.path)}, stdout=subprocess.PIPE, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    with open(Path(context) / "rootfs.tar", "rb") as rootfs:
+        process = rich.start("import", "-", "debian", stdin=rootfs)
+        said = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, said
+    text = r"""FROM debian
+RUN mkdir -p /p/DEBIAN /p/usr/lib/made && echo x > /p/usr/lib/made/file && chown 0:42 /p/usr/lib/made/file \
+ && printf 'Package: made\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: x\n' > /p/DEBIAN/control \
+ && printf '#!/bin/sh\nuseradd -r -u 999 made\nchown made:shadow /usr/lib/made/file\n' > /p/DEBIAN/postinst \
+ && chmod 755 /p/DEBIAN/postinst && dpkg-deb -b /p /tmp/made.deb && apt-get install -y /tmp/made.deb
+RUN su made -s /bin/sh -c id && stat -c '%U:%G' /usr/lib/made/file && stat -c '%u:%g %a' /usr/bin/chage /var/mail
+"""
+    rich("build", "-t", "made", "-f", "-", "context", stdin=text.encode())
+    script = "stat -c %u:%g /usr/lib/made/file; stat -c '%u:%g %a' /usr/bin/chage /usr/bin/passwd /var/mail"
+    assert rich.sh(script, image="made") == ["999:42", "0:42 2755", "0:0 4755", "0:8 2775"]
