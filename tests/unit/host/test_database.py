@@ -72,8 +72,8 @@ def test_another_users_root_directory_is_only_read(tmp_path):
 
 def test_a_file_for_a_root_directory_is_named_with_what_to_do(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(Unavailable, match="root directory .*/file: it is not a directory") as raised:
-        Database(str(tmp_path / "file" / "cais.db"), {}).row("SELECT 1")
+    with pytest.raises(Unavailable, match=r"root directory .*/file: it is not a directory") as raised:
+        Database(str(tmp_path / "file" / "cais.db"), 1, lambda: SCHEMAS).rows("SELECT 1")
     assert "CAIS_ROOT" in raised.value.hint
 
 
