@@ -84,7 +84,6 @@ class Builder:
     def plan(self, options: BuildOptions) -> list[PlannedStep]:
         """What ``build`` would do, and why; runs and writes nothing of the image."""
         self._stores.database.require_own()
-        self._stores.database.require_own()
         stores = self._stores.apart()
         try:
             with open_input(stores, options, "") as given:
@@ -150,10 +149,7 @@ class _Run:
 
         self._stores.snapshots.reach()  # before the first thread
         again = needed([target], verdicts)
-        if self._stores.snapshots.driver.opaque or any(isinstance(vertex.op, Exec) for vertex in again):
-            from cais.host.namespaces import enter
-
-            enter()  # what is mounted goes with this process
+        self._enter([vertex for vertex in again if isinstance(vertex.op, Exec)])
         runtime = Runtime(self._stores.root, self._stores.settings.runtime)
         executor = OpExecutor(
             self._stores.snapshots,
@@ -173,6 +169,19 @@ class _Run:
             runtime.close()
         self._solved = solver.results
         return self._lowered, result.chain
+
+    def _enter(self, runs: Sequence[Vertex]) -> None:
+        """What is mounted goes with this process. Raises Denied, with the line of the first of ``runs``."""
+        if not runs and not self._stores.snapshots.driver.opaque:
+            return
+        from cais.host.namespaces import enter
+
+        with self._explained():
+            try:
+                enter()
+            except CaisError as error:
+                error.span = min((vertex.origin[:2] for vertex in runs), default=None)
+                raise
 
     def plan(self) -> tuple[list[Vertex], dict[Vertex, Verdict]]:
         """The vertices that the target needs, inputs first, and their verdicts; what is a hit is held from now on."""
