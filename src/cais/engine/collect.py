@@ -46,6 +46,7 @@ def collect(stores: Stores) -> Collected:
         stores.snapshots.reach()
     for path in aside:
         remove_tree(path)
+    _remove_bundles(stores)
     return Collected(tuple(blobs), tuple(layers))
 
 
@@ -72,3 +73,27 @@ def _orphans_of_builds(stores: Stores, change: Transaction) -> list[str]:
             if os.path.isdir(context) and not is_running(stores, id):
                 found.append(context)
     return found
+
+
+def _remove_bundles(stores: Stores) -> None:
+    """Where killed builds have mounted file systems to copy to and from: the mounts went with them."""
+    directory = os.path.join(stores.root, "run")
+    try:
+        names = [name for name in os.listdir(directory) if not name.startswith(".")]
+    except FileNotFoundError:
+        return
+    if not names:
+        return
+    from cais.runtime.guardian import remove_bundle
+    from cais.runtime.runner import Runtime
+
+    runtime = Runtime(stores.root)
+    for name in names:
+        path = os.path.join(directory, name)
+        # One with a configuration may run still, and is for those who know containers; one without an owner is new.
+        if (
+            os.path.exists(os.path.join(path, "owner"))
+            and not os.path.exists(os.path.join(path, "config.json"))
+            and not runtime.is_owned(name)
+        ):
+            remove_bundle(path)

@@ -55,10 +55,13 @@ def make(name: str) -> Driver:
     raise Invalid(f"unknown storage driver {name!r}", hint=f"The drivers are: {', '.join(NAMES)}.")
 
 
-def probe(directory: str) -> str:
-    """The name of the best driver that works below ``directory``, found by mounting in a child process."""
+def probe(directory: str, lease: str = "") -> str:
+    """The name of the best driver that works below ``directory``, found by mounting in a child process.
+
+    ``lease``: this process's, by which a collector knows whether what it finds there is still used.
+    """
     name = "overlay" if os.geteuid() == 0 and _is_initial_namespace() else "overlay-user"
-    trial = os.path.join(directory, f"probe.{random_name(6)}")
+    trial = os.path.join(directory, f"probe.{lease or random_name(6)}")
     os.makedirs(trial, 0o700)
     try:
         child = os.fork()

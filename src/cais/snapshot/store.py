@@ -97,7 +97,7 @@ class SnapshotStore:
             name = str(row[0]) if row else ""
             if not name:
                 os.makedirs(self.directory, 0o711, exist_ok=True)
-                name = self._forced or drivers.probe(self.directory)
+                name = self._forced or drivers.probe(self.directory, self._leases.id)
                 with self._database.transaction() as change:
                     change.execute("INSERT OR IGNORE INTO snapshot_driver VALUES (1, ?)", (name,))
                     name = change.row("SELECT name FROM snapshot_driver")[0]
@@ -108,6 +108,11 @@ class SnapshotStore:
                 )
             self._driver = drivers.make(name)
         return self._driver
+
+    def is_probe(self, name: str) -> bool:
+        """Whether a directory is where a living process tries drivers."""
+        kind, _, lease = name.partition(".")
+        return kind == "probe" and self._leases.is_alive(lease)
 
     def exists(self, chain: Digest) -> bool:
         return self._database.row("SELECT 1 FROM snapshots WHERE chain_id = ?", (chain,)) is not None
@@ -140,12 +145,15 @@ class SnapshotStore:
         Raises NotFound, Unavailable (no space).
         """
         id, directory = self._begin(parent)
-        parents = self.directories(parent)
         try:
+            parents = self.directories(parent)
             self.driver.create(directory, parents)
         except OSError as error:
             self._abandon(id)
             raise from_os_error(error, "prepare a snapshot")
+        except BaseException:
+            self._abandon(id)
+            raise
         changes = os.path.join(directory, "fs") if self.driver.opaque else ""
         mounts = self.driver.mounts(directory, parents, volatile=volatile)
         return Prepared(id, mounts, parent, directory, changes, self.driver.opaque)
@@ -203,6 +211,8 @@ class SnapshotStore:
     def _abandon(self, id: str) -> None:
         """Removes what never became visible: files first, so that a full disk has room for the row's deletion."""
         self.reach()
+        if self._database.row("SELECT 1 FROM snapshots WHERE id = ? AND chain_id NOTNULL", (id,)) is not None:
+            return  # interrupted just after it became visible: others may stand on it
         remove_tree(os.path.join(self.directory, id))
         try:
             self.remove(id)
@@ -231,14 +241,14 @@ class SnapshotStore:
             if applied.diff_id != diff_id:
                 raise Corrupt(f"the layer that should be {diff_id} has the digest {applied.diff_id}")
             self.driver.finish(directory)
+            layer = Layer(chain, diff_id, applied.size_bytes, parent)
+            self._finish(id, layer)
         except OSError as error:
             self._abandon(id)
             raise from_os_error(error, "unpack a layer")
         except BaseException:
             self._abandon(id)
             raise
-        layer = Layer(chain, diff_id, applied.size_bytes, parent)
-        self._finish(id, layer)
         return layer
 
     def pack(self, chain: Digest) -> Iterator[bytes]:
@@ -255,8 +265,8 @@ class SnapshotStore:
         from cais.snapshot.pack import measure
 
         id, directory = self._begin(parent)
-        parents = self.directories(parent)
         try:
+            parents = self.directories(parent)
             self.driver.unpack(directory, parents, pieces, owners=self.owners)
             changes = self.driver.changes(directory, parents)
             return measure(changes, os.path.join(directory, "fs"), owners=self.owners)[0]
@@ -344,7 +354,7 @@ def set_aside_orphans(change: Transaction, store: SnapshotStore) -> list[str]:
         path = os.path.join(store.directory, name)
         if name.startswith("gone."):
             aside.append(path)
-        elif name not in known and not name.startswith("probe."):
+        elif name not in known and not store.is_probe(name):
             new = os.path.join(store.directory, f"gone.{name}")
             os.rename(path, new)
             aside.append(new)
