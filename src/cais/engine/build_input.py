@@ -103,14 +103,18 @@ def _unpacked(stdin: BinaryIO, dockerfile: str, directory: str) -> BuildInput:
     from cais.snapshot.apply import apply
 
     apply(decompressed(_pieces(start, stdin), "auto"), directory, style="merged", owners=False)
-    path = os.path.join(directory, dockerfile) if dockerfile else _default_dockerfile(directory)
+    name = dockerfile or os.path.basename(_default_dockerfile(directory))
     # Whoever wrote the archive does not choose which of this host's files are read.
     with Tree(directory) as tree:
-        resolved = tree.resolve(os.path.relpath(path, directory))
-    if resolved.status is not None:
-        path = os.path.join(directory, resolved.path)
-        if not stat.S_ISREG(resolved.status.st_mode) and not stat.S_ISDIR(resolved.status.st_mode):
-            raise Invalid(f"failed to read dockerfile: {dockerfile or 'Dockerfile'} is no regular file")
+        resolved = tree.resolve(name)
+    if resolved.status is None:
+        raise NotFound(
+            f"failed to read dockerfile: open {name}: no such file or directory",
+            hint="-f names a file in the archive." if dockerfile else "Name another with -f.",
+        )
+    if not stat.S_ISREG(resolved.status.st_mode) and not stat.S_ISDIR(resolved.status.st_mode):
+        raise Invalid(f"failed to read dockerfile: {name} is no regular file")
+    path = os.path.join(directory, resolved.path)
     source = _read_file(path, directory, dockerfile)
     return BuildInput(Context(directory, dockerfile=path), source, os.path.basename(path), "-", directory)
 

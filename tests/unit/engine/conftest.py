@@ -53,25 +53,25 @@ class Work:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data.encode() if isinstance(data, str) else data)
 
-    def options(self, dockerfile: str | None = None, **options: Any) -> BuildOptions:
-        if dockerfile is not None:
-            self.write({"Dockerfile": dockerfile})
+    def options(self, text: str | None = None, /, **options: Any) -> BuildOptions:
+        if text is not None:
+            self.write({"Dockerfile": text})
         options.setdefault("context", str(self.context))
         return BuildOptions(**options)
 
-    def build(self, dockerfile: str | None = None, **options: Any) -> BuildResult:
-        given = self.options(dockerfile, **options)
+    def build(self, text: str | None = None, /, **options: Any) -> BuildResult:
+        given = self.options(text, **options)
         self.events = []
         return in_thread(lambda: self.engine.builder.build(given, self.events.append))
 
-    def plan(self, dockerfile: str | None = None, **options: Any) -> list[PlannedStep]:
-        given = self.options(dockerfile, **options)
+    def plan(self, text: str | None = None, /, **options: Any) -> list[PlannedStep]:
+        given = self.options(text, **options)
         return in_thread(lambda: self.engine.builder.plan(given))
 
-    def files(self, dockerfile: str | None = None, **options: Any) -> dict[str, str]:
+    def files(self, text: str | None = None, /, **options: Any) -> dict[str, str]:
         """The regular files of what is built, by path."""
         out = self.directory / "files.tar"
-        self.build(dockerfile, outputs=[f"type=tar,dest={out}"], **options)
+        self.build(text, outputs=[f"type=tar,dest={out}"], **options)
         with tarfile.open(out) as archive:
             found = {
                 member.name: archive.extractfile(member).read().decode("utf-8", "replace")
