@@ -111,7 +111,11 @@ def plan(run: Mapping[str, Any], wanted: RunOptions, id: str, directory: str = "
     paths start from. Raises Invalid, Unsupported."""
     _refuse(wanted)
     entrypoint, command = _command(run, wanted)
-    environment = spec.merge_environment(run.get("Env") or (), options.parse_environment(wanted))
+    # What was asked for stands before what the image adds, as in Docker.
+    given = options.parse_environment(wanted)
+    names = {item.partition("=")[0] for item in given}
+    image = (item for item in run.get("Env") or () if item.partition("=")[0] not in names)
+    environment = (*spec.merge_environment((), given), *image)
     labels = {**{key: str(text) for key, text in (run.get("Labels") or {}).items()}, **options.parse_labels(wanted)}
     no_new_privileges, seccomp = _security(wanted.security_opt)
     network = "none" if wanted.network in ("default", "") else wanted.network

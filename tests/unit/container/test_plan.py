@@ -47,7 +47,7 @@ def test_nothing_to_run():
 
 def test_the_image_is_the_default():
     made = plan(IMAGE, RunOptions("i", env=("X=2", "Y=3"), labels=("m=2",)), ID)
-    assert made.env == ("PATH=/p", "X=2", "Y=3")
+    assert made.env == ("X=2", "Y=3", "PATH=/p")
     assert (made.user, made.cwd, made.stop_signal, made.hostname) == ("ada", "/w", "SIGINT", ID[:12])
     assert made.labels == {"l": "1", "m": "2"}
     assert [(point.target, point.anonymous) for point in made.mounts] == [("/v", True), ("/w", True)]
