@@ -66,8 +66,9 @@ class Builder:
         from cais.engine.build_output import parse_outputs, put_out
 
         started = time.monotonic()
-        parse_outputs(options)
-        names = [Reference.parse(tag) for tag in options.tags]
+        outputs = parse_outputs(options)
+        tags = [*options.tags, *(name for output in outputs for name in output.names)]
+        names = [Reference.parse(tag) for tag in dict.fromkeys(tags)]
         name = names[0].familiar if names else options.context
         # What this build holds is let go at its end, however long the engine lives.
         stores = self._stores.apart()
@@ -236,11 +237,12 @@ class _Run:
 
     def _base(self, reference: str, platform: Platform) -> ImageConfig:
         try:
-            image = self._stores.images.get(reference, platform)
+            self._stores.images.resolve(reference)
         except NotFound as error:
             error.message = f"{Reference.parse(reference).familiar}: not found among the local images"
             error.hint = "Load or build it first: this version does not pull (cais image ls lists what is here)."
             raise
+        image = self._stores.images.get(reference, platform)
         self.bases[reference] = image
         return image.config
 
