@@ -32,6 +32,8 @@ class Output(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Output:
         """``type=KIND[,dest=PATH][,name=..]``; a lone path is ``local``, a lone ``-`` ``tar``. Raises Invalid."""
+        if not text:
+            raise Invalid("--output is empty", hint="Give a directory, or type=KIND,dest=PATH.")
         if "=" not in text:
             return cls("tar", "-") if text == "-" else cls("local", text)
         kind = destination = ""

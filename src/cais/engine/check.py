@@ -52,6 +52,7 @@ def _in_threads(work: Callable[[Any], str], items: Iterable[Any], close: Callabl
     """``work`` gives what is wrong with an item, or ""; the items with something wrong, in their order."""
     todo = list(items)
     problems: dict[int, str] = {}
+    errors: list[BaseException] = []
     lock = threading.Lock()
     position = iter(range(len(todo)))
 
@@ -66,6 +67,8 @@ def _in_threads(work: Callable[[Any], str], items: Iterable[Any], close: Callabl
     def run_and_close() -> None:
         try:
             run()
+        except BaseException as error:
+            errors.append(error)  # what was not looked at is not called sound
         finally:
             close()
 
@@ -74,6 +77,8 @@ def _in_threads(work: Callable[[Any], str], items: Iterable[Any], close: Callabl
         thread.start()
     for thread in threads:
         thread.join()
+    if errors:
+        raise errors[0]
     return [(todo[index], problems[index]) for index in sorted(problems) if problems[index]]
 
 

@@ -32,13 +32,22 @@ def usage(stores: Stores) -> list[Usage]:
     layers = row(
         f"{in_images} SELECT coalesce(sum(size_bytes), 0) FROM snapshots WHERE chain_id IN (SELECT id FROM chain)"
     )[0]
-    idle = row(
-        """SELECT coalesce(sum(size_bytes), 0) FROM (
-               SELECT DISTINCT id, size_bytes FROM images WHERE id NOT IN (SELECT image_id FROM containers))"""
+    # Layers that an unused image shares with a used one are not free.
+    of_used = """WITH RECURSIVE used(key) AS (
+            SELECT target FROM images WHERE id IN (SELECT image_id FROM containers)
+            UNION SELECT child FROM edges JOIN used ON parent = used.key
+        )"""
+    bound = row(
+        f"""{of_used} SELECT
+            (SELECT coalesce(sum(size_bytes), 0) FROM blobs WHERE digest IN (SELECT key FROM used)) +
+            (SELECT coalesce(sum(size_bytes), 0) FROM snapshots WHERE 'chain:' || chain_id IN (SELECT key FROM used))"""
     )[0]
     cache, cache_size = row(
-        f"""{in_images} SELECT count(*), coalesce(sum(size_bytes), 0) FROM snapshots
-            WHERE chain_id IN (SELECT chain_id FROM build_records) AND chain_id NOT IN (SELECT id FROM chain)"""
+        f"""{in_images}, cached(id) AS (
+                SELECT chain_id FROM build_records
+                UNION SELECT parent FROM snapshots JOIN cached ON chain_id = cached.id WHERE parent NOTNULL
+            ) SELECT count(*), coalesce(sum(size_bytes), 0) FROM snapshots
+            WHERE chain_id IN (SELECT id FROM cached) AND chain_id NOT IN (SELECT id FROM chain)"""
     )
     rows = stores.database.rows("SELECT snapshot, running FROM containers")
     sizes = [(tree_size_bytes(os.path.join(stores.snapshots.directory, id, "fs")), bool(on)) for id, on in rows]
@@ -48,7 +57,7 @@ def usage(stores: Stores) -> list[Usage]:
     volumes = [(tree_size_bytes(os.path.join(stores.root, "volumes", id, "data")), bool(used)) for id, used in rows]
     total = layers + blobs
     return [
-        Usage("Images", images, used, total, min(idle, total) if used else total),
+        Usage("Images", images, used, total, max(0, total - bound)),
         _sum("Containers", sizes),
         _sum("Local Volumes", volumes),
         Usage("Build Cache", cache, 0, cache_size, cache_size),

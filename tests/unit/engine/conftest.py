@@ -47,6 +47,8 @@ class Work:
         self.context.mkdir(exist_ok=True)
         self.events: list[dict[str, Any]] = []
 
+    in_thread = staticmethod(in_thread)
+
     def write(self, files: dict[str, str | bytes]) -> None:
         for name, data in files.items():
             path = self.context / name

@@ -11,6 +11,7 @@ import pytest
 import cais
 from cais.engine import Settings
 from cais.engine.build import BuildOptions
+from cais.errors import Unavailable
 from cais.spec.digest import Digest
 
 pytestmark = pytest.mark.root
@@ -137,3 +138,15 @@ def test_what_a_killed_process_left_is_no_damage_and_goes_with_the_next_collecti
     assert problems(engine) == []
     engine.system.collect()
     assert not stray.exists() and not orphan.parent.exists()
+
+
+def test_what_cannot_be_looked_at_is_not_called_sound():
+    from cais.engine.check import _in_threads
+
+    def work(item: int) -> str:
+        if item == 1:
+            raise Unavailable("no memory")
+        return ""
+
+    with pytest.raises(Unavailable, match="no memory"):
+        _in_threads(work, [1, 2, 3], lambda: None)
