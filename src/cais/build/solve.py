@@ -163,8 +163,10 @@ class Solver:
             layer = self._executor.execute(vertex, inputs, id, previous)
             record = self._record(vertex, verdict, layer)
         except BaseException as error:
-            if self._error is not None:
+            if self._error is not None and not isinstance(self._error, Cancelled):
                 raise Cancelled("stopped, as another step failed")
+            if isinstance(error, Cancelled):
+                raise
             if isinstance(error, CaisError):
                 error.span = error.span or vertex.origin[:2]
             self._progress({"event": "error", "id": id, "message": str(error)})
