@@ -3,12 +3,13 @@ implementations (``tests/suites``)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 from cais.spec.mount import Mount
+from cais.spec.progress import Progress as Progress
 from cais.spec.reference import Reference
 
 
@@ -110,11 +111,3 @@ class Runner(Protocol[B]):
         ...
 
     def remove(self, bundle: B) -> None: ...
-
-
-# Progress goes up as events: plain dicts with "event" and the fields of that event. Called from any thread.
-Progress = Callable[[dict[str, Any]], None]
-
-
-def silent(event: dict[str, Any]) -> None:
-    """A Progress that shows nothing."""

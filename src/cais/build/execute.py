@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from cais.build.context import Context, select_from
 from cais.build.graph import Copy, Exec, MakeDirectory, Vertex
@@ -17,15 +16,17 @@ from cais.build.selection import Selection, newest_of
 from cais.build.tree import shown
 from cais.errors import CaisError, Cancelled, Failed, NotFound, from_os_error
 from cais.host.mounts import realise, unmount
-from cais.ports import Progress
 from cais.runtime.runner import Bundle, Runtime
 from cais.runtime.steps import run_step, step_spec
 from cais.snapshot.store import Layer, Prepared, SnapshotStore
 from cais.spec.digest import Digest
 from cais.spec.mount import Mount, plain_directory
+from cais.spec.progress import Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.build.ops.reuse import Reuse
 
 OUTPUT_PIECE_BYTES = 64 << 10

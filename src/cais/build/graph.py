@@ -6,8 +6,7 @@ inputs are only read from. ``origin`` is the piece of the Dockerfile that asked 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from cais.spec.named import NamedTuple
 from cais.spec.platform import Platform
 
 

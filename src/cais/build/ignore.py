@@ -7,10 +7,10 @@ or a directory above it, decides. ``*`` and ``?`` do not cross ``/``, ``**`` doe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from cais.build.patterns import BadPattern, character_class, is_pattern, match, regex
 from cais.errors import Invalid
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

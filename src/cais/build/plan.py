@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
 
 from cais.build.graph import Copy, Exec, LocalSource, MakeDirectory, SourceImage, Vertex
 from cais.build.records import Record
 from cais.spec.digest import Digest
 from cais.spec.encoding import encode
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+else:
+    Protocol = object  # at run time a protocol is nothing but a class
 
 
 class Result(NamedTuple):

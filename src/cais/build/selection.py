@@ -10,9 +10,9 @@ import marshal
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from cais.build.tree import Tree
+from cais.spec.named import NamedTuple
 
 # Version 2 of marshal writes equal values as equal bytes; later ones depend on reference counts.
 _MARSHAL = 2

@@ -9,15 +9,20 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from cais.build.graph import Copy, LocalSource, SourceImage, Vertex
 from cais.build.plan import Planner, Result, Verdict
 from cais.build.records import Record, Records
 from cais.errors import CaisError, Cancelled
-from cais.ports import Progress
 from cais.snapshot.store import Layer
 from cais.spec.digest import Digest
+from cais.spec.progress import Progress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object  # at run time a protocol is nothing but a class
 
 
 class Executor(Protocol):
@@ -25,27 +30,21 @@ class Executor(Protocol):
 
     def execute(self, vertex: Vertex, inputs: Sequence[Result], id: int, previous: Record | None) -> Layer:
         """``previous`` is what the same step was the last time."""
-        ...
 
     def content(self, vertex: Vertex, source: Result) -> Digest:
         """What a Copy takes from a stage, by content."""
-        ...
 
     def hold(self, chain: Digest) -> bool:
         """Keeps a file system from the collector; False when it is gone already."""
-        ...
 
     def is_settled(self, vertex: Vertex) -> bool:
         """False where what it read changed meanwhile: the result is good, and not what its key says."""
-        ...
 
     def listing(self, vertex: Vertex) -> tuple[Digest, bytes] | None:
         """What it copied, to be compared when the step is built again."""
-        ...
 
     def cancel(self) -> None:
         """Ends what is running."""
-        ...
 
 
 def needed(targets: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict]) -> set[Vertex]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from cais.container.attach import Pump, Signals
 from cais.container.logs import LogWriter
@@ -11,6 +10,7 @@ from cais.container.prepare import Ready
 from cais.errors import Failed
 from cais.host.processes import wait
 from cais.runtime.runner import Runtime, Started
+from cais.spec.named import NamedTuple
 
 
 class Streams(NamedTuple):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from cais.host.files import write_all
+from cais.spec.named import NamedTuple
 
 _BLOCK_BYTES = 1 << 16
 # A line without an end is cut here into parts, so that no reader has to hold more.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from typing import NamedTuple
 
 from cais.errors import Invalid, Unsupported
+from cais.spec.named import NamedTuple
 
 
 class MountPoint(NamedTuple):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from cais.errors import Invalid
+from cais.spec.named import NamedTuple
 
 
 class RunOptions(NamedTuple):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from cais.container import mount_options, options
 from cais.container.mount_options import MountPoint
 from cais.container.options import RunOptions
 from cais.errors import Invalid, Unsupported
 from cais.runtime import spec
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 NETWORKS = ("none", "host")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from cais.container import spec_oci
 from cais.container.mount_options import MountPoint
@@ -16,9 +15,12 @@ from cais.runtime import mount_points, network_files, spec, steps, users
 from cais.runtime.find import find_program
 from cais.runtime.runner import Bundle, Runtime
 from cais.spec.digest import Digest
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.snapshot.store import SnapshotStore
     from cais.volume.store import VolumeStore
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from cais.errors import Conflict, Invalid, NotFound
 from cais.host.database import Database, Transaction
 from cais.spec.encoding import encode
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SCHEMA = (
     """CREATE TABLE containers (

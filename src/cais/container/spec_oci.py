@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from cais.container.plan import Plan, Resources
 from cais.errors import Invalid
@@ -11,6 +10,11 @@ from cais.runtime import spec
 from cais.runtime.network_files import NetworkFiles
 from cais.runtime.spec import Host
 from cais.runtime.users import User
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 INIT_PATH = "/sbin/docker-init"
 CPU_PERIOD_MICROSECONDS = 100_000

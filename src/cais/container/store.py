@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from cais.container import names, prepare, state
 from cais.container.plan import Plan
@@ -19,6 +18,7 @@ from cais.host.locks import FileLock
 from cais.host.processes import send_signal, wait_gone
 from cais.spec.digest import Digest
 from cais.spec.encoding import encode
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

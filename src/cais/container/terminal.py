@@ -6,7 +6,10 @@ import fcntl
 import os
 import struct
 import termios
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def size(descriptor: int) -> tuple[int, int] | None:

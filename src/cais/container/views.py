@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord
@@ -11,6 +10,11 @@ from cais.container.state import State
 from cais.errors import Invalid
 from cais.spec import timestamp
 from cais.spec.duration import human_duration
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 NEVER = "0001-01-01T00:00:00Z"
 

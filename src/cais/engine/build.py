@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from cais.build.context import Context
 from cais.build.dockerfile.errors import Span, marked_lines
@@ -22,14 +21,17 @@ from cais.engine.build_log import BuildLog, BuildRow, builds, events
 from cais.engine.build_options import BuildOptions
 from cais.engine.stores import Stores
 from cais.errors import CaisError, NotFound
-from cais.ports import Progress, silent
 from cais.spec.digest import Digest
 from cais.spec.image_config import ImageConfig
+from cais.spec.named import NamedTuple
 from cais.spec.platform import Platform
+from cais.spec.progress import Progress, silent
 from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.image.store import Image
 
 

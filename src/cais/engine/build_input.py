@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from cais.build.context import Context
 from cais.build.tree import Tree
@@ -13,6 +12,10 @@ from cais.engine.build_options import BuildOptions
 from cais.engine.stores import Stores
 from cais.errors import Invalid, NotFound, Unsupported, from_os_error
 from cais.host.files import random_name, remove_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 # A Dockerfile longer than this is none.
 DOCKERFILE_LIMIT_BYTES = 16 << 20

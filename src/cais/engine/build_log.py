@@ -8,12 +8,16 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Cancelled, NotFound, from_os_error
 from cais.host.files import random_name, remove_tree
-from cais.ports import Progress
+from cais.spec.named import NamedTuple
+from cais.spec.progress import Progress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 KEPT_BUILDS = 50
 # Of each step's output; the rest is counted and left out.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import BinaryIO, NamedTuple
 
 from cais.build.graph import Vertex
 from cais.build.lowering.result import Lowered
@@ -17,7 +16,12 @@ from cais.image.assemble import Assembled, Base, NewLayer, assemble, store
 from cais.image.store import Image
 from cais.spec import timestamp
 from cais.spec.digest import Digest
+from cais.spec.named import NamedTuple
 from cais.spec.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 KINDS = ("image", "docker", "oci", "local", "tar")
 

@@ -9,14 +9,16 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
 
 from cais.engine.stores import Stores
 from cais.errors import CaisError
 from cais.spec.digest import Digest
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.image.store import Image
 
 

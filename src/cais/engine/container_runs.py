@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 from cais.container.options import RunOptions
 from cais.container.records import ContainerRecord, ContainerRecords
@@ -13,6 +12,8 @@ from cais.errors import CaisError, Denied, Invalid, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.container.foreground import Streams
     from cais.container.store import Containers as Store
     from cais.container.store import FromImage

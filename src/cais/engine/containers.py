@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from cais.container.options import RunOptions
 from cais.container.records import ContainerRecord, ContainerRecords
@@ -13,9 +12,12 @@ from cais.container.state import State
 from cais.engine.container_runs import ContainerRuns
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Conflict, NotFound
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.container.foreground import Streams
     from cais.container.logs import LogLine
     from cais.container.views import ContainerSummary

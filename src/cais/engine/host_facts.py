@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from cais.engine.settings import Settings
 from cais.errors import CaisError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def host_facts(settings: Settings) -> dict[str, Any]:

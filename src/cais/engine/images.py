@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple
 
 from cais.engine.stores import Stores
 from cais.errors import Invalid, from_os_error
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any, BinaryIO
 
     from cais.engine.build import BuildOptions, BuildResult
     from cais.image.load import Loaded
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from cais.image.store import Image
     from cais.image.store import Images as Store
     from cais.image.views import HistoryEntry
-    from cais.ports import Progress
     from cais.spec.digest import Digest
     from cais.spec.platform import Platform
+    from cais.spec.progress import Progress
 
     ListOfRemoved = list[tuple[str, str]]
     ListOfLoaded = list[Loaded]
@@ -167,7 +168,7 @@ class Images:
         """
         from cais.image.archive import Archive, Layout, pieces_of
         from cais.image.load import load
-        from cais.ports import silent
+        from cais.spec.progress import silent
 
         progress = progress or silent
         # With a lease of its own, that ends with it: what came and became no image is garbage at once.
@@ -246,7 +247,7 @@ class Images:
     def build(self, options: BuildOptions, progress: Progress | None = None) -> BuildResult:
         """Short for ``engine.builder.build``."""
         from cais.engine.build import Builder
-        from cais.ports import silent
+        from cais.spec.progress import silent
 
         return Builder(self._stores).build(options, progress or silent)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from cais.engine.check import Finding
 from cais.engine.stores import Stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.engine.usage import Usage
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from cais.engine.stores import Stores
 from cais.host.files import tree_size_bytes
+from cais.spec.named import NamedTuple
 
 
 class Usage(NamedTuple):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Conflict, Invalid, NotFound
+from cais.spec.named import NamedTuple
 from cais.volume.store import Volume, VolumeStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     ListOfVolumes = list[Volume]
     Names = list[str]
     Findings = list[tuple[str, str, str]]

@@ -6,10 +6,13 @@ gzip by isal, zstd by zstandard, bzip2 and xz by the standard library; each impo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from cais.errors import Corrupt, Invalid
 from cais.host.ahead import ahead
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PIECE_BYTES = 1 << 20
 _MAGIC_BYTES = 6

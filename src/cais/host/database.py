@@ -10,9 +10,12 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from cais.errors import CaisError, Corrupt, Denied, Failed, Unavailable, from_os_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 BUSY_TIMEOUT_SECONDS = 60.0
 

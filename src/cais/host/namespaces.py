@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NamedTuple
 
 from cais.errors import CaisError, Denied, Unavailable, Unsupported, from_os_error
 from cais.host import syscalls
+from cais.spec.named import NamedTuple
 
 _POWERLESS_ROOT_HINT = (
     "Builds without RUN work. To run something, give this container CAP_SYS_ADMIN (docker run --cap-add SYS_ADMIN or "

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from typing import NamedTuple
+
+from cais.spec.named import NamedTuple
 
 
 class ProcessName(NamedTuple):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from cais.errors import Corrupt, Unsupported
 from cais.host import tar_extensions as extensions
 from cais.host.tar_extensions import number
 from cais.host.tar_writer import TarEntry
+from cais.spec.named import NamedTuple
 
 EXTENSIONS_LIMIT_BYTES = 1 << 20
 _EXTENTS_LIMIT = 1 << 17

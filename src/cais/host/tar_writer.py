@@ -8,10 +8,11 @@ written.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
 
 from cais.errors import Invalid
+from cais.spec.named import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from cais.errors import Invalid, NotFound, from_os_error
 from cais.image.layers import present
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
+from cais.spec.progress import Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +27,11 @@ _LEGACY = ("/json", "/VERSION")
 MEMBERS_LIMIT = 100_000
 _LINKS_LIMIT = 8
 
-Note = Callable[[dict[str, Any]], None]
-
 
 class Archive:
     """A tar archive, read to its end by ``read``."""
 
-    def __init__(self, content: ContentStore, note: Note) -> None:
+    def __init__(self, content: ContentStore, note: Progress) -> None:
         self.documents: dict[str, bytes] = {}
         self._content = content
         self._note = note
@@ -113,7 +111,7 @@ class Archive:
 class Layout:
     """An OCI image layout in a directory (image-spec image-layout.md); only what is asked for is read."""
 
-    def __init__(self, content: ContentStore, directory: str, note: Note) -> None:
+    def __init__(self, content: ContentStore, directory: str, note: Progress) -> None:
         self.documents: dict[str, bytes] = {}
         self._content = content
         self._directory = directory

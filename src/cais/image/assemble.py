@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from cais.errors import Failed
 from cais.spec import media_types as types
@@ -11,10 +10,13 @@ from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 from cais.spec.image_config import ImageConfig
 from cais.spec.manifest import Manifest
+from cais.spec.named import NamedTuple
 from cais.spec.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.content.store import ContentStore
 
 

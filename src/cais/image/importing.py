@@ -7,7 +7,6 @@ unpacked when first used, like any other layer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from cais.errors import Invalid
 from cais.image.assemble import NewLayer, assemble, store
@@ -18,6 +17,8 @@ from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.image.store import Images
 
 

@@ -6,8 +6,6 @@ what the config says), then everything is registered. Layers stay as they came; 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from cais.errors import Invalid, Unsupported
 from cais.image.archive import Archive, Layout
 from cais.image.layers import LayerSource, check_layer, found_compression, verify_layer
@@ -17,10 +15,13 @@ from cais.spec.digest import Digest
 from cais.spec.encoding import decode_object
 from cais.spec.image_config import ImageConfig
 from cais.spec.manifest import Index, Manifest
+from cais.spec.named import NamedTuple
 from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.image.store import Images
 
 NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")

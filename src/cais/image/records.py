@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cais.host.database import Database, Transaction
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
+from cais.spec.named import NamedTuple
 
 SCHEMA = (
     """CREATE TABLE images (

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from cais.errors import Conflict, Corrupt, NotFound
 from cais.image import filters as filtering
 from cais.spec.digest import Digest
 from cais.spec.image_config import chain_ids
+from cais.spec.named import NamedTuple
 from cais.spec.reference import Reference
 
 TYPE_CHECKING = False

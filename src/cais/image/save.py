@@ -7,7 +7,6 @@ Each blob comes once; a layer that was built here is packed while it is written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
 
 from cais.errors import Corrupt, Invalid, NotFound
 from cais.image.layers import LayerSource
@@ -16,11 +15,14 @@ from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 from cais.spec.encoding import encode
 from cais.spec.manifest import Index, Manifest
+from cais.spec.named import NamedTuple
 from cais.spec.platform import Platform
 from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.image.store import Image, Images
 
 

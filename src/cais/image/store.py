@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cais.errors import Corrupt, Invalid, NotFound
 from cais.image.layers import ensure_unpacked, unpacked_size
@@ -15,6 +14,7 @@ from cais.spec.digest import Digest
 from cais.spec.encoding import encode
 from cais.spec.image_config import ImageConfig, chain_ids
 from cais.spec.manifest import Index, Manifest
+from cais.spec.named import NamedTuple
 from cais.spec.platform import Platform
 from cais.spec.reference import Reference
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from cais.errors import Failed, Unavailable, from_os_error
 from cais.host.processes import wait
 from cais.runtime.failures import explain
 from cais.runtime.find import find_program
 from cais.runtime.runner import Bundle, Runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SYNC_DESCRIPTOR = 3
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NamedTuple
 
 from cais.errors import Invalid, Unavailable, from_os_error
 from cais.host import syscalls
+from cais.spec.named import NamedTuple
 
 _DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/libexec")
 _UNIFIED = "/sys/fs/cgroup/unified"

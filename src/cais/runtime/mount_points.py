@@ -10,10 +10,10 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cais.errors import Invalid, from_os_error
 from cais.host import syscalls
+from cais.spec.named import NamedTuple
 
 _RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cais.errors import Invalid
+from cais.spec.named import NamedTuple
 
 PATHS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 _RESOLV_LIMIT_BYTES = 1 << 16

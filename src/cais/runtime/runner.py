@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any, NamedTuple
 
 from cais.errors import CaisError, Failed, from_os_error
 from cais.host import namespaces
@@ -15,11 +14,13 @@ from cais.runtime.failures import explain, read_log
 from cais.runtime.guardian import Guardian, remove_bundle
 from cais.runtime.spec import ALL_CAPABILITIES, Host
 from cais.spec.encoding import encode
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+    from typing import Any
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any
 
 from cais.host.files import write_atomically
 from cais.spec.encoding import encode
@@ -16,6 +15,7 @@ from cais.spec.encoding import encode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
+    from typing import Any
 
 ANNOTATION = "run.oci.seccomp_bpf_data"
 _LIBRARY = "libseccomp.so.2"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NamedTuple
 
 from cais.errors import CaisError, Invalid, NotFound, from_os_error
 from cais.host import syscalls
+from cais.spec.named import NamedTuple
 
 _FILE_LIMIT_BYTES = 16 << 20
 _ID_LIMIT = (1 << 32) - 1

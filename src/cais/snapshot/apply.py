@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from cais.errors import CaisError, Denied, Invalid, from_os_error
 from cais.host import xattrs
@@ -22,6 +21,7 @@ from cais.host.tar_reader import TarReader
 from cais.host.tar_writer import TarEntry
 from cais.snapshot.rooted import relative, resolved, shown
 from cais.spec.digest import Digest
+from cais.spec.named import NamedTuple
 
 STYLES = {"overlay-trusted": "trusted.overlay.", "overlay-user": "user.overlay.", "merged": "", "plain": ""}
 _NOTES_LIMIT = 100

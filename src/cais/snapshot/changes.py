@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from cais.errors import Unsupported
 from cais.host import xattrs
 from cais.host.beneath import Beneath
+from cais.spec.named import NamedTuple
 
 _KINDS = {
     stat.S_IFREG: "file",

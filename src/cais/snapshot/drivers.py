@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 from cais.errors import CaisError, Invalid
 from cais.host.files import random_name, remove_tree
@@ -12,8 +11,12 @@ from cais.spec.mount import Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from cais.snapshot.apply import Applied
     from cais.snapshot.changes import Change
+else:
+    Protocol = object  # at run time a protocol is nothing but a class
 
 NAMES = ("overlay", "overlay-user", "copies")
 

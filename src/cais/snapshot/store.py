@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from cais.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, from_os_error
 from cais.host.database import Database, Transaction
@@ -18,6 +17,7 @@ from cais.snapshot import drivers
 from cais.snapshot.drivers import Driver
 from cais.spec.digest import Digest
 from cais.spec.mount import Mount
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from cais.errors import Invalid
 from cais.spec.digest import Digest
+from cais.spec.named import NamedTuple
 from cais.spec.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _KNOWN = frozenset(("mediaType", "digest", "size", "annotations", "platform", "artifactType"))
 

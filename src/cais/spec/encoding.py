@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from cais.errors import Corrupt, Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Deeper documents than this are no manifest or configuration; the C parser would overflow its stack much later.
 DEPTH_LIMIT = 100

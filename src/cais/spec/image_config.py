@@ -6,7 +6,6 @@ Docker's fields that OCI leaves open (Healthcheck, Shell, OnBuild, ArgsEscaped, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from cais.errors import Invalid
 from cais.spec import media_types as types
@@ -14,6 +13,10 @@ from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 from cais.spec.encoding import decode_object, encode
 from cais.spec.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class ImageConfig:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from cais.spec.named import NamedTuple
 
 
 class Mount(NamedTuple):

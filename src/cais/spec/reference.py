@@ -7,10 +7,10 @@ letter) is the registry; a single name on Docker's own registry stands below ``l
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from cais.errors import Invalid
 from cais.spec.digest import Digest
+from cais.spec.named import NamedTuple
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"

@@ -6,12 +6,12 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from cais.errors import Conflict, Invalid, NotFound, Unsupported, from_os_error
 from cais.host.database import Database
 from cais.host.files import random_name, remove_tree
 from cais.spec.encoding import encode
+from cais.spec.named import NamedTuple
 
 SCHEMA = (
     """CREATE TABLE volumes (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from cais.errors import CaisError, Invalid, NotFound, Unsupported
+from cais.spec.named import NamedTuple
 
 _SHOWN_CHARACTERS = 300
 

@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from cais.build.dockerfile.words import SPACES
+from cais.spec.named import NamedTuple
 
 # A value that grows beyond this (ENV a=$a$a, forty times) is refused.
 RESULT_LIMIT_CHARACTERS = 16 << 20

@@ -6,10 +6,9 @@ Each has ``span`` (its lines) and ``text`` (the instruction on one line, continu
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cais.build.dockerfile.errors import Span
 from cais.build.dockerfile.lexer import Heredoc
+from cais.spec.named import NamedTuple
 
 SHELL = "shell"
 EXEC = "exec"

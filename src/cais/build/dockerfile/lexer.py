@@ -5,12 +5,11 @@ The rules are those of Docker's reference ("Parser directives", "Escape", "Here-
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cais.build.dockerfile.errors import ParseError, Span
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.words import SPACES, NotStrings, json_array, split_first, split_flags
 from cais.errors import Invalid
+from cais.spec.named import NamedTuple
 
 # Beyond these a file is refused: nobody wrote it, and memory stays bounded.
 SIZE_LIMIT_BYTES = 16 << 20

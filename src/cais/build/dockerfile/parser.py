@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cais.build.dockerfile.errors import DockerfileError, ParseError, Span
 from cais.build.dockerfile.instructions import Arg, From, Instruction
 from cais.build.dockerfile.lexer import Lexed, decode, lex
 from cais.build.dockerfile.statements import parse_statement
+from cais.spec.named import NamedTuple
 
 __all__ = ["Dockerfile", "Stage", "format", "parse", "parse_statement", "parse_trigger"]
 

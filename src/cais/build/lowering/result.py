@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from cais.build.graph import Vertex
 from cais.spec.image_config import ImageConfig
+from cais.spec.named import NamedTuple
 from cais.spec.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
 

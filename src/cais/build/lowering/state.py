@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from cais.build.dockerfile.errors import DockerfileError, Span, nearest
 from cais.build.dockerfile.expand import Expansion, ExpansionError, expand
 from cais.build.dockerfile.instructions import Instruction
@@ -11,6 +9,10 @@ from cais.build.graph import Op, Origin, Vertex
 from cais.build.lowering.result import HistoryEntry, Warned
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")

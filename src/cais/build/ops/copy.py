@@ -14,7 +14,6 @@ import os
 import stat
 import threading
 import time
-from typing import NamedTuple
 
 from cais.build.graph import Copy
 from cais.build.hashing import kept_attributes, read_error
@@ -25,6 +24,7 @@ from cais.build.selection import Row, Selection, Source
 from cais.build.tree import DIRECTORY, FILE, cleaned, shown
 from cais.errors import CaisError, Invalid, from_os_error
 from cais.host.owners import give
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

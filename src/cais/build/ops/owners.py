@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
 
 from cais.build.tree import FILE, Tree, shown
 from cais.errors import Invalid
+from cais.spec.named import NamedTuple
 
 _MAX_BYTES = 16 << 20
 _MAX_ID = 0xFFFFFFFE

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
 
 from cais.build.hashing import kept_attributes
 from cais.build.tree import DIRECTORY, FILE, Resolved, Tree, shown
 from cais.errors import Invalid
 from cais.host.owners import give
+from cais.spec.named import NamedTuple
 
 NEW_DIRECTORY_MODE = 0o755
 
