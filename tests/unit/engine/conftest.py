@@ -36,6 +36,20 @@ def in_thread(action: Callable[[], Any]) -> Any:
     return done[0]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Each test in a thread of its own: a build enters a mount namespace, and other tests want to be outside."""
+    from _pytest.runner import runtestprotocol
+
+    def run() -> None:
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        runtestprotocol(item, nextitem=nextitem)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    in_thread(run)
+    return True
+
+
 class Work:
     """An engine, a context directory, and the events of the last build."""
 
