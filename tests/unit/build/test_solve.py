@@ -269,12 +269,14 @@ class TestFailure:
 
     def test_it_is_told_though_one_that_it_stopped_ended_earlier(self, stores):
         """A step may notice the stop before the failure has come up."""
-        stopped = threading.Event()
+        begun, stopped = threading.Event(), threading.Event()
 
         def before(text):
             if text == "slow":
+                assert begun.wait(30)
                 stopped.set()
                 raise Cancelled("stopped")
+            begun.set()
             assert stopped.wait(30)
             raise Failed("it is wrong")
 

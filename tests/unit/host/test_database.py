@@ -150,9 +150,13 @@ def test_an_interrupt_while_others_write_leaves_no_transaction_open(tmp_path):
         finally:
             os._exit(0)
     os.read(ready_read, 1)
-    with pytest.raises(KeyboardInterrupt), database.transaction():
-        raise AssertionError("not interrupted")
-    os.waitpid(child, 0)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), database.transaction():
+            raise AssertionError("not interrupted")
+    finally:
+        signal.signal(signal.SIGINT, before)
+        os.waitpid(child, 0)
     with database.transaction() as change:
         change.execute("INSERT INTO things VALUES ('after')")
     assert database.rows("SELECT name FROM things") == [("after",)]
