@@ -137,23 +137,27 @@ def test_an_interrupt_while_others_write_leaves_no_transaction_open(tmp_path):
     database.close()
     parent = os.getpid()
     ready_read, ready_write = os.pipe()
+    going_read, going_write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             with opened(tmp_path).transaction():
                 os.write(ready_write, b"+")
-                while True:
-                    with open(f"/proc/{parent}/wchan") as waiting:
-                        if "nanosleep" in waiting.read():
-                            break
+                os.read(going_read, 1)
+                state = b"R"
+                while state != b"S":  # it waits for the database
+                    with open(f"/proc/{parent}/stat", "rb") as status:
+                        state = status.read().rpartition(b")")[2].split()[0]
                 os.kill(parent, signal.SIGINT)
         finally:
             os._exit(0)
     os.read(ready_read, 1)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt), database.transaction():
-            raise AssertionError("not interrupted")
+        with pytest.raises(KeyboardInterrupt):
+            os.write(going_write, b"+")
+            with database.transaction():
+                raise AssertionError("not interrupted")
     finally:
         signal.signal(signal.SIGINT, before)
         os.waitpid(child, 0)
