@@ -42,6 +42,8 @@ class Table:
             return False
         mine = self.medians(name)
         others = [self.fastest(figure) for figure in range(len(mine))]
+        if not any(self.case.targets) and "cais" in self.rounds:  # peers are shown beside a baseline, not compared
+            others = [(seconds, "cais") for seconds in self.medians("cais")]
         return sum(mine) > least_seconds and all(
             other is not None and value > ratio * other[0] for value, other in zip(mine, others, strict=True)
         )

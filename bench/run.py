@@ -155,14 +155,15 @@ def main() -> int:
                 print(f"bench: {peer.name} is left out: {error}", file=sys.stderr)
                 peers.remove(peer)
         tables = []
+        told = versions(peers, runtimes)
+        text = ""
         for case in CASES:
             if not wanted or case.name in wanted:
                 print(f"{case.name}: {case.title}", flush=True)
                 tables.append(measure(case, work, peers, chosen.repeats))
-        text = document(
-            tables, peers, versions(peers, runtimes), chosen.repeats, machine(), datetime.date.today().isoformat()
-        )
-        workloads.write(os.path.abspath(chosen.output), text)
+                # After each case, so that a run that is stopped has not been for nothing.
+                text = document(tables, peers, told, chosen.repeats, machine(), datetime.date.today().isoformat())
+                workloads.write(os.path.abspath(chosen.output), text)
         print(text)
     finally:
         for peer in peers:
