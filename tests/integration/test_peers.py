@@ -40,6 +40,9 @@ def place() -> Iterator[Path]:
     """On a disk: the peers' overlay storage does not work on every other file system."""
     directory = Path(tempfile.mkdtemp(prefix="cais-peers-", dir="/var/tmp"))
     yield directory
+    # The daemon leaves the name of its network namespace mounted.
+    for name in directory.glob("*/netns/*"):
+        subprocess.run(["umount", "--lazy", name], check=False, capture_output=True)
     shutil.rmtree(directory, ignore_errors=True)
 
 
