@@ -184,10 +184,24 @@ def shortage() -> str:
     return said
 
 
+def _wait_for_ended_threads(timeout_seconds: float = 1.0) -> None:
+    """A thread that was joined may still be ending in the kernel, which then refuses as if it went on."""
+    import sys
+    import time
+
+    threading = sys.modules.get("threading")
+    if threading is None or threading.active_count() > 1:
+        return
+    end = time.monotonic() + timeout_seconds
+    while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < end:
+        os.sched_yield()
+
+
 def _enter_user_namespace() -> Namespaces:
     user_id, group_id = os.geteuid(), os.getegid()
     programs, user_ranges, group_ranges, warning = _ids(user_id)
     mapper = None if warning else _Mapper(programs, user_id, group_id, user_ranges, group_ranges)
+    _wait_for_ended_threads()
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
     except OSError as error:

@@ -69,3 +69,19 @@ def test_ranges_are_read_by_name_and_by_number(tmp_path):
 def test_several_ranges_follow_each_other():
     arguments = namespaces.map_arguments(1000, [(100000, 10), (300000, 5)])
     assert arguments == ["0", "1000", "1", "1", "100000", "10", "11", "300000", "5"]
+
+
+def test_a_thread_that_has_just_ended_does_not_stand_in_the_way(ordinary_user, in_child):
+    """Joined, it may still be ending in the kernel, which refuses a process of several threads."""
+
+    def action():
+        import threading
+
+        ordinary_user.become()
+        thread = threading.Thread(target=lambda: None)
+        thread.start()
+        thread.join()
+        return namespaces.enter().user_namespace
+
+    for _ in range(20):
+        assert in_child(action) == "True"
