@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from cais.build.context import Context, select_from
+from cais.build.contexts import Contexts
 from cais.build.graph import Copy, Exec, MakeDirectory, Vertex
 from cais.build.hashing import digest_of
 from cais.build.ops.target import LayerTarget, Target
@@ -54,7 +55,7 @@ class OpExecutor:
         self,
         snapshots: SnapshotStore,
         runtime: Runtime,
-        context: Context,
+        contexts: Contexts,
         progress: Progress,
         *,
         ensure: Callable[[Digest], None],
@@ -64,7 +65,7 @@ class OpExecutor:
     ) -> None:
         self._snapshots = snapshots
         self._runtime = runtime
-        self._context = context
+        self._contexts = contexts
         self._progress = progress
         self._ensure = ensure
         self._base_time = base_time
@@ -218,20 +219,21 @@ class OpExecutor:
         if not op.sources:
             carry_out(None)
         elif op.from_context:
-            reuse = self._reusable(op, previous)
+            context = self._contexts.of(vertex)
+            reuse = self._reusable(op, context, previous)
             try:
-                carry_out(self._context.select(op), reuse)
+                carry_out(context.select(op), reuse)
             finally:
                 if reuse is not None:
                     reuse.close()
             if vertex not in self._unsettled:
-                self._listings[vertex] = (self._context.digest(op), self._context.listing(op))
+                self._listings[vertex] = (context.digest(op), context.listing(op))
         elif inputs[1].chain is None:
             raise NotFound(f'"{op.sources[0]}": not found: the stage that it is copied from has no files')
         else:
             self._with_view(inputs[1].chain, lambda path: self._selected_from(op, path, carry_out))
 
-    def _reusable(self, op: Copy, previous: Record | None) -> Reuse | None:
+    def _reusable(self, op: Copy, context: Context, previous: Record | None) -> Reuse | None:
         """The files of the last result of the same instruction, to be linked where they are still the same."""
         if previous is None or op.unpack or not self._snapshots.hold(previous.chain_id):
             return None
@@ -242,7 +244,7 @@ class OpExecutor:
             return None
         from cais.build.ops.reuse import Reuse
 
-        return Reuse(directory, listing, epoch=self._epoch, cache=self._context.cache)
+        return Reuse(directory, listing, epoch=self._epoch, cache=context.cache)
 
     @staticmethod
     def _selected_from(op: Copy, path: str, action: Callable[[Selection], Any]) -> Any:

@@ -44,6 +44,27 @@ class LocalSource(NamedTuple):
     name: str = ""
 
 
+class HttpSource(NamedTuple):
+    """One file from ``url``. ``checksum`` is ``algorithm:hex`` or ""; no inputs."""
+
+    url: str
+    checksum: str = ""
+
+
+class GitSource(NamedTuple):
+    """A checkout of ``reference`` (a branch, tag, commit; "": the remote's default) of ``url``; no inputs.
+
+    ``subdirectory`` is all of it that counts; ``checksum`` is the commit that ``reference`` has to be, or its start.
+    """
+
+    url: str
+    reference: str = ""
+    subdirectory: str = ""
+    keep_git_directory: bool = False
+    submodules: bool = True
+    checksum: str = ""
+
+
 class InlineFile(NamedTuple):
     """A heredoc of COPY or ADD: a file of its own, mode 0644."""
 
@@ -56,7 +77,10 @@ class Copy(NamedTuple):
 
     ``sources`` are patterns of Go's filepath.Match, relative to the source's root. ``destination`` is absolute; a
     trailing slash is kept, as it means a directory. ``chown`` is user[:group], by name or number, of the target's
-    file system; ``chmod`` is octal. ``unpack``: local archives are unpacked (ADD).
+    file system; ``chmod`` is octal or symbolic. ``unpack``: archives are unpacked (ADD). ``exclude`` are patterns of an
+    ignore file, relative to each source. ``parents``: what is above a source, from its ``/./`` on, comes with it.
+    ``link``: the layer is made on nothing, and laid upon the target's, whatever that is. ``from_context``: the source
+    is a context (LocalSource, HttpSource, GitSource), where owners do not count.
     """
 
     sources: tuple[str, ...]
@@ -66,6 +90,33 @@ class Copy(NamedTuple):
     chmod: str = ""
     unpack: bool = False
     from_context: bool = True
+    exclude: tuple[str, ...] = ()
+    parents: bool = False
+    link: bool = False
+
+
+class ExecMount(NamedTuple):
+    """``RUN --mount``. ``kind`` is bind, cache, tmpfs, secret or ssh; ``target`` is absolute.
+
+    ``input`` is the number, among the vertex's inputs, of the file system that ``source`` (a path in it) is of: what a
+    bind shows, what a new cache begins with; -1: none. ``id`` names the cache, secret or agent. ``sharing`` is shared,
+    private or locked. ``environment`` is the variable that has the secret's value; ``target`` is "" where only that
+    was asked for.
+    """
+
+    kind: str
+    target: str
+    input: int = -1
+    source: str = ""
+    readonly: bool = True
+    id: str = ""
+    sharing: str = "shared"
+    size_bytes: int = 0
+    mode: int | None = None
+    user_id: int = 0
+    group_id: int = 0
+    required: bool = False
+    environment: str = ""
 
 
 class MakeDirectory(NamedTuple):
@@ -80,6 +131,8 @@ class Exec(NamedTuple):
 
     ``scripts`` are (name, text): each stands read-only at ``/dev/pipes/<name>``, mode 0755, while it runs, and leaves
     no trace in the layer: a heredoc that begins with ``#!``. Bytes that are not UTF-8 are surrogate escapes.
+    ``security`` is ``insecure`` or "" (sandbox). ``hosts`` are (name, address) for /etc/hosts. Inputs: the file system
+    that it runs in, then those that its mounts name.
     """
 
     args: tuple[str, ...]
@@ -89,9 +142,13 @@ class Exec(NamedTuple):
     network: str = "default"
     hidden_env: tuple[tuple[str, str], ...] = ()
     scripts: tuple[tuple[str, str], ...] = ()
+    mounts: tuple[ExecMount, ...] = ()
+    security: str = ""
+    hosts: tuple[tuple[str, str], ...] = ()
+    devices: tuple[str, ...] = ()
 
 
-Op = SourceImage | LocalSource | Copy | MakeDirectory | Exec
+Op = SourceImage | LocalSource | HttpSource | GitSource | Copy | MakeDirectory | Exec
 
 
 class Vertex:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
-from cais.build.graph import Copy, Exec, LocalSource, MakeDirectory, SourceImage, Vertex
+from cais.build.graph import Copy, Exec, GitSource, HttpSource, LocalSource, MakeDirectory, SourceImage, Vertex
 from cais.build.records import Record
 from cais.spec.digest import Digest
 from cais.spec.encoding import encode
@@ -101,7 +101,7 @@ class Planner:
         op = vertex.op
         if isinstance(op, SourceImage):
             return Verdict("hit", Result(self.facts.bases[vertex]))
-        if isinstance(op, LocalSource):
+        if isinstance(op, (LocalSource, HttpSource, GitSource)):
             return Verdict("hit", Result(None))
         parts = self._parts(vertex, inputs, content)
         key = hashlib.sha256(encode(parts)).hexdigest()

@@ -17,7 +17,7 @@ _ULIMITS = frozenset((
 ))  # fmt: skip
 
 
-def _ulimit(text: str) -> None:
+def ulimit(text: str) -> None:
     name, equals, _values = text.partition("=")
     if not equals:
         raise BadValue(f"invalid ulimit argument: {text}")
@@ -25,14 +25,14 @@ def _ulimit(text: str) -> None:
         raise BadValue(f"invalid ulimit type: {name}")
 
 
-def _host(text: str) -> None:
+def host_mapping(text: str) -> None:
     name, separator, _address = text.partition("=" if "=" in text else ":")
     if not separator or not name:
         raise BadValue(f'bad format for add-host: "{text}"')
 
 
 FLAGS = (
-    Flag("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)", check=_host),
+    Flag("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)", check=host_mapping),
     Flag("annotation", "", "map", "Add an annotation to the container (passed through to the OCI runtime)"),
     Flag("cap-add", "", "list", "Add Linux capabilities"),
     Flag("cap-drop", "", "list", "Drop Linux capabilities"),
@@ -72,7 +72,7 @@ FLAGS = (
     Flag("sysctl", "", "map", "Sysctl options"),
     Flag("tmpfs", "", "list", "Mount a tmpfs directory"),
     Flag("tty", "t", "", "Allocate a pseudo-TTY"),
-    Flag("ulimit", "", "ulimit", "Ulimit options", check=_ulimit),
+    Flag("ulimit", "", "ulimit", "Ulimit options", check=ulimit),
     Flag("user", "u", "string", "Username or UID (format: <name|uid>[:<group|gid>])"),
     Flag("volume", "v", "list", "Bind mount a volume"),
     Flag("workdir", "w", "string", "Working directory inside the container"),

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from cais.build.context import Context
+from cais.build.contexts import Contexts
 from cais.build.dockerfile.errors import Span, marked_lines
 from cais.build.dockerfile.parser import Dockerfile, parse
 from cais.build.graph import Copy, Exec, SourceImage, Vertex, reachable
@@ -18,7 +18,7 @@ from cais.build.records import Records
 from cais.build.solve import Solver, needed
 from cais.engine.build_input import BuildInput, open_input
 from cais.engine.build_log import BuildLog, BuildRow, builds, events
-from cais.engine.build_options import BuildOptions
+from cais.engine.build_options import BuildOptions, refuse_not_built_yet
 from cais.engine.stores import Stores
 from cais.errors import CaisError, NotFound
 from cais.spec.digest import Digest
@@ -68,6 +68,7 @@ class Builder:
         from cais.engine.build_output import parse_outputs, put_out
 
         started = time.monotonic()
+        refuse_not_built_yet(options)
         outputs = parse_outputs(options)
         tags = [*options.tags, *(name for output in outputs for name in output.names)]
         names = [Reference.parse(tag) for tag in dict.fromkeys(tags)]
@@ -157,7 +158,7 @@ class _Run:
         executor = OpExecutor(
             self._stores.snapshots,
             runtime,
-            self._context,
+            self._given.contexts,
             self._progress,
             ensure=self._ensure,
             base_time=self._base_time,
@@ -204,7 +205,7 @@ class _Run:
                 self._progress({"event": "warning", "message": warning.message, "line": warning.line})
             vertices = reachable(self._lowered.vertex)
             facts = self._facts(vertices)
-            lookup = _Lookup(self._records, self._context, facts)
+            lookup = _Lookup(self._records, self._given.contexts, facts)
             self._planner = Planner(facts, lookup, self._given.scope, difference)
             verdicts = self._planner.plan(vertices)
             while not self._hold(verdicts):
@@ -232,10 +233,6 @@ class _Run:
     def _platform(self) -> Platform:
         host = self._stores.platform
         return Platform.parse(self._options.platform, host) if self._options.platform else host
-
-    @property
-    def _context(self) -> Context:
-        return self._given.context
 
     def _base(self, reference: str, platform: Platform) -> ImageConfig:
         try:
@@ -269,7 +266,7 @@ class _Run:
                 bases[vertex] = self.bases[vertex.op.reference].chain
             elif isinstance(vertex.op, Copy) and vertex.op.from_context and vertex.op.sources:
                 try:
-                    selections[vertex] = self._context.digest(vertex.op)
+                    selections[vertex] = self._given.contexts.of(vertex).digest(vertex.op)
                 except CaisError as error:
                     error.span = error.span or vertex.origin[:2]
                     raise
@@ -300,18 +297,20 @@ class _Run:
 
 
 class _Lookup:
-    """The records; of the files that are there now, the context knows the listing."""
+    """The records; of the files that are there now, their context knows the listing."""
 
-    def __init__(self, records: Records, context: Context, facts: Facts) -> None:
+    def __init__(self, records: Records, contexts: Contexts, facts: Facts) -> None:
         self.find = records.find
         self.latest = records.latest
         self._records = records
-        self._context = context
-        self._ops = {digest: vertex.op for vertex, digest in facts.selections.items()}
+        self._contexts = contexts
+        self._vertices = {digest: vertex for vertex, digest in facts.selections.items()}
 
     def listing(self, digest: str) -> bytes | None:
-        op = self._ops.get(Digest(digest))
-        return self._context.listing(op) if isinstance(op, Copy) else self._records.listing(digest)
+        vertex = self._vertices.get(Digest(digest))
+        if vertex is None or not isinstance(vertex.op, Copy):
+            return self._records.listing(digest)
+        return self._contexts.of(vertex).listing(vertex.op)
 
 
 class _Explained:

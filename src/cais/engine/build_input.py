@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 
 from cais.build.context import Context
+from cais.build.contexts import Contexts, TreeOp
 from cais.build.tree import Tree
 from cais.engine.build_options import BuildOptions
 from cais.engine.stores import Stores
@@ -27,7 +28,7 @@ class BuildInput:
     """``scope`` tells one Dockerfile's steps from another's in the records; ``dockerfile_name`` is for messages."""
 
     def __init__(self, context: Context, source: bytes, dockerfile_name: str, scope: str, temporary: str = "") -> None:
-        self.context = context
+        self.contexts = Contexts(context, _no_other)
         self.source = source
         self.dockerfile_name = dockerfile_name
         self.scope = scope
@@ -37,9 +38,13 @@ class BuildInput:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.context.close()
+        self.contexts.close()
         if self._temporary:
             remove_tree(self._temporary)
+
+
+def _no_other(tree: TreeOp) -> Context:
+    raise Unsupported(f"{tree!r} is not in this version of cais")
 
 
 def open_input(stores: Stores, options: BuildOptions, directory: str) -> BuildInput:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cais.errors import Unsupported
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -11,12 +12,32 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 
-class BuildOptions(NamedTuple):
-    """What ``image build`` takes.
+class Limits(NamedTuple):
+    """What each RUN gets, as ``container run`` does; 0 and "": no limit. ``ulimits`` are ``name=soft[:hard]``.
 
-    ``context`` is a directory, or ``-``: ``stdin`` is a tar, or a lone Dockerfile. ``dockerfile`` is a path, ``-`` for
-    ``stdin``, or "" for the context's own. ``outputs`` are ``type=local|tar|oci|docker|image[,dest=..]``; without one
-    the image is kept. ``epoch`` is SOURCE_DATE_EPOCH, in seconds. ``workers`` steps run at once (0: one a processor).
+    They are no part of a step's cache key.
+    """
+
+    memory_bytes: int = 0
+    memory_swap_bytes: int = 0
+    cpu_shares: int = 0
+    cpu_period_microseconds: int = 0
+    cpu_quota_microseconds: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    shm_bytes: int = 0
+    ulimits: Sequence[str] = ()
+    cgroup_parent: str = ""
+
+
+class BuildOptions(NamedTuple):
+    """What ``image build`` takes; texts are as on the command line (``docs/reference/commands.md``).
+
+    ``context`` is a directory, a URL, or ``-``: ``stdin`` is a tar, or a lone Dockerfile. ``dockerfile`` is a path,
+    ``-`` for ``stdin``, or "" for the context's own. ``platform`` is one, or several with commas between.
+    ``outputs`` are ``type=local|tar|oci|docker|image[,dest=..]``; without one the image is kept. ``contexts`` are the
+    named ones. ``environment`` is where secrets and agents that say no source are looked up. ``epoch`` is
+    SOURCE_DATE_EPOCH, in seconds. ``workers`` steps run at once (0: one a processor).
     """
 
     context: str = "."
@@ -33,3 +54,31 @@ class BuildOptions(NamedTuple):
     stdin: BinaryIO | None = None
     stdout: BinaryIO | None = None
     workers: int = 0
+    contexts: Mapping[str, str] = {}
+    secrets: Sequence[str] = ()
+    ssh: Sequence[str] = ()
+    allow: Sequence[str] = ()
+    add_hosts: Sequence[str] = ()
+    limits: Limits = Limits()
+    no_cache_filter: Sequence[str] = ()
+    pull: bool = False
+    annotations: Sequence[str] = ()
+    cache_from: Sequence[str] = ()
+    cache_to: Sequence[str] = ()
+    attest: Sequence[str] = ()
+    environment: Mapping[str, str] = {}
+
+
+def refuse_not_built_yet(options: BuildOptions) -> None:
+    """Raises Unsupported for what an option asks and this version does not do."""
+    for name in _NOT_YET:
+        value = getattr(options, name)
+        if any(value) if isinstance(value, Limits) else value:
+            raise Unsupported(f"--{name.replace('_', '-').rstrip('s')} is not in this version of cais")
+
+
+# Shorter with every step of the builder.
+_NOT_YET = (
+    "contexts", "secrets", "ssh", "allow", "add_hosts", "limits", "no_cache_filter", "pull", "annotations",
+    "cache_from", "cache_to", "attest",
+)  # fmt: skip

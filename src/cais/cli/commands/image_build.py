@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cais.cli.container_flags import host_mapping, ulimit
 from cais.cli.declare import BadValue, Command, Flag
 from cais.cli.list_flags import platform
 from cais.cli.values import environment, label
@@ -25,14 +26,31 @@ COMMAND = Command(
     arguments=(1, 1),
     complete="directory",
     flags=(
+        Flag("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")', check=host_mapping),
+        Flag("allow", "", "strings", 'Allow extra privileged entitlement (e.g., "network.host", "security.insecure")',
+             complete="network.host,security.insecure"),
+        Flag("annotation", "", "stringArray", "Add annotation to the image"),
+        Flag("attest", "", "stringArray", 'Attestation parameters (format: "type=sbom,generator=image")'),
         Flag("build-arg", "", "list", "Set build-time variables", check=environment),
+        Flag("build-context", "", "stringArray", "Additional build contexts (e.g., name=path)"),
+        Flag("cache-from", "", "stringArray", 'External cache sources (e.g., "type=local,src=path")'),
+        Flag("cache-to", "", "stringArray", 'Cache export destinations (e.g., "type=local,dest=path")'),
+        Flag("cgroup-parent", "", "string", 'Set the parent cgroup for the "RUN" instructions during build'),
+        Flag("cpu-period", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) period of RUN"),
+        Flag("cpu-quota", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota of RUN"),
+        Flag("cpu-shares", "c", "int", "CPU shares (relative weight) of RUN"),
+        Flag("cpuset-cpus", "", "string", "CPUs in which to allow RUN (0-3, 0,1)"),
+        Flag("cpuset-mems", "", "string", "MEMs in which to allow RUN (0-3, 0,1)"),
         Flag("file", "f", "string", 'Name of the Dockerfile (Default is "PATH/Dockerfile")', complete="file"),
         Flag("iidfile", "", "string", "Write the image ID to the file", complete="file"),
         Flag("label", "", "list", "Set metadata for an image", check=label),
+        Flag("memory", "m", "bytes", "Memory limit of RUN"),
+        Flag("memory-swap", "", "bytes", "Limit of memory plus swap of RUN: '-1' to enable unlimited swap"),
         Flag("metadata-file", "", "string", "Write build result metadata to the file", complete="file"),
         Flag("network", "", "string", "Set the networking mode for the RUN instructions during build (host|none)",
              "default", complete="default,host,none", check=_network),
         Flag("no-cache", "", "", "Do not use cache when building the image"),
+        Flag("no-cache-filter", "", "stringArray", "Do not cache specified stages"),
         Flag("output", "o", "stringArray",
              'Output destination (format: "type=local|tar|oci|docker,dest=path")'),
         Flag("plan", "", "", "Show which steps would run, and why, and build nothing"),
@@ -40,9 +58,19 @@ COMMAND = Command(
         Flag("progress", "", "string",
              'Set type of progress output ("auto", "quiet", "plain", "tty", "rawjson")', "auto",
              complete="auto,plain,tty,rawjson,quiet"),
+        Flag("provenance", "", "string", 'Shorthand for "--attest=type=provenance"'),
+        Flag("pull", "", "", "Always attempt to pull all referenced images"),
+        Flag("push", "", "", 'Shorthand for "--output=type=registry"'),
         Flag("quiet", "q", "", "Suppress the build output and print image ID on success"),
+        Flag("sbom", "", "string", 'Shorthand for "--attest=type=sbom"'),
+        Flag("secret", "", "stringArray",
+             'Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")'),
+        Flag("shm-size", "", "bytes", "Shared memory size for build containers"),
+        Flag("ssh", "", "stringArray",
+             'SSH agent socket or keys to expose to the build (format: "default|<id>[=<socket>|<key>[,<key>]]")'),
         Flag("tag", "t", "list", 'Name and optionally a tag in the "name:tag" format'),
         Flag("target", "", "string", "Set the target build stage to build."),
+        Flag("ulimit", "", "ulimit", "Ulimit options", check=ulimit),
         # What they ask for is always so, as with BuildKit: there are no intermediate containers, no context is sent,
         # and the image is kept here.
         Flag("compress", "", "", hidden=True),
@@ -112,7 +140,7 @@ def _options(call: Call) -> BuildOptions:
     import sys
 
     from cais.cli.values import key_values
-    from cais.engine.build import BuildOptions
+    from cais.engine.build_options import BuildOptions, Limits
     from cais.errors import Invalid
 
     arguments = {}
@@ -139,7 +167,59 @@ def _options(call: Call) -> BuildOptions:
         epoch=int(epoch) if epoch else None,
         stdin=sys.stdin.buffer if sys.stdin else None,
         stdout=sys.stdout.buffer,
+        contexts=_contexts(call["build-context"]),
+        secrets=call["secret"],
+        ssh=call["ssh"],
+        allow=call["allow"],
+        add_hosts=call["add-host"],
+        limits=Limits(
+            memory_bytes=call["memory"] or 0,
+            memory_swap_bytes=call["memory-swap"] or 0,
+            cpu_shares=call["cpu-shares"] or 0,
+            cpu_period_microseconds=call["cpu-period"] or 0,
+            cpu_quota_microseconds=call["cpu-quota"] or 0,
+            cpuset_cpus=call["cpuset-cpus"],
+            cpuset_mems=call["cpuset-mems"],
+            shm_bytes=call["shm-size"] or 0,
+            ulimits=call["ulimit"],
+            cgroup_parent=call["cgroup-parent"],
+        ),
+        no_cache_filter=call["no-cache-filter"],
+        pull=call["pull"],
+        annotations=call["annotation"],
+        cache_from=call["cache-from"],
+        cache_to=call["cache-to"],
+        attest=_attest(call),
+        environment=os.environ,
     )
+
+
+def _contexts(texts: list[str]) -> dict[str, str]:
+    from cais.errors import Invalid
+
+    contexts = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise Invalid(f"invalid context value: {text}, expected key=value")
+        contexts[name.lower()] = value
+    return contexts
+
+
+def _attest(call: Call) -> list[str]:
+    """``--provenance`` and ``--sbom`` are short for ``--attest``."""
+    texts = list(call["attest"])
+    for kind in ("provenance", "sbom"):
+        value = call[kind]
+        if value:
+            texts.append(
+                f"type={kind},disabled=true"
+                if value == "false"
+                else f"type={kind}"
+                if value == "true"
+                else f"type={kind},{value}"
+            )
+    return texts
 
 
 def _show_plan(call: Call, options: BuildOptions) -> int:
