@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from cais.build.context import Context, select_from
 from cais.build.contexts import Contexts
 from cais.build.graph import Copy, Exec, MakeDirectory, Vertex
 from cais.build.hashing import digest_of
+from cais.build.ops.run import Runs
 from cais.build.ops.target import LayerTarget, Target
 from cais.build.plan import Result
 from cais.build.records import Record
@@ -18,7 +18,6 @@ from cais.build.tree import shown
 from cais.errors import CaisError, Cancelled, Failed, NotFound, from_os_error
 from cais.host.mounts import realise, unmount
 from cais.runtime.runner import Bundle, Runtime
-from cais.runtime.steps import run_step, step_spec
 from cais.snapshot.store import Layer, Prepared, SnapshotStore
 from cais.spec.digest import Digest
 from cais.spec.mount import Mount, plain_directory
@@ -29,19 +28,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.build.ops.reuse import Reuse
-
-OUTPUT_PIECE_BYTES = 64 << 10
-LAST_OUTPUT_LINES = 20
-
-
-class StepFailed(Failed):
-    """A RUN step's process ended with a code other than 0. ``output`` is the last of what it said."""
-
-    def __init__(self, vertex: Vertex, code: int, command: str, output: bytes) -> None:
-        super().__init__(f'process "{command}" did not complete successfully: exit code: {code}')
-        self.vertex = vertex
-        self.code = code
-        self.output = output
 
 
 class OpExecutor:
@@ -72,6 +58,7 @@ class OpExecutor:
         self._listing_of = listing_of
         self._epoch = epoch
         self._cancelled = threading.Event()
+        self._runs = Runs(runtime, progress, self._cancelled)
         self._listings: dict[Vertex, tuple[Digest, bytes]] = {}
         self._unsettled: set[Vertex] = set()
 
@@ -87,7 +74,7 @@ class OpExecutor:
         try:
             op = vertex.op
             if isinstance(op, Exec):
-                self._with_mounts(prepared.mounts, lambda bundle: self._run(vertex, op, bundle, id))
+                self._with_mounts(prepared.mounts, lambda bundle: self._runs.run(vertex, op, bundle, id))
             elif prepared.changes:
                 self._write_changes(vertex, inputs, prepared, id, previous)
             else:
@@ -156,42 +143,6 @@ class OpExecutor:
                 self._note(id, make_directory(op, opened, modified=self._time(inputs) * 1_000_000_000))
         else:
             raise Failed(f"{vertex.origin.text} is not an operation on files")
-
-    def _run(self, vertex: Vertex, op: Exec, bundle: Bundle, id: int) -> None:
-        env = [f"{name}={value}" for name, value in (*op.env, *op.hidden_env)]
-        mounts = [self._script(bundle, name, text) for name, text in op.scripts]
-        step = step_spec(
-            self._runtime,
-            op.args,
-            env,
-            cwd=op.cwd,
-            user=op.user,
-            network=op.network,
-            rootfs=bundle.rootfs,
-            directory=bundle.directory,
-            mounts=mounts,
-            id=bundle.id,
-        )
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            output = _Output(id, self._progress, self._cancelled.set)
-            try:
-                code = run_step(
-                    self._runtime, step, bundle, stdio=(null, output.out, output.error), cancelled=self._cancelled
-                )
-            except CaisError as error:
-                # Not found, not executable: to a build that is a process that ended with this code.
-                raise Failed(f'process "{_command(op)}" did not start: {error.message}', hint=error.hint)
-            finally:
-                output.close()
-        finally:
-            os.close(null)
-        if output.failure is not None:
-            raise output.failure
-        if self._cancelled.is_set():
-            raise Cancelled("stopped")
-        if code != 0:
-            raise StepFailed(vertex, code, _command(op), output.last())
 
     def _copy(
         self,
@@ -267,19 +218,6 @@ class OpExecutor:
         for note in notes:
             self._progress({"event": "output", "id": id, "stream": 2, "data": note.encode() + b"\n"})
 
-    @staticmethod
-    def _script(bundle: Bundle, name: str, text: str) -> Mapping[str, object]:
-        from cais.runtime.spec import bind
-
-        path = os.path.join(bundle.directory, f"script.{name}")
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
-        try:
-            os.fchmod(descriptor, 0o755)
-            os.write(descriptor, text.encode("utf-8", "surrogateescape"))
-        finally:
-            os.close(descriptor)
-        return bind(path, f"/dev/pipes/{name}", ("ro",))
-
     def content(self, vertex: Vertex, source: Result) -> Digest:
         """What a Copy takes from a stage, by content; owners count."""
         if source.chain is None:
@@ -309,65 +247,3 @@ _SHAPE = ("sources", "destination", "chown", "chmod")
 
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _command(op: Exec) -> str:
-    return " ".join(op.args)
-
-
-class _Output:
-    """Two pipes that are read by a thread, so that what a process says is shown while it says it.
-
-    ``failure`` is what showing it raised; ``stop`` is called then. The process is read on to its end: one that cannot
-    write would never end.
-    """
-
-    def __init__(self, id: int, progress: Progress, stop: Callable[[], None]) -> None:
-        self._id = id
-        self._progress = progress
-        self._stop = stop
-        self._tail = b""
-        self._closed = False
-        self.failure: BaseException | None = None
-        read_out, self.out = os.pipe()
-        read_error, self.error = os.pipe()
-        self._thread = threading.Thread(target=self._read, args=(read_out, read_error), daemon=True)
-        self._thread.start()
-
-    def _read(self, out: int, error: int) -> None:
-        import select
-
-        streams = {out: 1, error: 2}
-        poll = select.poll()
-        for descriptor in streams:
-            poll.register(descriptor, select.POLLIN)
-        while streams:
-            for descriptor, _ in poll.poll():
-                data = os.read(descriptor, OUTPUT_PIECE_BYTES)
-                if not data:
-                    poll.unregister(descriptor)
-                    os.close(descriptor)
-                    del streams[descriptor]
-                    continue
-                self._tail = (self._tail + data)[-OUTPUT_PIECE_BYTES:]
-                self._show({"event": "output", "id": self._id, "stream": streams[descriptor], "data": data})
-
-    def _show(self, event: dict[str, Any]) -> None:
-        if self.failure is None:
-            try:
-                self._progress(event)
-            except BaseException as error:
-                self.failure = error
-                self._stop()
-
-    def last(self) -> bytes:
-        """The last lines, after ``close``."""
-        return b"\n".join(self._tail.rstrip(b"\n").split(b"\n")[-LAST_OUTPUT_LINES:])
-
-    def close(self) -> None:
-        """Ends when the last process that holds the pipes has ended."""
-        if not self._closed:
-            self._closed = True
-            os.close(self.out)
-            os.close(self.error)
-            self._thread.join()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import cais
-from cais.build.execute import _Output
+from cais.build.ops.output import Output
 from cais.engine import Settings
 from cais.engine.build import BuildOptions
 
@@ -63,7 +63,7 @@ def in_thread(action):
 class TestOutput:
     def test_both_streams_as_they_come_and_the_last_lines(self):
         events = []
-        output = _Output(7, events.append, lambda: None)
+        output = Output(7, events.append, lambda: None)
         for number in range(30):
             os.write(output.out if number % 2 else output.error, b"%d\n" % number)
         output.close()
@@ -82,7 +82,7 @@ class TestOutput:
         def progress(event):
             raise BrokenPipeError("gone")
 
-        output = _Output(1, progress, stopped.set)
+        output = Output(1, progress, stopped.set)
         for _ in range(200):
             os.write(output.out, b"x" * 4096)  # more than a pipe holds: it would wait for ever
         output.close()
@@ -90,7 +90,7 @@ class TestOutput:
 
     def test_no_descriptor_stays_open(self):
         before = set(os.listdir("/proc/self/fd"))
-        _Output(1, lambda event: None, lambda: None).close()
+        Output(1, lambda event: None, lambda: None).close()
         assert set(os.listdir("/proc/self/fd")) == before
 
 

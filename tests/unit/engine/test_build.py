@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from cais.build.execute import StepFailed
+from cais.build.ops.run import StepFailed
 from cais.engine import Engine, Settings
 from cais.errors import Failed, Invalid, NotFound
 
