@@ -20,15 +20,16 @@ class Origin(NamedTuple):
     step: int = 0  # the position among the steps of its stage, from 1; 0 for what is no step (loading the context)
     total: int = 0  # how many steps the stage has
     onbuild: bool = False  # a trigger of the base; the lines are those of the FROM that set it off
+    platform: str = ""  # of the stage, in a build of several; "linux/amd64->arm64" where it asks for its target
 
     @property
     def title(self) -> str:
-        """``[builder 2/5] RUN make``, as progress and the plan show it."""
+        """``[builder 2/5] RUN make``, as progress and the plan show it; ``[linux/arm64 builder 2/5]`` of several."""
         text = f"ONBUILD {self.text}" if self.onbuild else self.text
         if not self.step:
             return f"[{self.stage}] {text}" if self.stage else text
         number = f"{self.step:>{len(str(self.total))}}/{self.total}"
-        return f"[{self.stage} {number}] {text}" if self.stage else f"[{number}] {text}"
+        return f"[{' '.join(part for part in (self.platform, self.stage, number) if part)}] {text}"
 
 
 class SourceImage(NamedTuple):
@@ -131,8 +132,9 @@ class Exec(NamedTuple):
 
     ``scripts`` are (name, text): each stands read-only at ``/dev/pipes/<name>``, mode 0755, while it runs, and leaves
     no trace in the layer: a heredoc that begins with ``#!``. Bytes that are not UTF-8 are surrogate escapes.
-    ``security`` is ``insecure`` or "" (sandbox). ``hosts`` are (name, address) for /etc/hosts. Inputs: the file system
-    that it runs in, then those that its mounts name.
+    ``security`` is ``insecure`` or "" (sandbox). ``hosts`` are (name, address) for /etc/hosts. ``platform`` is that of
+    its stage, where it is not the builder's own. Inputs: the file system that it runs in, then those that its mounts
+    name.
     """
 
     args: tuple[str, ...]
@@ -146,6 +148,7 @@ class Exec(NamedTuple):
     security: str = ""
     hosts: tuple[tuple[str, str], ...] = ()
     devices: tuple[str, ...] = ()
+    platform: str = ""
 
 
 Op = SourceImage | LocalSource | HttpSource | GitSource | Copy | MakeDirectory | Exec

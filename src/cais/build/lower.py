@@ -70,12 +70,14 @@ def lower(
     target: str = "",
     network: str = "default",
     contexts: Mapping[str, str] | None = None,
+    several: bool = False,
 ) -> Lowered:
     """The graph of the stage ``target`` (a name or a number; "" is the last).
 
     ``base(reference, platform)`` gives the config of an image that the target needs, by its name in full, and raises
     NotFound. ``network`` is what RUN gets that asks for none itself. ``contexts`` are the named contexts: a name to
     ``docker-image://...`` or, for a directory of files, anything without a scheme; they stand before stages and images.
+    ``several``: it is one of several platforms, and the titles of steps say which.
 
     Raises DockerfileError and its kin (``Located``: with the lines), Invalid for a target that is not there.
     """
@@ -88,6 +90,7 @@ def lower(
         target,
         network,
         dict(contexts or {}),
+        several,
     ).lower(dict(labels or {}))
 
 
@@ -102,9 +105,12 @@ class _Lowering:
         target: str,
         network: str,
         contexts: dict[str, str],
+        several: bool,
     ) -> None:
         self.dockerfile = dockerfile
         self.platform = platform
+        self.build_platform = build_platform
+        self.several = several
         self.build_args = build_args
         self.network = network
         self.proxies = proxy_environment(build_args)
@@ -134,6 +140,8 @@ class _Lowering:
                 "" if alone else begun.stage.name or f"stage-{number}", self.dockerfile.escape, self.warnings
             )
             state.total = _steps(begun)
+            state.build_platform = self.build_platform
+            state.prefix = self.several
             shown.append(LoweredStage(number, state.name, state.total, begun.head.span.first_line))
             self.begin(state, begun)
             state.trigger = True
@@ -156,6 +164,7 @@ class _Lowering:
             unicode_only(state.author),
             heeded(self.dockerfile, self.warnings),
             tuple(shown),
+            state.base_platform,
         )
 
     def begin(self, state: StageState, begun: Begun) -> None:
@@ -166,8 +175,7 @@ class _Lowering:
             return
         state.platform = begun.platform or self.platform
         if begun.directory:
-            state.step += 1
-            origin = Origin(*head.span, f"FROM {begun.directory}", state.name, state.step, state.total)
+            origin = state.next_step(head.span, f"FROM {begun.directory}")
             state.start_from_image(None)
             state.add(CopyOp((".",), "/"), (self.directory(begun.directory),), origin, f"COPY {begun.directory} /")
             return
@@ -180,10 +188,9 @@ class _Lowering:
         if found.os and found.architecture:
             state.platform = found
         state.start_from_image(image.config)
-        state.base, state.base_reference = image.config, image.reference
-        state.step += 1
+        state.base, state.base_reference, state.base_platform = image.config, image.reference, image.platform
+        origin = state.next_step(head.span, f"FROM {image.reference}")
         if image.config.diff_ids:
-            origin = Origin(*head.span, f"FROM {image.reference}", state.name, state.step, state.total)
             state.vertex = Vertex(SourceImage(image.reference, image.platform), (), origin)
 
     def instruction(self, state: StageState, instruction: Instruction, number: int) -> None:

@@ -114,7 +114,10 @@ class Planner:
 
     def step(self, vertex: Vertex) -> str:
         """Which step of which Dockerfile ``vertex`` is, whatever it says now."""
-        name = f"{self._scope}\0{vertex.origin.stage}\0{vertex.origin.step}\0{type(vertex.op).__name__}"
+        origin = vertex.origin
+        name = f"{self._scope}\0{origin.stage}\0{origin.step}\0{type(vertex.op).__name__}"
+        if origin.platform:
+            name += f"\0{origin.platform}"
         return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
 
     def _parts(self, vertex: Vertex, inputs: Sequence[Result], content: Digest | None) -> dict[str, Any]:

@@ -83,10 +83,15 @@ class Solver:
         self._left: set[Vertex] = set()
         self.results: dict[Vertex, Result] = {}
         self._error: BaseException | None = None
+        self._at_work: set[str] = set()  # keys
+        self._made: dict[str, Result] = {}  # by key
 
-    def solve(self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], target: Vertex) -> Result:
-        """The result of ``target``. ``vertices`` stand inputs first. Raises what the failing step raised."""
-        self._left = needed([target], verdicts)
+    def solve(self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], *targets: Vertex) -> None:
+        """Afterwards ``results`` has those of ``targets``. ``vertices`` stand inputs first.
+
+        Raises what the failing step raised.
+        """
+        self._left = needed(targets, verdicts)
         for vertex in vertices:
             result = verdicts[vertex].result
             if vertex not in self._left and result is not None:
@@ -113,7 +118,6 @@ class Solver:
                     thread.join()
         if self._error is not None:
             raise self._error
-        return self.results[target]
 
     def _is_ready(self, vertex: Vertex) -> bool:
         return all(item is None or item in self.results for item in vertex.inputs)
@@ -157,10 +161,18 @@ class Solver:
             if verdict.state == "hit" and verdict.result is not None:
                 self._progress({"event": "cached", "id": id})
                 return verdict.result
-            self._progress({"event": "miss", "id": id, "reason": "; ".join(map(str, verdict.reasons))})
-            previous = self._records.latest(self._planner.step(vertex))
-            layer = self._executor.execute(vertex, inputs, id, previous)
-            record = self._record(vertex, verdict, layer)
+            same = self._begin(verdict.key)
+            if same is not None:
+                self._progress({"event": "cached", "id": id})
+                return same
+            try:
+                self._progress({"event": "miss", "id": id, "reason": "; ".join(map(str, verdict.reasons))})
+                previous = self._records.latest(self._planner.step(vertex))
+                layer = self._executor.execute(vertex, inputs, id, previous)
+                result = Result(layer.chain_id, self._record(vertex, verdict, layer))
+                self._made[verdict.key] = result
+            finally:
+                self._end(verdict.key)
         except BaseException as error:
             if self._error is not None and not isinstance(self._error, Cancelled):
                 raise Cancelled("stopped, as another step failed")
@@ -171,7 +183,27 @@ class Solver:
             self._progress({"event": "error", "id": id, "message": str(error)})
             raise
         self._progress({"event": "done", "id": id, "seconds": time.monotonic() - started})
-        return Result(layer.chain_id, record)
+        return result
+
+    def _begin(self, key: str) -> Result | None:
+        """The result of another step with this key, waited for where it is at work; None: it is for the caller to do.
+
+        Raises Cancelled where the build has failed meanwhile.
+        """
+        with self._condition:
+            while key in self._at_work and self._error is None:
+                self._condition.wait()
+            if self._error is not None:
+                raise Cancelled("stopped, as another step failed")
+            if key in self._made:
+                return self._made[key]
+            self._at_work.add(key)
+            return None
+
+    def _end(self, key: str) -> None:
+        with self._condition:
+            self._at_work.discard(key)
+            self._condition.notify_all()
 
     def _settled(self, vertex: Vertex, inputs: Sequence[Result], verdict: Verdict) -> Verdict:
         """A hit that is held, or a miss, now that the inputs are known."""

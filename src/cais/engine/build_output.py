@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from cais.build.graph import Vertex
-from cais.build.lowering.result import Lowered
-from cais.build.plan import Result
+from cais.engine.build_bases import Bases
 from cais.engine.build_input import temporary_directory
 from cais.engine.build_options import BuildOptions
+from cais.engine.build_run import Built
 from cais.engine.stores import Stores
 from cais.errors import Failed, Invalid, Unsupported, from_os_error
 from cais.image.assemble import Assembled, Base, NewLayer, assemble, store
@@ -79,22 +78,21 @@ def put_out(
     stores: Stores,
     options: BuildOptions,
     names: Sequence[Reference],
-    lowered: Lowered,
-    chain: Digest | None,
-    results: Mapping[Vertex, Result],
-    bases: Mapping[str, Image],
+    built: Sequence[Built],
+    bases: Bases,
 ) -> tuple[str, str]:
     """Returns the image's id and the digest of its manifest; "" and "" where no output wanted an image."""
+    (only,) = built
     outputs = parse_outputs(options)
     names = [*names, *(Reference.parse(name) for output in outputs for name in output.names)]
     image_id = digest = ""
     assembled: Assembled | None = None
     for output in outputs:
         if output.kind in ("local", "tar"):
-            _files(stores, output, chain, options.stdout)
+            _files(stores, output, only.chain, options.stdout)
             continue
         if assembled is None:
-            assembled = _assembled(options, lowered, results, bases)
+            assembled = _assembled(options, only, bases)
             store(stores.content, assembled)
             image_id, digest = assembled.config.digest, assembled.target.digest
         if output.keeps_image:
@@ -104,9 +102,8 @@ def put_out(
     return image_id, digest
 
 
-def _assembled(
-    options: BuildOptions, lowered: Lowered, results: Mapping[Vertex, Result], bases: Mapping[str, Image]
-) -> Assembled:
+def _assembled(options: BuildOptions, built: Built, bases: Bases) -> Assembled:
+    lowered, results = built.lowered, built.results
     layers = []
     newest = 0
     for vertex in lowered.layers:
@@ -115,7 +112,7 @@ def _assembled(
             raise Failed(f"{vertex.origin.text} gave no layer")
         layers.append(NewLayer(record.diff_id, record.size_bytes))
         newest = max(newest, record.newest)
-    base = bases[lowered.base_reference] if lowered.base is not None else None
+    base = bases.image(lowered.base_reference, lowered.base_platform) if lowered.base is not None else None
     # The same files give the same image on any day: its time is that of the newest thing in it.
     created = options.epoch
     if created is None:

@@ -106,7 +106,8 @@ def solve(stores, target, executor, workers=4, no_cache=False):
     solver = Solver(planner, records, executor, events.append, ids, workers)
     if verdicts[target].state == "hit":
         return verdicts[target].result, events
-    return solver.solve(vertices, verdicts, target), events
+    solver.solve(vertices, verdicts, target)
+    return solver.results[target], events
 
 
 def diamond() -> Graph:

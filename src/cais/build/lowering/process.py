@@ -33,7 +33,9 @@ def run(state: StageState, instruction: Run, network: str, proxies: Mapping[str,
     if instruction.network and instruction.network != "default":
         network = instruction.network
     origin = state.origin(instruction, addition)
-    op = Exec(args, tuple(env.items()), state.workdir, state.user, network, hidden, scripts)
+    op = Exec(
+        args, tuple(env.items()), state.workdir, state.user, network, hidden, scripts, platform=state.foreign_platform
+    )
     state.add(op, (), origin, f"RUN {_history(state, args)} # buildkit")
 
 

@@ -52,7 +52,8 @@ class Lowered(NamedTuple):
 
     ``vertex`` is its final file system, None: empty. ``base_reference`` and ``base`` are the image under its first
     layer ("" and None: scratch), whose history and layers come first; ``history`` is what the Dockerfile adds.
-    ``run`` is the whole ``config`` object of the new image. ``author`` is "" where only the base says one.
+    ``base_platform`` is the one that it was asked for. ``run`` is the whole ``config`` object of the new image.
+    ``author`` is "" where only the base says one.
     """
 
     vertex: Vertex | None
@@ -64,6 +65,7 @@ class Lowered(NamedTuple):
     author: str
     warnings: tuple[Warned, ...]
     stages: tuple[LoweredStage, ...]
+    base_platform: Platform = Platform()
 
     @property
     def layers(self) -> tuple[Vertex, ...]:

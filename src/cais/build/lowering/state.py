@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cais.build.dockerfile.errors import DockerfileError, Span, nearest
 from cais.build.dockerfile.expand import Expansion, ExpansionError, expand
 from cais.build.dockerfile.instructions import Instruction
 from cais.build.graph import Op, Origin, Vertex
 from cais.build.lowering.result import HistoryEntry, Warned
+from cais.errors import Invalid
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
 
@@ -34,7 +37,9 @@ class StageState:
         "args",
         "author",
         "base",
+        "base_platform",
         "base_reference",
+        "build_platform",
         "command_given",
         "declared",
         "env",
@@ -42,6 +47,7 @@ class StageState:
         "history",
         "name",
         "platform",
+        "prefix",
         "run",
         "step",
         "total",
@@ -63,7 +69,10 @@ class StageState:
         self.author = ""
         self.base: ImageConfig | None = None
         self.base_reference = ""
+        self.base_platform = Platform()  # the one that it was asked for
         self.platform = Platform()
+        self.build_platform = Platform()
+        self.prefix = False  # titles say the platform
         self.command_given = False  # a CMD in this stage
         self.trigger = False  # the instruction at hand is an ONBUILD trigger of the base
         self.step = 0
@@ -92,7 +101,7 @@ class StageState:
         self.declared = list(other.declared)
         self.history = list(other.history)
         self.author = other.author
-        self.base, self.base_reference = other.base, other.base_reference
+        self.base, self.base_reference, self.base_platform = other.base, other.base_reference, other.base_platform
         self.platform = other.platform
 
     def set_env(self, name: str, value: str) -> None:
@@ -104,6 +113,11 @@ class StageState:
                 entries[position] = f"{name}={value}"
                 return
         entries.append(f"{name}={value}")
+
+    @property
+    def foreign_platform(self) -> str:
+        """The platform, where it is not the builder's; else ""."""
+        return "" if self.platform == self.build_platform else str(self.platform)
 
     @property
     def workdir(self) -> str:
@@ -155,9 +169,12 @@ class StageState:
             except ExpansionError:
                 pass  # a shell's own syntax
         text = keyword.upper() + blank + rest + addition
+        return self.next_step(instruction.span, text, self.trigger)
+
+    def next_step(self, span: Span, text: str, trigger: bool = False) -> Origin:
         self.step += 1
-        span = instruction.span
-        return Origin(span.first_line, span.last_line, text, self.name, self.step, self.total, self.trigger)
+        platform = shown_platform(self.platform, self.env) if self.prefix else ""
+        return Origin(span.first_line, span.last_line, text, self.name, self.step, self.total, trigger, platform)
 
     def add(self, op: Op, inputs: tuple[Vertex | None, ...], origin: Origin, created_by: str) -> None:
         """A new file system on top of this stage's; ``inputs`` are those besides it."""
@@ -177,6 +194,26 @@ class StageState:
             if run.get(key):
                 run[key] = dict(sorted(run[key].items()))
         return {key: unicode_only(run[key]) for key in _FIELDS if run.get(key)}
+
+
+def shown_platform(platform: Platform, env: Mapping[str, str]) -> str:
+    """As BuildKit shows a stage's platform; ``->`` is what it makes files for, where it has asked (ARG TARGETARCH)."""
+    try:
+        if env.get("TARGETPLATFORM"):
+            target = Platform.parse(env["TARGETPLATFORM"])
+        else:
+            target = Platform.normalised(
+                env.get("TARGETOS") or platform.os,
+                env.get("TARGETARCH") or platform.architecture,
+                env.get("TARGETVARIANT", "") if env.get("TARGETARCH") else platform.variant,
+            )
+    except Invalid:
+        return str(platform)
+    if target.os != platform.os:
+        return f"{platform}->{target}"
+    if target.architecture != platform.architecture:
+        return f"{platform}->{'/'.join(filter(None, target[1:3]))}"
+    return str(platform)
 
 
 def absolute(parent: str, path: str) -> str:

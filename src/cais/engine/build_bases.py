@@ -1,0 +1,55 @@
+"""The images that a build's stages begin with or copy from."""
+
+from __future__ import annotations
+
+import threading
+
+from cais.engine.stores import Stores
+from cais.errors import NotFound
+from cais.spec.digest import Digest
+from cais.spec.image_config import ImageConfig
+from cais.spec.platform import Platform
+from cais.spec.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.image.store import Image
+
+
+class Bases:
+    """Each is looked for once, by its full name and the platform that a stage wants."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._found: dict[tuple[str, Platform], Image] = {}
+        self._unpacking = threading.Lock()
+
+    def config(self, reference: str, platform: Platform) -> ImageConfig:
+        """What lowering asks. Raises NotFound where there is no such image, or not for ``platform``."""
+        try:
+            self._stores.images.resolve(reference)
+        except NotFound as error:
+            error.message = f"{Reference.parse(reference).familiar}: not found among the local images"
+            error.hint = "Load or build it first: this version does not pull (cais image ls lists what is here)."
+            raise
+        image = self._stores.images.get(reference, platform)
+        self._found[reference, platform] = image
+        return image.config
+
+    def image(self, reference: str, platform: Platform) -> Image:
+        """One that ``config`` was asked for."""
+        return self._found[reference, platform]
+
+    def ensure(self, chain: Digest) -> None:
+        """Unpacks the layers of the image that ends with ``chain``, if it is one."""
+        with self._unpacking:  # stages that begin with the same image do it once
+            for image in self._found.values():
+                if image.chain == chain:
+                    self._stores.images.ensure_unpacked(image)
+
+    def time(self, chain: Digest) -> int:
+        """When the image that ends with ``chain`` was made, in seconds since 1970; 0 where it does not say."""
+        from cais.spec import timestamp
+
+        times = [image.config.created for image in self._found.values() if image.chain == chain]
+        return max((int(timestamp.parse(text)) for text in times if text), default=0)

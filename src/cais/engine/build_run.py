@@ -1,0 +1,248 @@
+"""One build: the way from its input to the file systems of its targets, one for each platform.
+
+The Dockerfile is lowered once a platform. What the platforms share is one vertex, and all of them are planned and
+solved together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cais.build.contexts import Contexts
+from cais.build.dockerfile.errors import Span, marked_lines
+from cais.build.dockerfile.parser import parse
+from cais.build.graph import Copy, Exec, SourceImage, Vertex, reachable
+from cais.build.listing import difference
+from cais.build.lower import lower
+from cais.build.lowering.result import Lowered
+from cais.build.plan import Facts, Planner, Result, Verdict
+from cais.build.records import Records
+from cais.build.solve import Solver, needed
+from cais.engine.build_bases import Bases
+from cais.engine.build_input import BuildInput
+from cais.engine.build_options import BuildOptions
+from cais.engine.stores import Stores
+from cais.errors import CaisError
+from cais.spec.digest import Digest
+from cais.spec.named import NamedTuple
+from cais.spec.platform import Platform
+from cais.spec.progress import Progress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Built(NamedTuple):
+    """One platform's target: ``chain`` is its file system (None: empty), ``results`` those of all vertices.
+
+    ``platform`` is the one that was asked for; what the image says is in ``lowered``.
+    """
+
+    platform: Platform
+    lowered: Lowered
+    chain: Digest | None
+    results: Mapping[Vertex, Result]
+
+
+class Run:
+    """``plan`` or ``solve``, once."""
+
+    def __init__(self, stores: Stores, options: BuildOptions, given: BuildInput, progress: Progress) -> None:
+        self._stores = stores
+        self._options = options
+        self._given = given
+        self._progress = progress
+        self._records = Records(stores.database)
+        self.bases = Bases(stores)
+        self.platforms = platforms(options.platform, stores.platform)
+        self._targets: list[Lowered] = []
+
+    def solve(self) -> list[Built]:
+        """Every platform's target, in the order in which the platforms were asked for."""
+        vertices, verdicts = self.plan()
+        shown = (vertex for vertex in vertices if vertex.origin.stage != "internal")
+        ids = {vertex: number for number, vertex in enumerate(shown, 1)}
+        self._show_hits(vertices, verdicts, ids)
+        results = {vertex: verdict.result for vertex, verdict in verdicts.items() if verdict.result is not None}
+        open = [target for target in self._target_vertices if verdicts[target].state != "hit"]
+        if open:
+            results.update(self._solve(vertices, verdicts, open, ids))
+        return [
+            Built(platform, lowered, results[lowered.vertex].chain if lowered.vertex is not None else None, results)
+            for platform, lowered in zip(self.platforms, self._targets, strict=True)
+        ]
+
+    def _solve(
+        self,
+        vertices: Sequence[Vertex],
+        verdicts: Mapping[Vertex, Verdict],
+        targets: Sequence[Vertex],
+        ids: Mapping[Vertex, int],
+    ) -> Mapping[Vertex, Result]:
+        from cais.build.execute import OpExecutor
+        from cais.runtime.runner import Runtime
+
+        self._stores.snapshots.reach()  # before the first thread
+        again = needed(targets, verdicts)
+        self._enter([vertex for vertex in again if isinstance(vertex.op, Exec)])
+        runtime = Runtime(self._stores.root, self._stores.settings.runtime)
+        executor = OpExecutor(
+            self._stores.snapshots,
+            runtime,
+            self._given.contexts,
+            self._progress,
+            ensure=self.bases.ensure,
+            base_time=self.bases.time,
+            listing_of=self._records.listing,
+            epoch=self._options.epoch,
+        )
+        solver = Solver(self._planner, self._records, executor, self._named(ids), ids, self._options.workers)
+        try:
+            with self._explained():
+                solver.solve(vertices, verdicts, *targets)
+        finally:
+            runtime.close()
+        return solver.results
+
+    def _enter(self, runs: Sequence[Vertex]) -> None:
+        """What is mounted goes with this process. Raises Denied, with the line of the first of ``runs``."""
+        if not runs and not self._stores.snapshots.driver.opaque:
+            return
+        from cais.host.namespaces import enter
+
+        with self._explained():
+            try:
+                enter()
+            except CaisError as error:
+                error.span = min((vertex.origin[:2] for vertex in runs), default=None)
+                raise
+
+    def plan(self) -> tuple[list[Vertex], dict[Vertex, Verdict]]:
+        """The vertices that the targets need, inputs first, and their verdicts; what is a hit is held from now on."""
+        with self._explained():
+            self._lower()
+            vertices = reachable(*self._target_vertices)
+            facts = self._facts(vertices)
+            lookup = _Lookup(self._records, self._given.contexts, facts)
+            self._planner = Planner(facts, lookup, self._given.scope, difference)
+            verdicts = self._planner.plan(vertices)
+            while not self._hold(verdicts):
+                verdicts = self._planner.plan(vertices)
+        return vertices, verdicts
+
+    def _lower(self) -> None:
+        dockerfile = parse(self._given.source)
+        targets = [
+            lower(
+                dockerfile,
+                base=self.bases.config,
+                platform=platform,
+                build_platform=self._stores.platform,
+                build_args=self._options.build_args,
+                labels=self._options.labels,
+                target=self._options.target,
+                network=self._options.network,
+                several=len(self.platforms) > 1,
+            )
+            for platform in self.platforms
+        ]
+        # The same warning of every platform is one.
+        for warning in dict.fromkeys(warning for lowered in targets for warning in lowered.warnings):
+            self._progress({"event": "warning", "message": warning.message, "line": warning.line})
+        if len(targets) > 1:
+            from cais.build.sharing import shared
+
+            targets = shared(targets)
+        self._targets = targets
+
+    @property
+    def _target_vertices(self) -> list[Vertex]:
+        return list(dict.fromkeys(lowered.vertex for lowered in self._targets if lowered.vertex is not None))
+
+    def _hold(self, verdicts: Mapping[Vertex, Verdict]) -> bool:
+        """Keeps the hits from the collector; False where it was faster, and the plan is not true any more."""
+        hits = [verdict.result for verdict in verdicts.values() if verdict.result is not None]
+        with self._stores.database.transaction() as change:
+            for result in hits:
+                if result.chain is not None:
+                    self._stores.leases.hold(change, f"chain:{result.chain}")
+            return self._records.touch(change, [result.layer.key for result in hits if result.layer is not None])
+
+    def _facts(self, vertices: Sequence[Vertex]) -> Facts:
+        """Reads what planning needs to know: which layers the base images have, what the copied files are."""
+        bases = {}
+        selections = {}
+        for vertex in vertices:
+            if isinstance(vertex.op, SourceImage):
+                bases[vertex] = self.bases.image(*vertex.op).chain
+            elif isinstance(vertex.op, Copy) and vertex.op.from_context and vertex.op.sources:
+                try:
+                    selections[vertex] = self._given.contexts.of(vertex).digest(vertex.op)
+                except CaisError as error:
+                    error.span = error.span or vertex.origin[:2]
+                    raise
+        return Facts(bases, selections, self._options.epoch, self._options.no_cache)
+
+    def _show_hits(
+        self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], ids: Mapping[Vertex, int]
+    ) -> None:
+        again = needed(self._target_vertices, verdicts)
+        for vertex in vertices:
+            if vertex not in again and vertex.origin.stage != "internal":
+                self._progress({"event": "start", "id": ids[vertex], "name": vertex.origin.title})
+                self._progress({"event": "cached", "id": ids[vertex]})
+
+    def _named(self, ids: Mapping[Vertex, int]) -> Progress:
+        names = {id: (vertex.origin.title, vertex.origin.stage) for vertex, id in ids.items()}
+
+        def progress(event: dict[str, Any]) -> None:
+            if event["event"] == "start":
+                name, stage = names[event["id"]]
+                event = {**event, "name": name, "stage": stage}
+            self._progress(event)
+
+        return progress
+
+    def _explained(self) -> _Explained:
+        return _Explained(self._given)
+
+
+def platforms(text: str, host: Platform) -> list[Platform]:
+    """Those of ``--platform``, each once; "" is the host's, and so is ``local``. Raises Invalid."""
+    found = [
+        host if name in ("", "local") else Platform.parse(name, host)
+        for name in (part.strip() for part in text.split(","))
+    ]
+    return list(dict.fromkeys(found))
+
+
+class _Lookup:
+    """The records; of the files that are there now, their context knows the listing."""
+
+    def __init__(self, records: Records, contexts: Contexts, facts: Facts) -> None:
+        self.find = records.find
+        self.latest = records.latest
+        self._records = records
+        self._contexts = contexts
+        self._vertices = {digest: vertex for vertex, digest in facts.selections.items()}
+
+    def listing(self, digest: str) -> bytes | None:
+        vertex = self._vertices.get(Digest(digest))
+        if vertex is None or not isinstance(vertex.op, Copy):
+            return self._records.listing(digest)
+        return self._contexts.of(vertex).listing(vertex.op)
+
+
+class _Explained:
+    """Adds the marked lines of the Dockerfile to an error that says which they are."""
+
+    def __init__(self, given: BuildInput) -> None:
+        self._given = given
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, CaisError) and error.span is not None and not error.lines:
+            error.lines = marked_lines(self._given.dockerfile_name, self._given.source, Span(*error.span))
