@@ -24,15 +24,16 @@ _IGNORE_LIMIT_BYTES = 4 << 20
 class Context:
     """``path`` is the directory. ``dockerfile`` is the Dockerfile's path, whose own ignore file comes first.
 
-    ``cache`` is a directory for what was found out about contexts, or "". Raises NotFound, Invalid (no directory; a
+    ``cache`` is a directory for what was found out about contexts, or "". ``ignoring``: the ignore file counts (of what
+    was fetched it is a file like others, as with BuildKit). Raises NotFound, Invalid (no directory; a
     malformed ignore file), Denied. Selections are made and hashed once for each list of sources. Threads may share it.
     """
 
-    def __init__(self, path: str, dockerfile: str = "", *, cache: str = "") -> None:
+    def __init__(self, path: str, dockerfile: str = "", *, cache: str = "", ignoring: bool = True) -> None:
         self.path = path
         self.tree = Tree(path)
         try:
-            self.ignore_file, self.ignore = self._ignore(dockerfile)
+            self.ignore_file, self.ignore = self._ignore(dockerfile) if ignoring else ("", None)
         except BaseException:
             self.tree.close()
             raise

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from cais.build.context import Context
 from cais.build.graph import Copy, GitSource, HttpSource, LocalSource, Vertex
+from cais.spec.digest import Digest
 
 TreeOp = LocalSource | HttpSource | GitSource
 
@@ -23,9 +24,12 @@ class Contexts:
         self._opened: dict[TreeOp, Context] = {}
         self._lock = RLock()
 
-    def of(self, vertex: Vertex) -> Context:
-        """What the Copy ``vertex`` copies from. Raises what opening it raises."""
-        source = vertex.inputs[1]
+    def of(self, vertex: Vertex, number: int = 0) -> Context:
+        """What the Copy ``vertex`` copies from, or the one of this number in ``more``, from 1.
+
+        Raises what opening it raises.
+        """
+        source = vertex.inputs[1 + number]
         assert isinstance(vertex.op, Copy) and source is not None
         op = source.op
         assert isinstance(op, (LocalSource, HttpSource, GitSource))
@@ -36,6 +40,21 @@ class Contexts:
             if found is None:
                 found = self._opened[op] = self._open(op)
             return found
+
+    def put(self, op: TreeOp, context: Context) -> None:
+        """Gives a tree before it is asked for."""
+        with self._lock:
+            assert op not in self._opened
+            self._opened[op] = context
+
+    def digest(self, vertex: Vertex) -> Digest:
+        """The content identity of all that a Copy from contexts names. Raises what selecting it raises."""
+        assert isinstance(vertex.op, Copy)
+        digest = self.of(vertex).digest(vertex.op)
+        if not vertex.op.more:
+            return digest
+        rest = (self.of(vertex, number).digest(op) for number, op in enumerate(vertex.op.more, 1))
+        return Digest.of("\0".join((digest, *rest)).encode())
 
     def close(self) -> None:
         self.own.close()

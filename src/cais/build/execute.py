@@ -155,11 +155,11 @@ class OpExecutor:
     ) -> None:
         from cais.build.ops.copy import copy
 
-        def carry_out(selection: Selection | None, reuse: Reuse | None = None) -> None:
+        def carry_out(selection: Selection | None, reuse: Reuse | None = None, part: Copy = op) -> None:
             # What has no time of its own takes the newest of what it came with: the same on every day.
             newest = max(self._time(inputs), newest_of(selection) if selection is not None else 0)
             with target() as opened:
-                report = copy(op, selection, opened, modified=newest * 1_000_000_000, reuse=reuse)
+                report = copy(part, selection, opened, modified=newest * 1_000_000_000, reuse=reuse)
             self._note(id, report.notes)
             if report.changed:
                 self._unsettled.add(vertex)
@@ -169,6 +169,9 @@ class OpExecutor:
 
         if not op.sources:
             carry_out(None)
+        elif op.more:
+            for number, part in enumerate((op, *op.more)):
+                carry_out(self._contexts.of(vertex, number).select(part), part=part)
         elif op.from_context:
             context = self._contexts.of(vertex)
             reuse = self._reusable(op, context, previous)

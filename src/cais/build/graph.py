@@ -81,7 +81,8 @@ class Copy(NamedTuple):
     file system; ``chmod`` is octal or symbolic. ``unpack``: archives are unpacked (ADD). ``exclude`` are patterns of an
     ignore file, relative to each source. ``parents``: what is above a source, from its ``/./`` on, comes with it.
     ``link``: the layer is made on nothing, and laid upon the target's, whatever that is. ``from_context``: the source
-    is a context (LocalSource, HttpSource, GitSource), where owners do not count.
+    is a context (LocalSource, HttpSource, GitSource), where owners do not count. ``more`` are what the same instruction
+    copies after it, into the same layer, each from the next input: an ADD of local files and of URLs.
     """
 
     sources: tuple[str, ...]
@@ -94,6 +95,7 @@ class Copy(NamedTuple):
     exclude: tuple[str, ...] = ()
     parents: bool = False
     link: bool = False
+    more: tuple[Copy, ...] = ()
 
 
 class ExecMount(NamedTuple):

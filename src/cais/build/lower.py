@@ -32,7 +32,7 @@ from cais.build.dockerfile.instructions import (
 )
 from cais.build.dockerfile.parser import Dockerfile
 from cais.build.graph import Copy as CopyOp
-from cais.build.graph import LocalSource, Origin, SourceImage, Vertex
+from cais.build.graph import LocalSource, Op, Origin, SourceImage, Vertex
 from cais.build.lowering import config, files, process
 from cais.build.lowering.arguments import global_arguments, platform_arguments, proxy_environment, unconsumed
 from cais.build.lowering.checks import check, heeded
@@ -122,6 +122,7 @@ class _Lowering:
         self.target = self.stages.target(target)
         self.states: dict[int, StageState] = {}
         self.sources: dict[str, Vertex | None] = {}
+        self.fetched: dict[Op, Vertex] = {}
 
     def global_value(self, text: str, arguments: Mapping[str, str], instruction: Arg) -> str:
         try:
@@ -202,7 +203,7 @@ class _Lowering:
         elif isinstance(instruction, Copy):
             files.copy(state, instruction, self.copied_from(instruction, number))
         elif isinstance(instruction, Add):
-            files.add(state, instruction, self.directory(""))
+            files.add(state, instruction, self.directory(""), self.fetched)
         elif isinstance(instruction, Arg):
             self.argument(state, instruction)
 

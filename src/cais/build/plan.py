@@ -134,6 +134,12 @@ class Planner:
                 sources=op.sources, destination=op.destination, chown=op.chown, chmod=op.chmod, unpack=op.unpack
             )
             parts["inline"] = [[item.name, hashlib.sha256(item.data).hexdigest()] for item in op.inline]
+            if op.more:
+                # What else may differ in them is in "files", or the same as in the first.
+                parts["more"] = [
+                    [item.sources, item.unpack, [hashlib.sha256(file.data).hexdigest() for file in item.inline]]
+                    for item in op.more
+                ]
             if content is not None:
                 parts["files"] = content
             elif op.from_context:

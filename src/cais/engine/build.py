@@ -106,4 +106,4 @@ class Builder:
         from cais.engine.collect import collect
 
         Records(self._stores.database).prune()
-        return collect(self._stores).size_bytes
+        return self._stores.sources.forget() + collect(self._stores).size_bytes

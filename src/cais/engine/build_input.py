@@ -7,9 +7,10 @@ import stat
 from collections.abc import Iterator
 
 from cais.build.context import Context
-from cais.build.contexts import Contexts, TreeOp
+from cais.build.contexts import Contexts
 from cais.build.tree import Tree
 from cais.engine.build_options import BuildOptions
+from cais.engine.build_sources import Sources
 from cais.engine.stores import Stores
 from cais.errors import Invalid, NotFound, Unsupported, from_os_error
 from cais.host.files import random_name, remove_tree
@@ -27,8 +28,11 @@ _REMOTE = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
 class BuildInput:
     """``scope`` tells one Dockerfile's steps from another's in the records; ``dockerfile_name`` is for messages."""
 
-    def __init__(self, context: Context, source: bytes, dockerfile_name: str, scope: str, temporary: str = "") -> None:
-        self.contexts = Contexts(context, _no_other)
+    def __init__(
+        self, sources: Sources, context: Context, source: bytes, dockerfile_name: str, scope: str, temporary: str = ""
+    ) -> None:
+        self.sources = sources
+        self.contexts = Contexts(context, sources.open)
         self.source = source
         self.dockerfile_name = dockerfile_name
         self.scope = scope
@@ -41,10 +45,6 @@ class BuildInput:
         self.contexts.close()
         if self._temporary:
             remove_tree(self._temporary)
-
-
-def _no_other(tree: TreeOp) -> Context:
-    raise Unsupported(f"{tree!r} is not in this version of cais")
 
 
 def open_input(stores: Stores, options: BuildOptions, directory: str) -> BuildInput:
@@ -74,7 +74,7 @@ def open_input(stores: Stores, options: BuildOptions, directory: str) -> BuildIn
         path = options.dockerfile or _default_dockerfile(context)
         source, name = _read_file(path, context, options.dockerfile), os.path.basename(path)
     scope = f"{os.path.realpath(context)}\0{os.path.realpath(path) if path else '-'}"
-    return BuildInput(Context(context, dockerfile=path, cache=cache), source, name, scope)
+    return BuildInput(Sources(stores, options), Context(context, dockerfile=path, cache=cache), source, name, scope)
 
 
 def _from_standard_input(stores: Stores, options: BuildOptions, directory: str) -> BuildInput:
@@ -85,7 +85,7 @@ def _from_standard_input(stores: Stores, options: BuildOptions, directory: str) 
     temporary = os.path.join(directory, "context") if directory else temporary_directory(stores)
     try:
         os.makedirs(temporary, 0o700, exist_ok=True)
-        return _unpacked(stdin, options.dockerfile, temporary)
+        return _unpacked(Sources(stores, options), stdin, options.dockerfile, temporary)
     except OSError as error:
         remove_tree(temporary)
         raise from_os_error(error, "unpack the build context")
@@ -99,14 +99,14 @@ def temporary_directory(stores: Stores) -> str:
     return os.path.join(stores.root, "builds", f"{random_name(6)}.{stores.leases.id}")
 
 
-def _unpacked(stdin: BinaryIO, dockerfile: str, directory: str) -> BuildInput:
+def _unpacked(sources: Sources, stdin: BinaryIO, dockerfile: str, directory: str) -> BuildInput:
     """What is unpacked is seen once: nothing is remembered of it (``cache``)."""
     start = _read_start(stdin)
     if not _is_archive(start):
         source = start + _read(stdin, "Dockerfile")
         if len(source) > DOCKERFILE_LIMIT_BYTES:
             raise _too_large("Dockerfile")
-        return BuildInput(Context(directory), source, "Dockerfile", "-", directory)
+        return BuildInput(sources, Context(directory), source, "Dockerfile", "-", directory)
     from cais.host.compression import decompressed
     from cais.snapshot.apply import apply
 
@@ -124,7 +124,7 @@ def _unpacked(stdin: BinaryIO, dockerfile: str, directory: str) -> BuildInput:
         raise Invalid(f"failed to read dockerfile: {name} is no regular file")
     path = os.path.join(directory, resolved.path)
     source = _read_file(path, directory, dockerfile)
-    return BuildInput(Context(directory, dockerfile=path), source, os.path.basename(path), "-", directory)
+    return BuildInput(sources, Context(directory, dockerfile=path), source, os.path.basename(path), "-", directory)
 
 
 def _read_start(stream: BinaryIO) -> bytes:

@@ -21,6 +21,7 @@ from cais.build.solve import Solver, needed
 from cais.engine.build_bases import Bases
 from cais.engine.build_input import BuildInput
 from cais.engine.build_options import BuildOptions
+from cais.engine.build_sources import FETCHED
 from cais.engine.stores import Stores
 from cais.errors import CaisError
 from cais.spec.digest import Digest
@@ -61,8 +62,7 @@ class Run:
     def solve(self) -> list[Built]:
         """Every platform's target, in the order in which the platforms were asked for."""
         vertices, verdicts = self.plan()
-        shown = (vertex for vertex in vertices if vertex.origin.stage != "internal")
-        ids = {vertex: number for number, vertex in enumerate(shown, 1)}
+        ids = self._ids
         self._show_hits(vertices, verdicts, ids)
         results = {vertex: verdict.result for vertex, verdict in verdicts.items() if verdict.result is not None}
         open = [target for target in self._target_vertices if verdicts[target].state != "hit"]
@@ -123,6 +123,9 @@ class Run:
         with self._explained():
             self._lower()
             vertices = reachable(*self._target_vertices)
+            shown = (vertex for vertex in vertices if vertex.origin.stage != "internal")
+            self._ids = {vertex: number for number, vertex in enumerate(shown, 1)}
+            self._given.sources.fetch(vertices, self._given.contexts, self._named(self._ids), self._ids)
             facts = self._facts(vertices)
             lookup = _Lookup(self._records, self._given.contexts, facts)
             self._planner = Planner(facts, lookup, self._given.scope, difference)
@@ -178,7 +181,7 @@ class Run:
                 bases[vertex] = self.bases.image(*vertex.op).chain
             elif isinstance(vertex.op, Copy) and vertex.op.from_context and vertex.op.sources:
                 try:
-                    selections[vertex] = self._given.contexts.of(vertex).digest(vertex.op)
+                    selections[vertex] = self._given.contexts.digest(vertex)
                 except CaisError as error:
                     error.span = error.span or vertex.origin[:2]
                     raise
@@ -189,7 +192,7 @@ class Run:
     ) -> None:
         again = needed(self._target_vertices, verdicts)
         for vertex in vertices:
-            if vertex not in again and vertex.origin.stage != "internal":
+            if vertex not in again and vertex.origin.stage != "internal" and not isinstance(vertex.op, FETCHED):
                 self._progress({"event": "start", "id": ids[vertex], "name": vertex.origin.title})
                 self._progress({"event": "cached", "id": ids[vertex]})
 
@@ -229,7 +232,7 @@ class _Lookup:
 
     def listing(self, digest: str) -> bytes | None:
         vertex = self._vertices.get(Digest(digest))
-        if vertex is None or not isinstance(vertex.op, Copy):
+        if vertex is None or not isinstance(vertex.op, Copy) or vertex.op.more:
             return self._records.listing(digest)
         return self._contexts.of(vertex).listing(vertex.op)
 

@@ -42,9 +42,10 @@ def collect(stores: Stores) -> Collected:
     with stores.database.transaction() as change:
         remove_blob_files(change, stores.content, stores.leases)
         aside = set_aside_orphans(change, stores.snapshots) + _orphans_of_builds(stores, change)
+        fetched = stores.sources.orphans(change)
     if aside:
         stores.snapshots.reach()
-    for path in aside:
+    for path in aside + fetched:
         remove_tree(path)
     _remove_bundles(stores)
     return Collected(tuple(blobs), tuple(layers))

@@ -12,6 +12,7 @@ from cais.content.tags import SCHEMA as TAGS
 from cais.host.leases import SCHEMA as LEASES
 from cais.image.records import SCHEMA as IMAGES
 from cais.snapshot.store import SCHEMA as SNAPSHOTS
+from cais.sources.store import SCHEMA as SOURCES
 from cais.volume.store import SCHEMA as VOLUMES
 
 SCHEMAS = {
@@ -23,4 +24,5 @@ SCHEMAS = {
     "builds": BUILDS,
     "containers": CONTAINERS,
     "volumes": VOLUMES,
+    "sources": SOURCES,
 }

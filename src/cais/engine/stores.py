@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from cais.host.leases import Leases
     from cais.image.store import Images
     from cais.snapshot.store import SnapshotStore
+    from cais.sources.store import SourceStore
     from cais.spec.platform import Platform
 
 
 # The number of migration steps of all rooms (tested). Where the database is at it, no room is loaded to open it.
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 
 
 def _schemas() -> Mapping[str, Sequence[str]]:
@@ -39,6 +40,7 @@ class Stores:
         self._content: ContentStore | None = None
         self._tags: TagStore | None = None
         self._snapshots: SnapshotStore | None = None
+        self._sources: SourceStore | None = None
         self._platform: Platform | None = None
         self._images: Images | None = None
 
@@ -81,6 +83,14 @@ class Stores:
 
             self._snapshots = SnapshotStore(self.root, self.database, self.leases, self.settings.driver)
         return self._snapshots
+
+    @property
+    def sources(self) -> SourceStore:
+        if self._sources is None:
+            from cais.sources.store import SourceStore
+
+            self._sources = SourceStore(self.root, self.database, self.leases)
+        return self._sources
 
     @property
     def platform(self) -> Platform:

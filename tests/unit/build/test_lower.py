@@ -572,10 +572,6 @@ def test_copy_of_urls_is_refused() -> None:
         ("COPY --chmod=u+x a b", "COPY --chmod=u+x"),
         ("ADD --link a b", "ADD --link"),
         ("ADD --exclude=x a b", "ADD --exclude"),
-        ("ADD --keep-git-dir a b", "ADD --keep-git-dir"),
-        ("ADD https://x/y /z", "ADD of a URL"),
-        ("ADD https://x/y.git /z", "ADD of a git repository"),
-        ("ADD git@github.com:a/b /z", "ADD of a git repository"),
     ],
 )
 def test_what_is_not_built_yet_fails_by_name_with_its_line(line: str, named: str) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cais.build.dockerfile.errors import DockerfileError, NotBuiltYet, Span
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.instructions import Add, Copy, Workdir
 from cais.build.dockerfile.lexer import Heredoc
 from cais.build.graph import Copy as CopyOp
-from cais.build.graph import InlineFile, LocalSource, MakeDirectory, Vertex
+from cais.build.graph import InlineFile, LocalSource, MakeDirectory, Op, Vertex
 from cais.build.lowering.state import StageState, absolute
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.build.lowering.remote import Part
 
 _SYMBOLIC_CHMOD = frozenset("ugoarwxXst+-=,01234567")
 
@@ -41,35 +47,40 @@ def copy(state: StageState, instruction: Copy, source: Vertex | None) -> None:
             raise _not_built(f"COPY {flag}", span)
     sources = [state.expand(text, span) for text in instruction.sources]
     for text in sources:
-        if _is_git(text):
-            raise DockerfileError("source can't be a git ref for COPY", span, hint="ADD takes git repositories.")
-        if _is_url(text):
-            raise DockerfileError("source can't be a URL for COPY", span, hint="ADD takes URLs.")
+        if "://" in text or text.startswith("git@"):
+            from cais.build.lowering.remote import refuse_remote
+
+            refuse_remote(text, span)
     _files(state, instruction, sources, source, unpack=False)
 
 
-def add(state: StageState, instruction: Add, source: Vertex | None) -> None:
+def add(state: StageState, instruction: Add, source: Vertex | None, shared: dict[Op, Vertex]) -> None:
+    """``shared`` keeps the vertices of what is fetched: once, however often it is added."""
     span = instruction.span
     for flag, used in (
         ("--link", instruction.link),
         ("--exclude", bool(instruction.exclude)),
-        ("--keep-git-dir", instruction.keep_git_dir),
     ):
         if used:
             raise _not_built(f"ADD {flag}", span)
     sources = [state.expand(text, span) for text in instruction.sources]
-    for text in sources:
-        if _is_git(text):
-            raise _not_built("ADD of a git repository", span)
-        if _is_url(text):
-            raise _not_built("ADD of a URL", span)
-    if instruction.checksum:
-        raise DockerfileError("checksum requires HTTP(S) or Git sources", span)
+    if instruction.checksum or any("://" in text or text.startswith("git@") for text in sources):
+        from cais.build.lowering.remote import parts_of
+
+        parts = parts_of(instruction, state.expand(instruction.checksum, span), sources, source, shared)
+        _files(state, instruction, sources, source, unpack=False, parts=parts)
+        return
     _files(state, instruction, sources, source, unpack=instruction.unpack is not False)
 
 
 def _files(
-    state: StageState, instruction: Copy | Add, sources: list[str], source: Vertex | None, *, unpack: bool
+    state: StageState,
+    instruction: Copy | Add,
+    sources: list[str],
+    source: Vertex | None,
+    *,
+    unpack: bool,
+    parts: Sequence[Part] = (),
 ) -> None:
     span = instruction.span
     keyword = "ADD" if isinstance(instruction, Add) else "COPY"
@@ -83,6 +94,10 @@ def _files(
         words.append(f"--chown={chown}")
     if chmod:
         words.append(f"--chmod={chmod}")
+    if parts:
+        from cais.sources.urls import redacted
+
+        sources = [redacted(text) for text in sources]
     words += [*sources, *(f"<<{heredoc.name}" for heredoc in instruction.heredocs), shown]
     op = CopyOp(
         tuple(absolute("/", text)[1:] or "." for text in sources),
@@ -93,6 +108,14 @@ def _files(
         unpack,
         source is not None and isinstance(source.op, LocalSource),
     )
+    if parts:
+        ops = [op._replace(sources=part.patterns, unpack=part.unpack, inline=()) for part in parts]
+        ops[-1] = ops[-1]._replace(inline=inline)
+        op = ops[0]._replace(more=tuple(ops[1:]))
+        inputs = tuple(part.source for part in parts)
+        origin = state.origin(instruction)
+        state.add(op, inputs, origin._replace(text=redacted(origin.text)), " ".join(words) + " # buildkit")
+        return
     state.add(op, (source,) if sources else (), state.origin(instruction), " ".join(words) + " # buildkit")
 
 
@@ -129,18 +152,6 @@ def _check_chmod(chmod: str, keyword: str, span: Span) -> None:
     raise DockerfileError(
         f"invalid chmod parameter: '{chmod}'. it should be octal string and between 0 and 07777", span
     )
-
-
-def _is_url(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
-
-
-def _is_git(text: str) -> bool:
-    if text.startswith(("git://", "ssh://")):
-        return True
-    if text.startswith("git@"):
-        return ":" in text
-    return _is_url(text) and text.partition("#")[0].partition("?")[0].endswith(".git")
 
 
 def _not_built(what: str, span: Span, hint: str = "") -> NotBuiltYet:
