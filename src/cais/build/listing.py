@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from cais.build.hashing import listed
 from cais.build.selection import Selection
 from cais.build.tree import shown
+from cais.spec.named import NamedTuple
 
 _VERSION = 1
 # Beyond so many files only directories are told apart; the listing stays below about 4 MB.
 FILES_LIMIT = 100_000
 SHOWN = 5
+CHANGES_LIMIT = 100
 DIGEST_BYTES = 16
 _LIMIT_BYTES = 256 << 20
 
@@ -42,29 +44,54 @@ def listing_of(selection: Selection) -> bytes:
     return zlib.compress(marshal.dumps((_VERSION, [source.path for source in selection.sources], rows), 2), 1)
 
 
-def difference(old: bytes, new: bytes) -> list[str]:
-    """The first few paths that were added, removed or changed between two listings, each as ``path: what``."""
+class Change(NamedTuple):
+    """One thing that is different of one file. ``what`` is added, removed, changed (a directory), content, mode, owner,
+    kind, or a sentence
+    where ``path`` is ""; ``more files`` has their number in ``before``.
+    """
+
+    path: str
+    what: str
+    before: str = ""
+    after: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.what} {self.before} → {self.after}" if self.after else self.what
+        return f"{self.path}: {text}" if self.path else text
+
+
+def changes(old: bytes, new: bytes, limit: int = CHANGES_LIMIT) -> list[Change]:
+    """What was added, removed or changed between two listings, of the first ``limit`` paths."""
     before, after = _decode(old), _decode(new)
     if before is None or after is None:
-        return ["(the list of files was not kept)"]
-    found: list[str] = []
-    count = 0
-    for text in _compared(before, after):
-        count += 1
-        if count <= SHOWN:
-            found.append(text)
-    if count > SHOWN:
-        found.append(f"... and {count - SHOWN} more")
-    return found or ["(the names or the order of the sources)"]
+        return [Change("", "(the list of files was not kept)")]
+    found: list[Change] = []
+    paths = 0
+    for path, what in _compared(before, after):
+        paths += 1
+        if paths <= limit:
+            found += [item._replace(path=path) for item in what]
+    if paths > limit:
+        found.append(Change("", "more files", str(paths - limit)))
+    return found or [Change("", "(the names or the order of the sources)")]
 
 
-def _compared(before: dict[str, object], after: dict[str, object]) -> Iterator[str]:
+def difference(old: bytes, new: bytes) -> list[str]:
+    """The first few paths that were added, removed or changed between two listings, each as ``path: what``."""
+    texts: dict[str, list[str]] = {}
+    for change in changes(old, new, SHOWN):
+        text = f"... and {change.before} more" if change.what == "more files" else str(change._replace(path=""))
+        texts.setdefault(change.path, []).append(text)
+    return [f"{path}: {', '.join(parts)}" if path else ", ".join(parts) for path, parts in texts.items()]
+
+
+def _compared(before: dict[str, object], after: dict[str, object]) -> Iterator[tuple[str, list[Change]]]:
     for path in sorted({*before, *after}):
         old, new = before.get(path), after.get(path)
         if old == new:
             continue
         if isinstance(old, bytes) or isinstance(new, bytes):
-            yield f"{shown((path.lstrip(chr(0)) or '.') + '/')}: something in it changed"
+            yield shown((path.lstrip(chr(0)) or ".") + "/"), [Change("", "changed")]
             continue
         single = path.startswith("\0")
         directory = path[1:].rpartition("/")[0] if single else path
@@ -77,31 +104,29 @@ def _by_name(entries: object) -> dict[str, tuple[int, int, bytes]]:
 
 def _compared_entries(
     prefix: str, old: dict[str, tuple[int, int, bytes]], new: dict[str, tuple[int, int, bytes]]
-) -> Iterator[str]:
+) -> Iterator[tuple[str, list[Change]]]:
     for name in sorted({*old, *new}):
         before, after = old.get(name), new.get(name)
         if before == after:
             continue
         path = shown(prefix + name)
         if before is None:
-            yield f"{path}: added"
+            yield path, [Change("", "added")]
         elif after is None:
-            yield f"{path}: removed"
+            yield path, [Change("", "removed")]
         else:
-            yield f"{path}: {_changes(before, after)}"
+            yield path, list(_changes(before, after))
 
 
-def _changes(before: tuple[int, int, bytes], after: tuple[int, int, bytes]) -> str:
-    texts = []
+def _changes(before: tuple[int, int, bytes], after: tuple[int, int, bytes]) -> Iterator[Change]:
     if before[0] >> 12 != after[0] >> 12:
-        texts.append(f"{_kind(before[0])} → {_kind(after[0])}")
+        yield Change("", "kind", _kind(before[0]), _kind(after[0]))
     elif before[0] != after[0]:
-        texts.append(f"mode {before[0] & 0o7777:04o} → {after[0] & 0o7777:04o}")
+        yield Change("", "mode", f"{before[0] & 0o7777:04o}", f"{after[0] & 0o7777:04o}")
     if before[1] != after[1]:
-        texts.append(f"owner {_owner(before[1])} → {_owner(after[1])}")
+        yield Change("", "owner", _owner(before[1]), _owner(after[1]))
     if before[2] != after[2]:
-        texts.append(f"content {before[2].hex()[:12]} → {after[2].hex()[:12]}")
-    return ", ".join(texts)
+        yield Change("", "content", before[2].hex()[:12], after[2].hex()[:12])
 
 
 def _kind(mode: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cais.host.database import Database, Transaction
 from cais.spec.digest import Digest
@@ -38,17 +38,53 @@ SCHEMA = (
         status TEXT NOT NULL,
         image TEXT NOT NULL DEFAULT ''
     ) WITHOUT ROWID""",
+    # To find what a step was before, wherever it stands now; and what became of results that are gone.
+    """ALTER TABLE build_records ADD COLUMN stage TEXT NOT NULL DEFAULT '';
+    ALTER TABLE build_records ADD COLUMN instruction TEXT NOT NULL DEFAULT '';
+    ALTER TABLE build_records ADD COLUMN origin TEXT NOT NULL DEFAULT '{}';
+    CREATE INDEX build_records_by_stage ON build_records (stage);
+    CREATE INDEX build_records_by_instruction ON build_records (instruction);
+    CREATE TABLE build_pruned (
+        key TEXT PRIMARY KEY,
+        step TEXT NOT NULL,
+        at REAL NOT NULL,
+        by TEXT NOT NULL DEFAULT ''
+    ) WITHOUT ROWID;
+    CREATE INDEX build_pruned_by_step ON build_pruned (step);
+    CREATE INDEX build_pruned_by_time ON build_pruned (at);
+    CREATE TRIGGER build_records_pruned AFTER DELETE ON build_records BEGIN
+        INSERT OR REPLACE INTO build_pruned (key, step, at) VALUES (old.key, old.step, julianday('now'));
+    END""",
 )
 
 # Of each step: to say what changed, and to take unchanged files over.
 LISTINGS_KEPT = 3
 
+# What is remembered of pruned records.
+PRUNED_KEPT_DAYS = 30
+# Of a stage's records, the last ones are looked through for what a step was before.
+_EARLIER = 64
+
 # Snapshots that records point at are kept until the records are pruned.
 ROOTS = ("SELECT 'chain:' || chain_id FROM build_records",)
 
 
+class Mark(NamedTuple):
+    """Which step a vertex is: ``step`` of which Dockerfile, in which ``stage``, and what ``instruction`` it is wherever
+    it stands. Digests. ``origin`` is what is said of it: its text and lines, what it stands on (``below``), and the
+    Dockerfile (``place``).
+    """
+
+    step: str
+    stage: str = ""
+    instruction: str = ""
+    origin: Mapping[str, Any] = {}
+
+
 class Record(NamedTuple):
-    """One step's result. ``parts`` are what its key was made of; ``step`` is which step of which Dockerfile it was."""
+    """One step's result. ``parts`` are what its key was made of; ``step`` is which step of which Dockerfile it was, and
+    ``stage``, ``instruction`` and ``origin`` what ``Mark`` says.
+    """
 
     key: str
     step: str
@@ -57,9 +93,23 @@ class Record(NamedTuple):
     size_bytes: int
     newest: int
     parts: dict[str, Any]
+    stage: str = ""
+    instruction: str = ""
+    origin: Mapping[str, Any] = {}
 
 
-_COLUMNS = "key, step, chain_id, diff_id, size_bytes, newest, parts"
+class Pruned(NamedTuple):
+    """A record that is gone: when (seconds since 1970), and by what command ("" where that is not known).
+
+    ``same``: it was that of the key itself, and not of something else that the step was.
+    """
+
+    at: float
+    by: str
+    same: bool
+
+
+_COLUMNS = "key, step, chain_id, diff_id, size_bytes, newest, parts, stage, instruction, origin"
 
 
 class Records:
@@ -76,18 +126,52 @@ class Records:
 
     def _one(self, clause: str, value: str) -> Record | None:
         row = self._database.row(f"SELECT {_COLUMNS} FROM build_records WHERE {clause}", (value,))
-        if row is None:
-            return None
-        return Record(row[0], row[1], Digest(row[2]), Digest(row[3]), row[4], row[5], json.loads(row[6]))
+        return None if row is None else _record(row)
+
+    def earlier(self, mark: Mark) -> list[Record]:
+        """What may have been ``mark`` before: the last records of its stage, and then of its instruction elsewhere.
+
+        Those of the last build come first.
+        """
+        rows = self._database.rows(
+            f"""SELECT {_COLUMNS} FROM build_records WHERE step = ? OR stage = ?
+                ORDER BY used DESC, created DESC LIMIT ?""",
+            (mark.step, mark.stage, _EARLIER),
+        )
+        rows += self._database.rows(
+            f"""SELECT {_COLUMNS} FROM build_records WHERE instruction = ? AND stage != ?
+                ORDER BY used DESC, created DESC LIMIT 8""",
+            (mark.instruction, mark.stage),
+        )
+        return [_record(row) for row in rows]
+
+    def pruned(self, key: str, step: str) -> Pruned | None:
+        """What became of the record of ``key``, or else of the last one of ``step``; None where nothing is known."""
+        row = self._database.row(
+            """SELECT (at - 2440587.5) * 86400.0, by, key = ? AS same FROM build_pruned WHERE key = ? OR step = ?
+               ORDER BY same DESC, at DESC LIMIT 1""",
+            (key, key, step),
+        )
+        return None if row is None else Pruned(row[0], row[1], bool(row[2]))
+
+    @staticmethod
+    def pruned_by(change: Transaction, command: str) -> None:
+        """Says of the records that ``change`` deleted which command did it."""
+        change.execute("UPDATE build_pruned SET by = ? WHERE by = ''", (command,))
 
     def put(self, record: Record, listing: tuple[str, bytes] | None = None) -> None:
         """``listing``: a copied selection's digest and list of files, to say later what changed in it.
 
         The listings of a step's earlier results are forgotten, but for the last few.
         """
-        values = (*record[:6], json.dumps(record.parts, separators=(",", ":"), ensure_ascii=True))
+        values = (*record[:6], _json(record.parts), record.stage, record.instruction, _json(record.origin))
         with self._database.transaction() as change:
-            change.execute(f"INSERT OR REPLACE INTO build_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            change.execute(
+                f"INSERT OR REPLACE INTO build_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+            )
+            change.execute(
+                "DELETE FROM build_pruned WHERE key = ? OR at < julianday('now') - ?", (record.key, PRUNED_KEPT_DAYS)
+            )
             if listing is not None:
                 change.execute("INSERT OR IGNORE INTO build_listings VALUES (?, ?)", listing)
                 change.execute(
@@ -126,4 +210,17 @@ class Records:
         """Forgets all records; returns how many there were. The snapshots are the collector's."""
         with self._database.transaction() as change:
             change.execute("DELETE FROM build_listings")
-            return change.execute("DELETE FROM build_records")
+            count = change.execute("DELETE FROM build_records")
+            self.pruned_by(change, "cais builder prune")
+            return count
+
+
+def _record(row: Sequence[Any]) -> Record:
+    return Record(
+        row[0], row[1], Digest(row[2]), Digest(row[3]), row[4], row[5], json.loads(row[6]), row[7], row[8],
+        json.loads(row[9]),
+    )  # fmt: skip
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True)

@@ -16,6 +16,7 @@ from cais.build.records import Record, Records
 from cais.errors import CaisError, Cancelled
 from cais.snapshot.store import Layer
 from cais.spec.digest import Digest
+from cais.spec.named import NamedTuple
 from cais.spec.progress import Progress
 
 TYPE_CHECKING = False
@@ -60,8 +61,21 @@ def needed(targets: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict]) -> set
     return found
 
 
+class Outcome(NamedTuple):
+    """What became of a vertex that was looked at again: ``state`` is running, hit, miss, failed or cancelled.
+
+    ``started`` is in seconds since 1970. ``verdict`` is what it was once its inputs were known.
+    """
+
+    state: str
+    verdict: Verdict
+    started: float
+    seconds: float = 0.0
+    layer: Record | None = None
+
+
 class Solver:
-    """``ids`` numbers the vertices for progress, from 1."""
+    """``ids`` numbers the vertices for progress, from 1. ``outcomes`` are there whether it succeeds or fails."""
 
     def __init__(
         self,
@@ -82,6 +96,7 @@ class Solver:
         self._ready: list[Vertex] = []
         self._left: set[Vertex] = set()
         self.results: dict[Vertex, Result] = {}
+        self.outcomes: dict[Vertex, Outcome] = {}
         self._error: BaseException | None = None
         self._at_work: set[str] = set()  # keys
         self._made: dict[str, Result] = {}  # by key
@@ -156,17 +171,26 @@ class Solver:
         id = self._ids[vertex]
         self._progress({"event": "start", "id": id})
         started = time.monotonic()
+        outcome = self.outcomes[vertex] = Outcome("running", verdict, time.time())
         try:
             verdict = self._settled(vertex, inputs, verdict)
+            outcome = self.outcomes[vertex] = outcome._replace(verdict=verdict)
             if verdict.state == "hit" and verdict.result is not None:
-                self._progress({"event": "cached", "id": id})
+                seconds = time.monotonic() - started
+                self.outcomes[vertex] = outcome._replace(state="hit", seconds=seconds, layer=verdict.result.layer)
+                self._progress({"event": "cached", "id": id, "reason": "the input came out the same"})
                 return verdict.result
             same = self._begin(verdict.key)
             if same is not None:
+                seconds = time.monotonic() - started
+                self.outcomes[vertex] = outcome._replace(state="hit", seconds=seconds, layer=same.layer)
                 self._progress({"event": "cached", "id": id})
                 return same
+            from cais.build.reasons import summary
+
+            reasons = [list(reason) for reason in verdict.reasons]
             try:
-                self._progress({"event": "miss", "id": id, "reason": "; ".join(map(str, verdict.reasons))})
+                self._progress({"event": "miss", "id": id, "reason": summary(verdict.reasons), "reasons": reasons})
                 previous = self._records.latest(self._planner.step(vertex))
                 layer = self._executor.execute(vertex, inputs, id, previous)
                 result = Result(layer.chain_id, self._record(vertex, verdict, layer))
@@ -174,15 +198,19 @@ class Solver:
             finally:
                 self._end(verdict.key)
         except BaseException as error:
+            outcome = self.outcomes[vertex] = outcome._replace(state="cancelled", seconds=time.monotonic() - started)
             if self._error is not None and not isinstance(self._error, Cancelled):
                 raise Cancelled("stopped, as another step failed")
             if isinstance(error, Cancelled):
                 raise
+            self.outcomes[vertex] = outcome._replace(state="failed")
             if isinstance(error, CaisError):
                 error.span = error.span or vertex.origin[:2]
             self._progress({"event": "error", "id": id, "message": str(error)})
             raise
-        self._progress({"event": "done", "id": id, "seconds": time.monotonic() - started})
+        seconds = time.monotonic() - started
+        self.outcomes[vertex] = outcome._replace(state="miss", seconds=seconds, layer=result.layer)
+        self._progress({"event": "done", "id": id, "seconds": seconds})
         return result
 
     def _begin(self, key: str) -> Result | None:
@@ -225,19 +253,21 @@ class Solver:
         by_content = self._planner.judge(vertex, inputs, self._executor.content(vertex, inputs[1]))
         if by_content.result is not None and by_content.result.layer is not None:
             # So that the next plan need not look at the content.
-            step = self._planner.step(vertex)
-            self._records.put(by_content.result.layer._replace(key=verdict.key, step=step))
+            mark = self._planner.mark(vertex)._asdict()
+            self._records.put(by_content.result.layer._replace(key=verdict.key, **mark))
         return by_content
 
     def _record(self, vertex: Vertex, verdict: Verdict, layer: Layer) -> Record:
+        mark = self._planner.mark(vertex)
         record = Record(
             verdict.key,
-            self._planner.step(vertex),
+            mark.step,
             layer.chain_id,
             layer.diff_id,
             layer.size_bytes,
             layer.newest,
             dict(verdict.parts or {}),
+            *mark[1:],
         )
         if not self._executor.is_settled(vertex):
             return record

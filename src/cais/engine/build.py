@@ -9,6 +9,7 @@ from cais.build.records import Records
 from cais.engine.build_input import open_input
 from cais.engine.build_log import BuildLog, BuildRow, builds, events
 from cais.engine.build_options import BuildOptions, refuse_not_built_yet
+from cais.engine.build_record import BuildStep
 from cais.engine.build_run import Run
 from cais.engine.stores import Stores
 from cais.errors import Unsupported
@@ -25,13 +26,15 @@ __all__ = ["BuildOptions", "BuildResult", "Builder", "PlannedStep"]
 
 
 class BuildResult(NamedTuple):
-    """``image_id`` and ``digest`` are "" where only files were put out. ``build_id`` names the kept log."""
+    """``image_id`` and ``digest`` are "" where only files were put out. ``build_id`` names the kept log and record;
+    ``steps`` are what became of each step, and why."""
 
     image_id: str
     digest: str
     names: tuple[str, ...]
     build_id: str
     seconds: float
+    steps: tuple[BuildStep, ...] = ()
 
 
 class PlannedStep(NamedTuple):
@@ -66,11 +69,15 @@ class Builder:
                 run = Run(stores, options, given, log.progress)
                 if len(run.platforms) > 1:
                     raise Unsupported("several platforms at once are not in this version of cais")
+                log.described = run.described
                 image_id, digest = put_out(stores, options, names, run.solve(), run.bases)
-                log.image = image_id
+                log.image = run.image_id = image_id
+                run.digest = digest
         finally:
             stores.leases.release()
-        return BuildResult(image_id, digest, tuple(name.familiar for name in names), log.id, time.monotonic() - started)
+        return BuildResult(
+            image_id, digest, tuple(name.familiar for name in names), log.id, time.monotonic() - started, run.steps()
+        )
 
     def plan(self, options: BuildOptions) -> list[PlannedStep]:
         """What ``build`` would do, and why; runs and writes nothing of the image."""

@@ -38,6 +38,12 @@ class BuildInput:
         self.scope = scope
         self._temporary = temporary
 
+    @property
+    def place(self) -> str:
+        """Where the Dockerfile lies, for messages."""
+        path = self.scope.partition("\0")[2]
+        return path if path and path != "-" else "standard input"
+
     def __enter__(self) -> BuildInput:
         return self
 

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Cancelled, NotFound, from_os_error
@@ -45,6 +45,7 @@ class BuildLog:
         self.id = random_name(6)
         self.directory = os.path.join(stores.root, "builds", self.id)
         self.image = ""
+        self.described: Callable[[], Mapping[str, Any]] = dict  # what the record says beside what is known here
         self._stores = stores
         self._name = name
         self._show = progress
@@ -117,6 +118,7 @@ class BuildLog:
         else:
             status = "cancelled" if isinstance(error, (KeyboardInterrupt, Cancelled)) else "failed"
             self._write({"event": "failed", "message": str(error)})
+        self._keep_record(status, error)
         try:
             self._finish(status)
         except CaisError:
@@ -127,6 +129,22 @@ class BuildLog:
                 self._file.close()
             except OSError:
                 pass
+
+    def _keep_record(self, status: str, error: BaseException | None) -> None:
+        from cais.engine.build_record import VERSION, error_kept, write
+
+        record = {
+            "version": VERSION,
+            "id": self.id,
+            "name": self._name,
+            "status": status,
+            "started": self._started,
+            "finished": time.time(),
+            **self.described(),
+        }
+        if error is not None:
+            record["error"] = error_kept(error)
+        write(self.directory, record)
 
     def _finish(self, status: str) -> None:
         with self._stores.database.transaction() as change:

@@ -12,15 +12,16 @@ from cais.build.contexts import Contexts
 from cais.build.dockerfile.errors import Span, marked_lines
 from cais.build.dockerfile.parser import parse
 from cais.build.graph import Copy, Exec, SourceImage, Vertex, reachable
-from cais.build.listing import difference
+from cais.build.listing import changes
 from cais.build.lower import lower
 from cais.build.lowering.result import Lowered
 from cais.build.plan import Facts, Planner, Result, Verdict
 from cais.build.records import Records
-from cais.build.solve import Solver, needed
+from cais.build.solve import Outcome, Solver, needed
 from cais.engine.build_bases import Bases
 from cais.engine.build_input import BuildInput
 from cais.engine.build_options import BuildOptions
+from cais.engine.build_record import BuildStep, options_kept, steps_of
 from cais.engine.build_sources import FETCHED
 from cais.engine.stores import Stores
 from cais.errors import CaisError
@@ -58,6 +59,10 @@ class Run:
         self.bases = Bases(stores)
         self.platforms = platforms(options.platform, stores.platform)
         self._targets: list[Lowered] = []
+        self._verdicts: Mapping[Vertex, Verdict] = {}
+        self._outcomes: Mapping[Vertex, Outcome] = {}
+        self._ids: Mapping[Vertex, int] = {}
+        self.image_id = self.digest = ""  # of what it was put out as
 
     def solve(self) -> list[Built]:
         """Every platform's target, in the order in which the platforms were asked for."""
@@ -98,6 +103,7 @@ class Run:
             epoch=self._options.epoch,
         )
         solver = Solver(self._planner, self._records, executor, self._named(ids), ids, self._options.workers)
+        self._outcomes = solver.outcomes
         try:
             with self._explained():
                 solver.solve(vertices, verdicts, *targets)
@@ -128,11 +134,30 @@ class Run:
             self._given.sources.fetch(vertices, self._given.contexts, self._named(self._ids), self._ids)
             facts = self._facts(vertices)
             lookup = _Lookup(self._records, self._given.contexts, facts)
-            self._planner = Planner(facts, lookup, self._given.scope, difference)
+            self._planner = Planner(facts, lookup, self._given.scope, changes, self._given.place)
             verdicts = self._planner.plan(vertices)
             while not self._hold(verdicts):
                 verdicts = self._planner.plan(vertices)
+        self._verdicts = verdicts
         return vertices, verdicts
+
+    def steps(self) -> tuple[BuildStep, ...]:
+        """What became of each step so far, inputs first."""
+        return steps_of(self._verdicts, self._outcomes, self._ids)
+
+    def described(self) -> dict[str, Any]:
+        """What the build's record says of it."""
+        return {
+            "options": options_kept(self._options),
+            "dockerfile": {
+                "name": self._given.dockerfile_name,
+                "path": self._given.place,
+                "text": self._given.source.decode("utf-8", "surrogateescape"),
+            },
+            "platforms": [str(platform) for platform in self.platforms],
+            "steps": [step.to_json() for step in self.steps()],
+            "result": {"image_id": self.image_id, "digest": self.digest, "names": list(self._options.tags)},
+        }
 
     def _lower(self) -> None:
         dockerfile = parse(self._given.source)
@@ -225,7 +250,8 @@ class _Lookup:
 
     def __init__(self, records: Records, contexts: Contexts, facts: Facts) -> None:
         self.find = records.find
-        self.latest = records.latest
+        self.earlier = records.earlier
+        self.pruned = records.pruned
         self._records = records
         self._contexts = contexts
         self._vertices = {digest: vertex for vertex, digest in facts.selections.items()}

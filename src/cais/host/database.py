@@ -218,9 +218,8 @@ class Database:
             present = dict(connection.execute("SELECT room, version FROM schema"))
             for room, steps in self._schemas().items():
                 for step in steps[present.get(room, 0) :]:
-                    for statement in step.split(";"):
-                        if statement.strip():
-                            connection.execute(statement)
+                    for statement in _statements(step):
+                        connection.execute(statement)
                 connection.execute("INSERT OR REPLACE INTO schema VALUES (?, ?)", (room, len(steps)))
             connection.execute(f"PRAGMA user_version = {self._version}")
         except BaseException:
@@ -256,6 +255,19 @@ class Database:
         if "disk I/O" in text:
             return Unavailable(f"cannot read or write the database {self.path}: {text}")
         return Failed(f"database {self.path}: {text}")
+
+
+def _statements(step: str) -> Iterator[str]:
+    """The statements of a migration step; those inside a trigger belong to it."""
+    statement = ""
+    for piece in step.split(";"):
+        statement += piece + ";"
+        if sqlite3.complete_statement(statement):
+            if statement.strip("; \n"):
+                yield statement
+            statement = ""
+    if statement.strip("; \n"):
+        yield statement
 
 
 class Transaction:

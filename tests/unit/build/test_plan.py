@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+
 from cais.build.graph import Copy, Exec, LocalSource, Origin, SourceImage, Vertex, reachable
+from cais.build.listing import Change
 from cais.build.plan import Facts, Planner, Result
-from cais.build.records import Record
+from cais.build.records import Pruned, Record
 from cais.spec.digest import Digest
 from cais.spec.platform import Platform
 
@@ -18,23 +21,27 @@ class Kept:
 
     def __init__(self) -> None:
         self.by_key: dict[str, Record] = {}
-        self.by_step: dict[str, Record] = {}
+        self.gone: dict[str, Pruned] = {}
         self.listings: dict[str, bytes] = {}
 
     def find(self, key):
         return self.by_key.get(key)
 
-    def latest(self, step):
-        return self.by_step.get(step)
+    def earlier(self, mark):
+        own = [record for record in self.by_key.values() if record.step == mark.step or record.stage == mark.stage]
+        return own + [record for record in self.by_key.values() if record.instruction == mark.instruction]
+
+    def pruned(self, key, step):
+        return self.gone.get(key) or self.gone.get(step)
 
     def listing(self, digest):
         return self.listings.get(digest)
 
     def put(self, planner: Planner, vertex: Vertex, verdict, result: str) -> None:
-        record = Record(
-            verdict.key, planner.step(vertex), digest(result), digest(result + "d"), 10, 0, dict(verdict.parts)
-        )
-        self.by_key[record.key] = self.by_step[record.step] = record
+        mark = planner.mark(vertex)
+        parts = json.loads(json.dumps(verdict.parts))
+        record = Record(verdict.key, mark.step, digest(result), digest(result + "d"), 10, 0, parts, *mark[1:])
+        self.by_key = {record.key: record, **self.by_key}
 
 
 def base() -> Vertex:
@@ -45,9 +52,10 @@ def run(below: Vertex | None, command: str = "make", step: int = 1, env: tuple[t
     return Vertex(Exec(("sh", "-c", command), env, "/"), (below,), Origin(step, step, f"RUN {command}", "s", step))
 
 
-def planner(kept: Kept, vertices, *, base_chain="base", selections=None, **facts) -> Planner:
+def planner(kept: Kept, vertices, *, base_chain="base", selections=None, scope="Dockerfile", **facts) -> Planner:
     bases = {vertex: digest(base_chain) for vertex in vertices if isinstance(vertex.op, SourceImage)}
-    return Planner(Facts(bases, selections or {}, **facts), kept, "Dockerfile", lambda old, new: ["a.txt changed"])
+    changed = [Change('"a.txt"', "content", "1", "2")]
+    return Planner(Facts(bases, selections or {}, **facts), kept, scope, lambda old, new: changed, f"/{scope}")
 
 
 def build(kept: Kept, vertices, results, **facts) -> None:
@@ -121,7 +129,7 @@ def test_files_that_changed_are_named_by_the_listings():
     build(kept, vertices, ["r"], selections={copy: digest("one")})
     assert planner(kept, vertices, selections={copy: digest("one")}).plan(vertices)[copy].state == "hit"
     verdict = planner(kept, vertices, selections={copy: digest("two")}).plan(vertices)[copy]
-    assert [str(reason) for reason in verdict.reasons] == ["the file a.txt changed"]
+    assert [str(reason) for reason in verdict.reasons] == ['the file "a.txt": content 1 → 2']
 
 
 def test_no_cache_and_another_epoch_miss():

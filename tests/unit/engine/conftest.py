@@ -135,7 +135,9 @@ class Work:
         rows = self.stores.database.rows("SELECT id FROM snapshots WHERE chain_id IS NULL")
         found = [f"prepared {row[0]}" for row in rows]
         found += [f"bundle {path.name}" for path in root.glob("run/*") if not path.name.startswith(".")]
-        found += [f"in builds: {path.name}" for path in root.glob("builds/*/*") if path.name != "log"]
+        found += [
+            f"in builds: {path.name}" for path in root.glob("builds/*/*") if path.name not in ("log", "record.json")
+        ]
         found += [f"build {path.name}" for path in root.glob("builds/*") if "." in path.name]
         found += [f"snapshot {path.name}" for path in root.glob("snapshots/*") if path.name not in known]
         found += [f"ingest {path.name}" for path in root.glob("content/ingest/*")]

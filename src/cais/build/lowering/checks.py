@@ -22,11 +22,9 @@ from cais.build.dockerfile.instructions import (
 )
 from cais.build.dockerfile.parser import Dockerfile
 from cais.build.lowering.result import Warned
+from cais.build.secret_names import looks_secret
 
 _RESERVED_STAGES = frozenset(("scratch", "context"))
-_SECRET_WORDS = frozenset(
-    ("apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token")
-)
 _ONCE: tuple[tuple[type, str], ...] = ((Cmd, "CMD"), (Entrypoint, "ENTRYPOINT"), (Healthcheck, "HEALTHCHECK"))
 
 
@@ -167,8 +165,7 @@ def _instructions(dockerfile: Dockerfile) -> Iterator[Warned]:
 
 def _secrets(keyword: str, names: list[str], line: int) -> Iterator[Warned]:
     for name in names:
-        words = name.lower().replace("-", "_").split("_")
-        if _SECRET_WORDS.intersection(words) and "public" not in words:
+        if looks_secret(name):
             yield Warned(
                 "SecretsUsedInArgOrEnv",
                 f'Do not use ARG or ENV instructions for sensitive data ({keyword} "{name}")',
