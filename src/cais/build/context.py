@@ -71,6 +71,11 @@ class Context:
         finally:
             os.close(file)
 
+    def leaves_out(self, path: str) -> bool:
+        """Whether the ignore file leaves ``path`` out for certain: where it has exceptions (``!``) nothing is."""
+        ignore = self.ignore
+        return ignore is not None and not any(rule.again for rule in ignore.rules) and ignore.ignores(path)
+
     def select(self, op: Copy | Sequence[str]) -> Selection:
         """What a COPY's sources name. Raises NotFound (``"/x": not found``), Invalid, Denied, Failed."""
         sources = tuple(op.sources if isinstance(op, Copy) else op)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from cais.build.checks.report import Checks
+from cais.build.checks.steps import check_step
+from cais.build.checks.text import check_heads, check_text
 from cais.build.dockerfile.errors import DockerfileError
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.instructions import (
@@ -35,8 +38,7 @@ from cais.build.graph import Copy as CopyOp
 from cais.build.graph import LocalSource, Op, Origin, SourceImage, Vertex
 from cais.build.lowering import config, files, process
 from cais.build.lowering.arguments import global_arguments, platform_arguments, proxy_environment, unconsumed
-from cais.build.lowering.checks import check, heeded
-from cais.build.lowering.result import HistoryEntry, Lowered, LoweredStage, Warned
+from cais.build.lowering.result import HistoryEntry, Lowered, LoweredStage
 from cais.build.lowering.stages import Begun, Stages
 from cais.build.lowering.state import StageState, unicode_only
 from cais.spec.image_config import ImageConfig
@@ -71,17 +73,20 @@ def lower(
     network: str = "default",
     contexts: Mapping[str, str] | None = None,
     several: bool = False,
+    checks: Checks | None = None,
+    every_stage: bool = False,
 ) -> Lowered:
     """The graph of the stage ``target`` (a name or a number; "" is the last).
 
     ``base(reference, platform)`` gives the config of an image that the target needs, by its name in full, and raises
     NotFound. ``network`` is what RUN gets that asks for none itself. ``contexts`` are the named contexts: a name to
     ``docker-image://...`` or, for a directory of files, anything without a scheme; they stand before stages and images.
-    ``several``: it is one of several platforms, and the titles of steps say which.
+    ``several``: it is one of several platforms, and the titles of steps say which. ``checks`` gathers what deserves a
+    warning. ``every_stage``: those that the target does not need are lowered, too, for the sake of what is found there.
 
     Raises DockerfileError and its kin (``Located``: with the lines), Invalid for a target that is not there.
     """
-    return _Lowering(
+    return Lowering(
         dockerfile,
         base,
         platform,
@@ -91,10 +96,13 @@ def lower(
         network,
         dict(contexts or {}),
         several,
-    ).lower(dict(labels or {}))
+        Checks.of(dockerfile, build_args or {}) if checks is None else checks,
+    ).lower(dict(labels or {}), every_stage)
 
 
-class _Lowering:
+class Lowering:
+    """One Dockerfile for one platform: the arguments are those of ``lower``. After ``lower`` it knows its stages."""
+
     def __init__(
         self,
         dockerfile: Dockerfile,
@@ -106,6 +114,7 @@ class _Lowering:
         network: str,
         contexts: dict[str, str],
         several: bool,
+        checks: Checks,
     ) -> None:
         self.dockerfile = dockerfile
         self.platform = platform
@@ -114,11 +123,13 @@ class _Lowering:
         self.build_args = build_args
         self.network = network
         self.proxies = proxy_environment(build_args)
-        self.warnings: list[Warned] = check(dockerfile)
+        self.checks = checks
+        check_text(dockerfile, checks)
         last = dockerfile.stages[-1]
         self.platform_args = platform_arguments(platform, build_platform, target or last.name)
         self.globals = global_arguments(self.platform_args, dockerfile.globals, build_args, self.global_value)
-        self.stages = Stages(dockerfile, self.globals, base, platform, contexts, self.warnings)
+        self.stages = Stages(dockerfile, self.globals, base, platform, contexts, checks)
+        check_heads(dockerfile, checks, self.globals, self.defaults())
         self.target = self.stages.target(target)
         self.states: dict[int, StageState] = {}
         self.sources: dict[str, Vertex | None] = {}
@@ -130,15 +141,27 @@ class _Lowering:
         except ExpansionError as error:
             raise DockerfileError(str(error), instruction.span)
 
-    def lower(self, labels: dict[str, str]) -> Lowered:
-        needed = self.stages.needed(self.target)
+    def defaults(self) -> Mapping[str, str] | None:
+        """What FROM lines would see if nothing were given; None where that cannot be said."""
+        if not self.build_args:
+            return self.globals
+        platform_args = {name: self.globals.get(name, value) for name, value in self.platform_args.items()}
+        try:
+            return global_arguments(platform_args, self.dockerfile.globals, {}, self.global_value)
+        except DockerfileError:
+            return None
+
+    def lower(self, labels: dict[str, str], every_stage: bool) -> Lowered:
+        """Raises DockerfileError and its kin."""
+        targets = range(len(self.dockerfile.stages)) if every_stage else (self.target,)
+        needed = self.stages.needed(*targets)
         alone = len(self.dockerfile.stages) == 1 and not any(
             isinstance(item, Copy) and item.stage for item in self.dockerfile.stages[0].instructions
         )
         shown: list[LoweredStage] = []
         for number, begun in needed.items():
             state = StageState(
-                "" if alone else begun.stage.name or f"stage-{number}", self.dockerfile.escape, self.warnings
+                "" if alone else begun.stage.name or f"stage-{number}", self.dockerfile.escape, self.checks
             )
             state.total = _steps(begun)
             state.build_platform = self.build_platform
@@ -154,7 +177,9 @@ class _Lowering:
             self.states[number] = state
         state = self.states[self.target]
         triggers = [item for begun in needed.values() for item in begun.triggers if isinstance(item, Arg)]
-        self.warnings += unconsumed(self.dockerfile, triggers, self.platform_args, self.build_args)
+        for warned in unconsumed(self.dockerfile, triggers, self.platform_args, self.build_args):
+            self.checks.add(warned)
+        self.checks.refuse()
         return Lowered(
             state.vertex,
             state.finished_run(labels),
@@ -163,7 +188,7 @@ class _Lowering:
             state.base_reference,
             state.base,
             unicode_only(state.author),
-            heeded(self.dockerfile, self.warnings),
+            self.checks.heeded,
             tuple(shown),
             state.base_platform,
         )
@@ -189,12 +214,14 @@ class _Lowering:
         if found.os and found.architecture:
             state.platform = found
         state.start_from_image(image.config)
+        state.unknown = image.reference in self.checks.unknown
         state.base, state.base_reference, state.base_platform = image.config, image.reference, image.platform
         origin = state.next_step(head.span, f"FROM {image.reference}")
         if image.config.diff_ids:
             state.vertex = Vertex(SourceImage(image.reference, image.platform), (), origin)
 
     def instruction(self, state: StageState, instruction: Instruction, number: int) -> None:
+        check_step(instruction, self.checks, shell=bool(state.run.get("Shell")), once=state.once)
         function = _CONFIG.get(type(instruction))
         if function is not None:
             function(state, instruction)
@@ -219,6 +246,8 @@ class _Lowering:
             else:
                 value = self.globals.get(name)
             state.args[name] = value
+            if default is not None or name in self.build_args or value is None:
+                state.defined[name] = (value, instruction.span)
             state.declared.append(name)
             if value is not None:
                 state.env[name] = value

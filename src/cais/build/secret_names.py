@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_WORDS = frozenset(
+WORDS = frozenset(
     ("apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token")
 )
 
@@ -10,4 +10,4 @@ _WORDS = frozenset(
 def looks_secret(name: str) -> bool:
     """By the words in it, as BuildKit's check SecretsUsedInArgOrEnv tells: ``NPM_TOKEN``, not ``PUBLIC_KEY``."""
     words = name.lower().replace("-", "_").split("_")
-    return not _WORDS.isdisjoint(words) and "public" not in words
+    return not WORDS.isdisjoint(words) and "public" not in words

@@ -77,6 +77,26 @@ class Failure:
         return f"------\n > {self.names.get(self._failed, '')}:\n{body}------\n"
 
 
+class Warnings:
+    """Remembers what the build checks found, for the end."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, None] = {}
+
+    def note(self, event: dict[str, Any]) -> None:
+        if event["event"] == "warning":
+            rule = f"{event['rule']}: " if event.get("rule") and event.get("line") else ""
+            line = f" (line {event['line']})" if event.get("line") else ""
+            self._lines[f"{rule}{event['message']}{line}"] = None
+
+    def text(self) -> str:
+        """As Docker shows them after a build, or ""."""
+        if not self._lines:
+            return ""
+        count = "1 warning" if len(self._lines) == 1 else f"{len(self._lines)} warnings"
+        return f" {count} found (use --check to expand):\n" + "".join(f" - {line}\n" for line in self._lines)
+
+
 class Quiet:
     """Nothing, until a step fails."""
 

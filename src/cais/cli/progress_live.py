@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live as RichLive
 from rich.text import Text
 
-from cais.cli.progress import Failure
+from cais.cli.progress import Failure, Warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Live:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
         self._steps: dict[int, _Step] = {}
-        self._warnings: list[str] = []
+        self._warnings = Warnings()
         self._failure = Failure()
         self._lock = threading.Lock()
         self._started = time.monotonic()
@@ -52,11 +52,8 @@ class Live:
     def __call__(self, event: dict[str, Any]) -> None:
         with self._lock:
             self._failure.note(event)
+            self._warnings.note(event)
             kind = event["event"]
-            if kind == "warning":
-                line = f" (line {event['line']})" if event.get("line") else ""
-                self._warnings.append(f"{event['message']}{line}")
-                return
             if kind == "start":
                 self._steps[event["id"]] = _Step(event.get("name", ""))
                 return
@@ -81,8 +78,10 @@ class Live:
                 if step.state == "running":
                     step.state, step.ended = "cancelled", time.monotonic()
         self._live.stop()
-        for warning in self._warnings:
-            self._console.print(Text(f"WARNING: {warning}", "yellow"))
+        head, _, lines = self._warnings.text().partition("\n")
+        if head:
+            self._console.print(Text("\n" + head, "yellow"))
+            self._console.print(Text(lines.rstrip("\n")))
 
     def failure(self) -> str:
         return self._failure.text()

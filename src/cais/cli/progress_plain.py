@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 
-from cais.cli.progress import Failure
+from cais.cli.progress import Failure, Warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Plain:
     def __init__(self, out: IO[str]) -> None:
         self._out = out
         self._failure = Failure()
+        self._warnings = Warnings()
         self._started: dict[int, float] = {}
         self._partial: dict[int, bytes] = {}
         self._reasons: dict[int, str] = {}
@@ -37,13 +38,11 @@ class Plain:
     def __call__(self, event: dict[str, Any]) -> None:
         kind = event["event"]
         self._failure.note(event)
+        self._warnings.note(event)
         now = event.get("at")
         if now is None:
             now = time.monotonic()
-        if kind == "warning":
-            line = f" (line {event['line']})" if event.get("line") else ""
-            self._write(f"WARNING: {event['message']}{line}\n")
-        elif kind == "start":
+        if kind == "start":
             self._started[event["id"]] = now
             self._turn(event["id"])
         elif kind == "cached":
@@ -68,6 +67,7 @@ class Plain:
 
     def close(self) -> None:
         self._cancel()
+        self._write(self._warnings.text())
         self._out.flush()
 
     def failure(self) -> str:

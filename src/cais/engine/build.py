@@ -19,7 +19,13 @@ from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from cais.build.outline import Outline, Target
+    from cais.engine.build_checks import CheckReport, Finding
+
+    Seen = TypeVar("Seen")
 
 
 __all__ = ["BuildOptions", "BuildResult", "Builder", "PlannedStep"]
@@ -97,6 +103,41 @@ class Builder:
                     for vertex in vertices
                     if vertex.origin.stage != "internal"
                 ]
+        finally:
+            stores.leases.release()
+
+    def check(self, options: BuildOptions) -> list[Finding]:
+        """What the build checks find; builds nothing, and needs no base image. Raises Invalid where it cannot be built.
+
+        With ``# check=error=true`` that is so when anything is found.
+        """
+        report = self.check_report(options)
+        if report.error is not None:
+            raise report.error
+        return [*report.findings]
+
+    def check_report(self, options: BuildOptions) -> CheckReport:
+        """What ``check`` finds, what is wrong with the Dockerfile besides, and the Dockerfile."""
+        from cais.engine.build_checks import check
+
+        return self._looking(check, options)
+
+    def outline(self, options: BuildOptions) -> tuple[Outline, bytes]:
+        """The build arguments, secrets and agents that the target takes, and the Dockerfile. Raises Invalid."""
+        from cais.engine.build_checks import outline
+
+        return self._looking(outline, options)
+
+    def targets(self, options: BuildOptions) -> tuple[list[Target], bytes]:
+        """The stages that can be built, and the Dockerfile. Raises Invalid."""
+        from cais.engine.build_checks import targets
+
+        return self._looking(targets, options)
+
+    def _looking(self, look: Callable[[Stores, BuildOptions], Seen], options: BuildOptions) -> Seen:
+        stores = self._stores.apart()
+        try:
+            return look(stores, options)
         finally:
             stores.leases.release()
 

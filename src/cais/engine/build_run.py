@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cais.build.checks.report import Checks
 from cais.build.contexts import Contexts
 from cais.build.dockerfile.errors import Span, marked_lines
-from cais.build.dockerfile.parser import parse
+from cais.build.dockerfile.parser import Dockerfile, parse
 from cais.build.graph import Copy, Exec, SourceImage, Vertex, reachable
 from cais.build.listing import changes
 from cais.build.lower import lower
@@ -161,28 +162,34 @@ class Run:
 
     def _lower(self) -> None:
         dockerfile = parse(self._given.source)
-        targets = [
-            lower(
-                dockerfile,
-                base=self.bases.config,
-                platform=platform,
-                build_platform=self._stores.platform,
-                build_args=self._options.build_args,
-                labels=self._options.labels,
-                target=self._options.target,
-                network=self._options.network,
-                several=len(self.platforms) > 1,
-            )
-            for platform in self.platforms
-        ]
-        # The same warning of every platform is one.
-        for warning in dict.fromkeys(warning for lowered in targets for warning in lowered.warnings):
-            self._progress({"event": "warning", "message": warning.message, "line": warning.line})
+        # The same finding of every platform is one.
+        checks = Checks.of(dockerfile, self._options.build_args, self._given.contexts.own.leaves_out)
+        try:
+            targets = [self._lower_for(dockerfile, platform, checks) for platform in self.platforms]
+        finally:
+            for warned in checks.heeded:
+                self._progress(
+                    {"event": "warning", "rule": warned.code, "message": warned.message, "line": warned.line}
+                )
         if len(targets) > 1:
             from cais.build.sharing import shared
 
             targets = shared(targets)
         self._targets = targets
+
+    def _lower_for(self, dockerfile: Dockerfile, platform: Platform, checks: Checks) -> Lowered:
+        return lower(
+            dockerfile,
+            base=self.bases.config,
+            platform=platform,
+            build_platform=self._stores.platform,
+            build_args=self._options.build_args,
+            labels=self._options.labels,
+            target=self._options.target,
+            network=self._options.network,
+            several=len(self.platforms) > 1,
+            checks=checks,
+        )
 
     @property
     def _target_vertices(self) -> list[Vertex]:

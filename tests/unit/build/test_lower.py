@@ -764,7 +764,7 @@ def test_checks_can_be_skipped() -> None:
 
 
 def test_skipping_reaches_what_only_lowering_sees() -> None:
-    assert codes(build("# check=skip=undefinedvar\nFROM a\nENV x=$y\n")) == []
+    assert codes(build("# check=skip=UndefinedVar\nFROM a\nENV x=$y\n")) == []
 
 
 def test_checks_can_be_errors() -> None:

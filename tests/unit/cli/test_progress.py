@@ -49,11 +49,16 @@ def test_one_step() -> None:
 def test_cached_and_warnings() -> None:
     assert (
         plain(
-            {"event": "warning", "message": "use =", "line": 3},
+            {"event": "warning", "rule": "LegacyKeyValueFormat", "message": "use =", "line": 3},
+            {"event": "warning", "rule": "LegacyKeyValueFormat", "message": "use =", "line": 3},
+            {"event": "warning", "rule": "BuildArgNotConsumed", "message": "X not consumed", "line": 0},
             start(1, "[1/1] FROM x"),
             {"event": "cached", "id": 1},
         )
-        == "WARNING: use = (line 3)\n#1 [1/1] FROM x\n#1 CACHED\n\n"
+        == "#1 [1/1] FROM x\n#1 CACHED\n\n"
+        " 2 warnings found (use --check to expand):\n"
+        " - LegacyKeyValueFormat: use = (line 3)\n"
+        " - X not consumed\n"
     )
 
 

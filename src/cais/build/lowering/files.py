@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cais.build.checks.steps import copy_ignored_file, workdir_relative_path
 from cais.build.dockerfile.errors import DockerfileError, NotBuiltYet, Span
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.instructions import Add, Copy, Workdir
@@ -21,12 +22,8 @@ _SYMBOLIC_CHMOD = frozenset("ugoarwxXst+-=,01234567")
 
 def workdir(state: StageState, instruction: Workdir) -> None:
     path = state.expand(instruction.path, instruction.span)
-    if not path.startswith("/") and not any(entry.created_by.startswith("WORKDIR ") for entry in state.history):
-        state.warn(
-            "WorkdirRelativePath",
-            f"Relative workdir {path!r} can have unexpected results if the base image changes",
-            instruction.span,
-        )
+    if not any(entry.created_by.startswith("WORKDIR ") for entry in state.history):
+        workdir_relative_path(path, state.checks, instruction.span)
     path = absolute(state.workdir, path)
     state.run["WorkingDir"] = path
     if path == "/":
@@ -51,6 +48,8 @@ def copy(state: StageState, instruction: Copy, source: Vertex | None) -> None:
             from cais.build.lowering.remote import refuse_remote
 
             refuse_remote(text, span)
+    if not instruction.stage:
+        copy_ignored_file(instruction, sources, state.checks)
     _files(state, instruction, sources, source, unpack=False)
 
 
@@ -64,6 +63,7 @@ def add(state: StageState, instruction: Add, source: Vertex | None, shared: dict
         if used:
             raise _not_built(f"ADD {flag}", span)
     sources = [state.expand(text, span) for text in instruction.sources]
+    copy_ignored_file(instruction, [text for text in sources if "://" not in text], state.checks)
     if instruction.checksum or any("://" in text or text.startswith("git@") for text in sources):
         from cais.build.lowering.remote import parts_of
 

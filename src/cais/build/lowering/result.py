@@ -31,11 +31,12 @@ class HistoryEntry(NamedTuple):
 
 
 class Warned(NamedTuple):
-    """``code`` is the name of BuildKit's check, where there is one; ``line`` 0 is no line."""
+    """``code`` is the name of the check, where there is one; ``line`` 0 is no line, ``last_line`` 0 the same line."""
 
     code: str
     message: str
     line: int = 0
+    last_line: int = 0
 
 
 class LoweredStage(NamedTuple):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from cais.build.checks.report import Checks
+from cais.build.checks.steps import invalid_base_image_platform
 from cais.build.dockerfile.errors import BaseNotFound, DockerfileError, NotBuiltYet, Span, did_you_mean
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.instructions import Copy, From, Instruction, OnBuild
 from cais.build.dockerfile.parser import Dockerfile, Stage, parse_trigger
-from cais.build.lowering.result import Warned
 from cais.errors import Invalid, NotFound
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
@@ -59,13 +60,13 @@ class Stages:
         base: Base,
         platform: Platform,
         contexts: Mapping[str, str],
-        warnings: list[Warned],
+        checks: Checks,
     ) -> None:
         self.dockerfile = dockerfile
         self.arguments = arguments
         self.platform = platform
         self.contexts = {name.lower(): value for name, value in contexts.items()}
-        self.warnings = warnings
+        self._checks = checks
         self._base = base
         self._images: dict[tuple[str, Platform], Image] = {}
         self._names: dict[str, list[int]] = {}
@@ -88,11 +89,11 @@ class Stages:
         hint = f"The stages are {', '.join(known[:20])}." if known else "No stage of this Dockerfile has a name."
         raise Invalid(f'target stage "{name}" could not be found{did_you_mean(name, known)}', hint=hint)
 
-    def needed(self, target: int) -> dict[int, Begun]:
-        """The target and all that it needs, in the order of the file. Asks for the bases. Raises DockerfileError."""
-        wanted = {target}
+    def needed(self, *targets: int) -> dict[int, Begun]:
+        """The targets and all that they need, in the order of the file. Asks for bases. Raises DockerfileError."""
+        wanted = set(targets)
         begun: dict[int, Begun] = {}
-        for number in range(target, -1, -1):
+        for number in range(max(targets), -1, -1):
             if number not in wanted:
                 continue
             begun[number] = stage = self._begin(self.dockerfile.stages[number])
@@ -169,10 +170,6 @@ class Stages:
             result = expand(text, self.arguments, escape=self.dockerfile.escape)
         except ExpansionError as error:
             raise DockerfileError(str(error), head.span)
-        for name in sorted(result.unset):
-            meant = did_you_mean(name, self.arguments)
-            message = f"FROM argument '{name}' is not declared{meant}"
-            self.warnings.append(Warned("UndefinedArgInFrom", message, head.span.first_line))
         return result.text
 
     def _begin(self, stage: Stage) -> Begun:
@@ -220,14 +217,8 @@ class Stages:
             begun.triggers = tuple(
                 parse_trigger(text, head.span) for text in begun.image.config.run.get("OnBuild") or ()
             )
-            self._check_platform(begun.image, name, platform, head)
+            invalid_base_image_platform(name, begun.image.config.platform, platform, self._checks, head.span)
         return begun
-
-    def _check_platform(self, image: Image, name: str, wanted: Platform, head: From) -> None:
-        found = image.config.platform
-        if found.os and found.architecture and not wanted.matches(found):
-            message = f'Base image {name} was pulled with platform "{found}", expected "{wanted}" for current build'
-            self.warnings.append(Warned("InvalidBaseImagePlatform", message, head.span.first_line))
 
     def _check_circles(self) -> None:
         """COPY --from of a later stage, or of the same, may close a circle. Raises DockerfileError."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cais.build.checks.report import Checks
 from cais.build.dockerfile.errors import DockerfileError, Span, nearest
 from cais.build.dockerfile.expand import Expansion, ExpansionError, expand
 from cais.build.dockerfile.instructions import Instruction
 from cais.build.graph import Op, Origin, Vertex
-from cais.build.lowering.result import HistoryEntry, Warned
+from cais.build.lowering.result import HistoryEntry
 from cais.errors import Invalid
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
@@ -40,31 +41,35 @@ class StageState:
         "base_platform",
         "base_reference",
         "build_platform",
+        "checks",
         "command_given",
         "declared",
+        "defined",
         "env",
         "escape",
         "history",
         "name",
+        "once",
         "platform",
         "prefix",
         "run",
         "step",
         "total",
         "trigger",
+        "unknown",
         "vertex",
-        "warnings",
     )
 
-    def __init__(self, name: str, escape: str, warnings: list[Warned]) -> None:
+    def __init__(self, name: str, escape: str, checks: Checks) -> None:
         self.name = name
         self.escape = escape
-        self.warnings = warnings
+        self.checks = checks
         self.vertex: Vertex | None = None
         self.run: dict[str, Any] = {}
         self.env: dict[str, str] = {}
         self.args: dict[str, str | None] = {}  # the ARGs so far with their values
         self.declared: list[str] = []  # their names in order, again where one is declared again
+        self.defined: dict[str, tuple[str | None, Span]] = {}  # those with a value of this stage's own, or none
         self.history: list[HistoryEntry] = []
         self.author = ""
         self.base: ImageConfig | None = None
@@ -73,6 +78,8 @@ class StageState:
         self.platform = Platform()
         self.build_platform = Platform()
         self.prefix = False  # titles say the platform
+        self.unknown = False  # the base is not here: nothing is known of its environment
+        self.once: dict[type, Span] = {}  # where the instructions are of which only the last counts
         self.command_given = False  # a CMD in this stage
         self.trigger = False  # the instruction at hand is an ONBUILD trigger of the base
         self.step = 0
@@ -103,6 +110,7 @@ class StageState:
         self.author = other.author
         self.base, self.base_reference, self.base_platform = other.base, other.base_reference, other.base_platform
         self.platform = other.platform
+        self.unknown = other.unknown
 
     def set_env(self, name: str, value: str) -> None:
         """A variable of the image: ENV."""
@@ -149,14 +157,14 @@ class StageState:
         return self.expansion(text, span).text
 
     def warn_unset(self, names: frozenset[str], span: Span) -> None:
-        for name in sorted(names):
+        for name in () if self.unknown else sorted(names):
             if name not in self.args:
                 near = nearest(name, self.env)
                 meant = f" (did you mean ${near}?)" if near else ""
                 self.warn("UndefinedVar", f"Usage of undefined variable '${name}'{meant}", span)
 
     def warn(self, code: str, message: str, span: Span) -> None:
-        self.warnings.append(Warned(code, message, span.first_line))
+        self.checks.warn(code, message, span)
 
     def origin(self, instruction: Instruction, addition: str = "") -> Origin:
         """The next step of this stage; its text is the instruction with the variables that are set."""

@@ -19,6 +19,12 @@ def _network(text: str) -> None:
         raise BadValue(f"network mode {text!r} is not supported by this version of cais: use default, host or none")
 
 
+def _call(text: str) -> None:
+    from cais.cli.build_call import call_method
+
+    call_method(text)
+
+
 COMMAND = Command(
     "[OPTIONS] PATH | -",
     "Build an image from a Dockerfile",
@@ -35,7 +41,10 @@ COMMAND = Command(
         Flag("build-context", "", "stringArray", "Additional build contexts (e.g., name=path)"),
         Flag("cache-from", "", "stringArray", 'External cache sources (e.g., "type=local,src=path")'),
         Flag("cache-to", "", "stringArray", 'Cache export destinations (e.g., "type=local,dest=path")'),
+        Flag("call", "", "string", 'Set method for evaluating build ("check", "outline", "targets")', "build",
+             complete="build,check,outline,targets", check=_call),
         Flag("cgroup-parent", "", "string", 'Set the parent cgroup for the "RUN" instructions during build'),
+        Flag("check", "", "", 'Shorthand for "--call=check"'),
         Flag("cpu-period", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) period of RUN"),
         Flag("cpu-quota", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota of RUN"),
         Flag("cpu-shares", "c", "int", "CPU shares (relative weight) of RUN"),
@@ -83,6 +92,7 @@ COMMAND = Command(
         "cais build -t app:1.0 .",
         "cais build --target test --build-arg VERSION=2 -f docker/Dockerfile .",
         "cais build --plan .",
+        "cais build --check .",
         "cais build -o type=local,dest=out .",
         "cais build - < Dockerfile",
     ),
@@ -97,6 +107,8 @@ def run(call: Call) -> int:
     from cais.errors import CaisError, Cancelled
 
     options = _options(call)
+    if call["check"] or call["call"] != "build":
+        return _look(call, options)
     if call["plan"]:
         return _show_plan(call, options)
     shown = display("quiet" if call["quiet"] else _mode(call))
@@ -126,6 +138,22 @@ def run(call: Call) -> int:
         if result.image_id and not result.names:
             warn(f"Built {result.image_id[7:19]}")
     return 0
+
+
+def _look(call: Call, options: BuildOptions) -> int:
+    from cais.cli.build_call import call_method, run_call
+    from cais.errors import CaisError
+
+    method, format = call_method(call["call"])
+    if method == "build":
+        method = "check"
+    try:
+        return run_call(call.engine, options, method, format)
+    except CaisError as error:
+        import sys
+
+        sys.stderr.write(_failure(error, ""))
+        return 1
 
 
 def _mode(call: Call) -> str:
