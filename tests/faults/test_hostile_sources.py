@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import os
 
 import pytest
 
@@ -163,3 +165,112 @@ def test_no_http_at_all() -> None:
     with serving(answer) as server, pytest.raises(CaisError, match="failed to load") as caught:
         get(server.url)
     assert "\x1b" not in caught.value.message
+
+
+# Repositories.
+
+
+@pytest.fixture
+def repositories(tmp_path):
+    from cais.host.database import Database
+    from cais.host.leases import SCHEMA as LEASES
+    from cais.host.leases import Leases
+    from cais.sources.command import Git, GitLimits
+    from cais.sources.git import Repositories
+    from cais.sources.store import SCHEMA, SourceStore
+
+    root = str(tmp_path)
+    database = Database(f"{root}/cais.db", 2, lambda: {"leases": LEASES, "sources": SCHEMA})
+    leases = Leases(root, database)
+    store = SourceStore(root, database, leases)
+    limits = GitLimits(seconds=30, idle_seconds=1.0, size_bytes=1 << 20)
+    found = Repositories(store, Git({"PATH": os.environ["PATH"]}, {}, limits))
+    found.store = store
+    yield found
+    leases.release()
+    database.close()
+
+
+def test_a_git_server_that_says_nothing(repositories) -> None:
+    with serving(lambda request: server.stopped.wait(60)) as server:
+        with pytest.raises(Unavailable, match="nothing came for 1 seconds: it stalls"):
+            repositories.get(f"{server.url}/x.git")
+
+
+def test_a_repository_that_is_too_large(repositories, tmp_path) -> None:
+    from git_server import Repository, served
+
+    large = Repository(tmp_path / "served" / "large")
+    large.commit({"random": os.urandom(8 << 20)})
+    repositories._git._limits = repositories._git._limits._replace(idle_seconds=20)
+
+    def dribble(request) -> bool:
+        """The pack, slowly enough for a look at its size, and then no end."""
+        if "git-upload-pack" not in request.path or request.command != "POST":
+            return False
+        wfile, request.wfile = request.wfile, io.BytesIO()
+        answer(request)
+        data = request.wfile.getvalue()
+        is_pack = len(data) > 1 << 20
+        wfile.write(data[:-1] if is_pack else data)
+        wfile.flush()
+        if is_pack:
+            server.stopped.wait(60)
+        request.wfile = wfile
+        return True
+
+    from git_server import backend
+
+    answer = backend(tmp_path / "served")
+    with served(tmp_path / "served", dribble) as server:
+        with pytest.raises(Invalid, match="larger than 1048576 bytes, which is the limit"):
+            repositories.get(f"{server.url}/large.git")
+    assert [item.kind for item in repositories.store.all()] == ["repository"]
+
+
+def test_submodules_of_a_public_repository_on_this_machine(monkeypatch) -> None:
+    from cais.sources import modules
+
+    monkeypatch.setattr(modules, "_is_inner", lambda host: host == "127.0.0.1")
+    with pytest.raises(Denied, match="which is of this machine"):
+        modules.check_reach("https://public.example/x.git", modules.Module("m", "0" * 40, "http://127.0.0.1/y.git"))
+    modules.check_reach("http://127.0.0.1/x.git", modules.Module("m", "0" * 40, "http://127.0.0.1/y.git"))
+
+
+@pytest.mark.parametrize(("url", "parent", "absolute"), [
+    ("../b.git", "https://h/x/a.git", "https://h/x/b.git"),
+    ("./b", "https://h/x/a.git", "https://h/x/a.git/b"),
+    ("../../y/b", "https://h/x/a.git", "https://h/y/b"),
+    ("../b", "git@h:x/a", "git@h:x/b"),
+    ("../../b", "git@h:x/a", "git@h:b"),
+])  # fmt: skip
+def test_relative_submodules(url: str, parent: str, absolute: str) -> None:
+    from cais.sources.modules import _absolute
+
+    assert _absolute(url, parent) == absolute
+
+
+def test_relative_submodules_above_their_host() -> None:
+    from cais.sources.modules import _absolute
+
+    with pytest.raises(Invalid, match="leads above its host"):
+        _absolute("../../../../etc", "https://h/x/a.git")
+
+
+@pytest.mark.parametrize("name", ["../evil", ".git/hooks/x", "a/../../b"])
+def test_paths_that_lead_out(repositories, tmp_path, name) -> None:
+    """A tree made by hand, as git would never make it."""
+    from git_server import Repository, served
+
+    bad = Repository(tmp_path / "served" / "bad")
+    bad.commit({"f": "x"})
+    blob = bad.git("rev-parse", "HEAD:f")
+    entry = b"100644 " + name.encode() + b"\0" + bytes.fromhex(blob)
+    (tmp_path / "tree").write_bytes(entry)
+    tree = bad.git("hash-object", "--literally", "-t", "tree", "-w", str(tmp_path / "tree"))
+    commit = bad.git("commit-tree", "-m", "x", tree)
+    bad.git("update-ref", "refs/heads/main", commit)
+    with served(tmp_path / "served") as server, pytest.raises(CaisError):
+        repositories.get(f"{server.url}/bad.git")
+    assert not (tmp_path / "evil").exists() and not list(tmp_path.glob("sources/*/evil"))
+    assert [item.kind for item in repositories.store.all()] == ["repository"]

@@ -18,6 +18,7 @@ from cais.spec.progress import Progress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.sources.files import Files
+    from cais.sources.git import Repositories
 
 FETCHED = (HttpSource, GitSource)
 # At once; each may have its own server.
@@ -83,10 +84,20 @@ class Sources:
 
     def _opened(self, op: TreeOp) -> tuple[Context, bool]:
         """The tree, and whether nothing new had to be fetched for it."""
-        if isinstance(op, HttpSource):
-            from cais.sources.files import tree_of
+        from cais.sources.files import tree_of
 
+        if isinstance(op, HttpSource):
             kept, known = self.files.get(op.url, op.checksum, again=self._options.no_cache)
+            return self._tree(tree_of(kept)), known
+        if isinstance(op, GitSource):
+            kept, known = self.repositories.get(
+                op.url,
+                op.reference,
+                op.subdirectory,
+                checksum=op.checksum,
+                submodules=op.submodules,
+                keep_git_directory=op.keep_git_directory,
+            )
             return self._tree(tree_of(kept)), known
         raise Unsupported(f"{op!r} is not in this version of cais")
 
@@ -97,6 +108,19 @@ class Sources:
     def files(self) -> Files:
         """What downloads by the user's proxies; a build argument wins over the environment."""
         from cais.sources.files import Files
+
+        return Files(self._stores.sources, self._proxies)
+
+    @property
+    def repositories(self) -> Repositories:
+        """What runs git, with little of the user's environment."""
+        from cais.sources.command import Git
+        from cais.sources.git import Repositories
+
+        return Repositories(self._stores.sources, Git(self._options.environment, self._proxies))
+
+    @property
+    def _proxies(self) -> dict[str, str]:
         from cais.sources.proxies import proxy_variables
 
-        return Files(self._stores.sources, proxy_variables(self._options.build_args, self._options.environment))
+        return proxy_variables(self._options.build_args, self._options.environment)

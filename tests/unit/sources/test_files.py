@@ -13,36 +13,10 @@ from pathlib import Path
 import pytest
 
 from cais.errors import CaisError, Corrupt, NotFound
-from cais.host.database import Database
-from cais.host.leases import SCHEMA as LEASES
-from cais.host.leases import Leases
 from cais.sources.files import Files, file_of
-from cais.sources.store import SCHEMA, SourceStore
 from http_server import files, serving
 
 SHA256 = hashlib.sha256(b"hello").hexdigest()
-
-
-class Place:
-    def __init__(self, root: str) -> None:
-        schemas = {"leases": LEASES, "sources": SCHEMA}
-        self.database = Database(f"{root}/cais.db", len(LEASES) + len(SCHEMA), lambda: schemas)
-        self.leases = Leases(root, self.database)
-        self.store = SourceStore(root, self.database, self.leases)
-        self.files = Files(self.store, {})
-
-    def orphans(self) -> list[str]:
-        with self.database.transaction() as change:
-            self.leases.bury_dead(change)
-            return self.store.orphans(change)
-
-
-@pytest.fixture
-def place(tmp_path):
-    place = Place(str(tmp_path))
-    yield place
-    place.leases.release()
-    place.database.close()
 
 
 def test_a_file_with_its_name_mode_and_time(place):
@@ -138,9 +112,7 @@ def test_several_at_once_fetch_once(place):
     with serving(files({"/x": b"hello"})) as server:
         found = []
         threads = [
-            threading.Thread(
-                target=lambda: found.append(Place(os.path.dirname(place.store.directory)).files.get(f"{server.url}/x"))
-            )
+            threading.Thread(target=lambda: found.append(place.another().files.get(f"{server.url}/x")))
             for _ in range(6)
         ]
         for thread in threads:
