@@ -21,12 +21,15 @@ IGNORE_FILE = ".dockerignore"
 _IGNORE_LIMIT_BYTES = 4 << 20
 
 
+_Choice = tuple[tuple[str, ...], tuple[str, ...], bool]  # sources, exclude, parents
+
+
 class Context:
     """``path`` is the directory. ``dockerfile`` is the Dockerfile's path, whose own ignore file comes first.
 
     ``cache`` is a directory for what was found out about contexts, or "". ``ignoring``: the ignore file counts (of what
     was fetched it is a file like others, as with BuildKit). Raises NotFound, Invalid (no directory; a
-    malformed ignore file), Denied. Selections are made and hashed once for each list of sources. Threads may share it.
+    malformed ignore file), Denied. Selections are made and hashed once for each way to choose. Threads may share it.
     """
 
     def __init__(self, path: str, dockerfile: str = "", *, cache: str = "", ignoring: bool = True) -> None:
@@ -39,8 +42,8 @@ class Context:
             raise
         self.cache = StatCache(cache, path) if cache else None
         self._lock = RLock()
-        self._selections: dict[tuple[str, ...], Selection] = {}
-        self._digests: dict[tuple[str, ...], Digest] = {}
+        self._selections: dict[_Choice, Selection] = {}
+        self._digests: dict[_Choice, Digest] = {}
 
     def close(self) -> None:
         self.tree.close()
@@ -78,21 +81,30 @@ class Context:
 
     def select(self, op: Copy | Sequence[str]) -> Selection:
         """What a COPY's sources name. Raises NotFound (``"/x": not found``), Invalid, Denied, Failed."""
-        sources = tuple(op.sources if isinstance(op, Copy) else op)
+        choice = _choice(op)
         with self._lock:
-            selection = self._selections.get(sources)
+            selection = self._selections.get(choice)
             if selection is None:
-                selection = select(self.tree, sources, keep_owners=False, ignore=self.ignore, missing=self._missing)
-                self._selections[sources] = selection
+                sources, exclude, parents = choice
+                selection = select(
+                    self.tree,
+                    sources,
+                    keep_owners=False,
+                    ignore=self.ignore,
+                    missing=self._missing,
+                    exclude=exclude,
+                    parents=parents,
+                )
+                self._selections[choice] = selection
             return selection
 
     def digest(self, op: Copy | Sequence[str]) -> Digest:
         """The content identity of what a COPY's sources name: its cache key. Raises what ``select`` does."""
-        sources = tuple(op.sources if isinstance(op, Copy) else op)
+        choice = _choice(op)
         with self._lock:
-            digest = self._digests.get(sources)
+            digest = self._digests.get(choice)
             if digest is None:
-                digest = self._digests[sources] = digest_of(self.select(sources), self.cache)
+                digest = self._digests[choice] = digest_of(self.select(op), self.cache)
             return digest
 
     def listing(self, op: Copy | Sequence[str]) -> bytes:
@@ -158,10 +170,14 @@ def select_from(path: str, op: Copy) -> tuple[Tree, Selection]:
     """
     tree = Tree(path)
     try:
-        return tree, select(tree, op.sources, keep_owners=True)
+        return tree, select(tree, op.sources, keep_owners=True, exclude=op.exclude, parents=op.parents)
     except BaseException:
         tree.close()
         raise
+
+
+def _choice(op: Copy | Sequence[str]) -> _Choice:
+    return (op.sources, op.exclude, op.parents) if isinstance(op, Copy) else (tuple(op), (), False)
 
 
 def _rules(data: bytes, name: str) -> Ignore | None:

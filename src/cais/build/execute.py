@@ -191,7 +191,7 @@ class OpExecutor:
         """The files of the last result of the same instruction, to be linked where they are still the same."""
         if previous is None or op.unpack or not self._snapshots.hold(previous.chain_id):
             return None
-        same = all(_listed(previous.parts.get(name)) == _listed(getattr(op, name)) for name in _SHAPE)
+        same = all(_listed(previous.parts.get(name) or "") == _listed(getattr(op, name) or "") for name in _SHAPE)
         listing = self._listing_of(previous.parts.get("files") or "") if same else None
         directory = self._snapshots.changes_directory(previous.chain_id) if listing is not None else ""
         if listing is None or not directory:
@@ -245,7 +245,7 @@ class OpExecutor:
 
 
 # What two copies must share for the files of one to be good for the other.
-_SHAPE = ("sources", "destination", "chown", "chmod")
+_SHAPE = ("sources", "destination", "chown", "chmod", "parents")
 
 
 def _listed(value: Any) -> Any:

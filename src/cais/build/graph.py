@@ -79,10 +79,11 @@ class Copy(NamedTuple):
     ``sources`` are patterns of Go's filepath.Match, relative to the source's root. ``destination`` is absolute; a
     trailing slash is kept, as it means a directory. ``chown`` is user[:group], by name or number, of the target's
     file system; ``chmod`` is octal or symbolic. ``unpack``: archives are unpacked (ADD). ``exclude`` are patterns of an
-    ignore file, relative to each source. ``parents``: what is above a source, from its ``/./`` on, comes with it.
-    ``link``: the layer is made on nothing, and laid upon the target's, whatever that is. ``from_context``: the source
-    is a context (LocalSource, HttpSource, GitSource), where owners do not count. ``more`` are what the same instruction
-    copies after it, into the same layer, each from the next input: an ADD of local files and of URLs.
+    ignore file, relative to each source. ``parents``: what is above a source comes with it; each of ``sources`` is
+    then ``BASE/./PATTERN`` (``parted``). ``from_context``: the source is a context (LocalSource, HttpSource,
+    GitSource), where owners do not count. ``more`` are what the same instruction copies after it, into the same layer,
+    each from the next input: an ADD of local files and of URLs. Without a target below it, it is what ``--link`` makes:
+    a Merge lays it upon the target's, whatever that is.
     """
 
     sources: tuple[str, ...]
@@ -94,8 +95,17 @@ class Copy(NamedTuple):
     from_context: bool = True
     exclude: tuple[str, ...] = ()
     parents: bool = False
-    link: bool = False
     more: tuple[Copy, ...] = ()
+
+
+def parted(source: str) -> tuple[str, str]:
+    """Base and pattern of a source of ``--parents``; ``**`` of the pattern crosses ``/``, a base may be ""."""
+    base, _, pattern = source.partition("/./")
+    return base, pattern
+
+
+class Merge(NamedTuple):
+    """The second input's layer, made on nothing, laid upon the first input's file system: ``COPY --link``."""
 
 
 class ExecMount(NamedTuple):
@@ -153,7 +163,7 @@ class Exec(NamedTuple):
     platform: str = ""
 
 
-Op = SourceImage | LocalSource | HttpSource | GitSource | Copy | MakeDirectory | Exec
+Op = SourceImage | LocalSource | HttpSource | GitSource | Copy | Merge | MakeDirectory | Exec
 
 
 class Vertex:

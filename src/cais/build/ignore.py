@@ -86,13 +86,30 @@ class Ignore:
                 raise Invalid(f'{name} line {number}: illegal exclusion pattern: "!"', hint="A ! needs a pattern.")
             if "\0" in pattern:
                 raise Invalid(f"{name} line {number}: NUL byte")
-            pattern = _cleaned(pattern)
             try:
-                regex(pattern)
+                rules.append(Rule(number, written, _checked(pattern), again))
             except BadPattern as error:
                 raise Invalid(f"{name} line {number}: {error.message}", hint=error.hint)
-            rules.append(Rule(number, written, pattern, again))
         return cls(rules)
+
+    @classmethod
+    def excluding(cls, patterns: Iterable[str]) -> Ignore:
+        """What ``--exclude`` leaves out: the same language, a pattern each. Raises Invalid, BadPattern."""
+        rules: list[Rule] = []
+        for number, text in enumerate(patterns, 1):
+            written = text.strip()
+            again = written.startswith("!")
+            pattern = written[1:].strip() if again else written
+            if pattern:
+                rules.append(Rule(number, written, _checked(pattern), again))
+            elif again:
+                raise Invalid('illegal exclusion pattern: "!"', hint="A ! needs a pattern.")
+        return cls(rules)
+
+    @classmethod
+    def only(cls, pattern: str) -> Ignore:
+        """Leaves out all but what ``pattern`` matches, and what is below that. Raises BadPattern."""
+        return cls((Rule(1, "**", "**", False), Rule(2, pattern, _checked(pattern), True)))
 
     def ignores(self, path: str) -> bool:
         """Whether ``path`` itself is left out. What is below it may yet be taken in: ``may_include_below``."""
@@ -138,6 +155,12 @@ class Ignore:
             decisive = rule
         # What is in it, and matches no rule itself, is decided by the last of the rules that match here.
         return _Below(bits, ignored), decisive
+
+
+def _checked(pattern: str) -> str:
+    cleaned = _cleaned(pattern)
+    regex(cleaned)
+    return cleaned
 
 
 def _cleaned(pattern: str) -> str:

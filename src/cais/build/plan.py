@@ -142,6 +142,10 @@ class Planner:
             parts.update(
                 sources=op.sources, destination=op.destination, chown=op.chown, chmod=op.chmod, unpack=op.unpack
             )
+            if op.exclude:
+                parts["exclude"] = op.exclude
+            if op.parents:
+                parts["parents"] = True
             parts["inline"] = [[item.name, hashlib.sha256(item.data).hexdigest()] for item in op.inline]
             if op.more:
                 # What else may differ in them is in "files", or the same as in the first.

@@ -275,6 +275,8 @@ _CALLED = {
     "args": "the command",
     "sources": "the list of sources",
     "destination": "the destination",
+    "exclude": "--exclude",
+    "parents": "--parents",
     "chown": "--chown",
     "chmod": "--chmod",
     "cwd": "the working directory",

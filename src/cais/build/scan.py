@@ -11,6 +11,9 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 
+from cais.build.filtering import Chosen
+from cais.build.graph import parted
+from cais.build.ignore import Ignore
 from cais.build.selection import Entry, Row, Selection, Source
 from cais.build.tree import DIRECTORY, Tree, cleaned, shown
 from cais.errors import CaisError, Failed, Invalid, from_os_error
@@ -36,21 +39,42 @@ def select(
     keep_owners: bool,
     ignore: Ignoring | None = None,
     missing: Missing | None = None,
+    exclude: Sequence[str] = (),
+    parents: bool = False,
 ) -> Selection:
     """What ``patterns`` (Go's filepath.Match, from the root on; ``..`` stops there) name in ``tree``.
 
     A literal pattern must be there: what ``missing`` makes of it is raised. A wildcard may match nothing. A source that
-    is a link is followed inside the tree.
+    is a link is followed inside the tree. ``exclude`` and ``parents`` are those of ``graph.Copy``. Raises BadPattern.
     """
     selection = Selection(tree, keep_owners=keep_owners)
+    missing = missing or _not_found
+    excluded = (Ignore.excluding(exclude),) if exclude else ()
     for pattern in patterns:
+        own = excluded
+        if parents:
+            pattern, wanted = parted(pattern)
+            _require(tree, pattern, wanted, ignore, missing)
+            if wanted:
+                own = (*own, Ignore.only(wanted))
         if is_wildcard(pattern):
             paths = _expand(tree, pattern, ignore)
         else:
             paths = [cleaned(_literal(pattern))]
         for path in paths:
-            _add(selection, pattern, path, ignore, missing or _not_found)
+            _add(selection, pattern, path, ignore, missing, own, parents)
     return selection
+
+
+def _require(tree: Tree, base: str, wanted: str, ignore: Ignoring | None, missing: Missing) -> None:
+    """What ``--parents`` names without a wildcard has to be there."""
+    if is_wildcard(base) or is_wildcard(wanted):
+        return
+    path = cleaned(_literal(f"{base}/{wanted}"))
+    if tree.resolve(path, follow_last=False).status is None:
+        raise missing(path)
+    if ignore is not None and path and ignore.ignores(path) and not ignore.may_include_below(path):
+        raise missing(path)
 
 
 def _not_found(path: str) -> CaisError:
@@ -123,7 +147,16 @@ def _names(tree: Tree, directory: str) -> list[tuple[str, int]]:
         raise _unreadable(error, directory)
 
 
-def _add(selection: Selection, pattern: str, path: str, ignore: Ignoring | None, missing: Missing) -> None:
+def _add(
+    selection: Selection,
+    pattern: str,
+    path: str,
+    ignore: Ignoring | None,
+    missing: Missing,
+    own: tuple[Ignore, ...],
+    parents: bool,
+) -> None:
+    """``own`` are the instruction's own rules, for paths relative to what is added."""
     tree = selection.tree
     wildcard = is_wildcard(pattern)
     if ignore is not None and path and ignore.ignores(path) and not ignore.may_include_below(path):
@@ -147,13 +180,19 @@ def _add(selection: Selection, pattern: str, path: str, ignore: Ignoring | None,
         return
     if stat.S_ISDIR(entry.mode):
         first = len(selection.directories)
-        kept = _scan(selection, resolved.path, ignore)
+        kept = _scan(selection, resolved.path, Chosen(ignore, own, resolved.path) if own else ignore)
         if not kept:
             # An ignored directory, walked for what a ! might have kept, and nothing was.
             if wildcard:
                 return
             raise missing(path)
         selection.sources.append(Source(pattern, name, resolved.path, entry, first, len(selection.directories)))
+        return
+    if parents:
+        if not wildcard:
+            raise missing(path)  # it is no directory that something could be in
+        return
+    if any(rules.ignores(name) for rules in own):
         return
     selection.files += 1
     selection.size_bytes += entry.size if stat.S_ISREG(entry.mode) else 0
@@ -205,6 +244,8 @@ def _scan(selection: Selection, root: str, ignore: Ignoring | None) -> bool:
         if kept:
             frame.entries.sort()
             selection.fill(frame.slot, frame.entries)
+            if frame.ignored and isinstance(ignore, Chosen) and ignore.leads(frame.path):
+                selection.leading.add(frame.path)
         else:
             del directories[frame.slot :]
             if frames:

@@ -93,7 +93,7 @@ class Selection:
     ``keep_owners``: owners, and which names are links of one file, count and are copied (a stage, not a context).
     ``digests`` is filled by ``hashing``: for each directory, and after them for each source that is none, the digests
     of its entries, 32 bytes each, in the order of the listing. ``changed`` are paths that were not what was listed when
-    they were read.
+    they were read. ``leading`` are directories that ``--parents`` or ``--exclude`` take only for what is below them.
     """
 
     __slots__ = (
@@ -102,6 +102,7 @@ class Selection:
         "directories",
         "files",
         "keep_owners",
+        "leading",
         "links",
         "listed_bytes",
         "notes",
@@ -124,6 +125,7 @@ class Selection:
         self.links: dict[tuple[int, int], list[str]] = {}
         self.digests: list[bytes] = []
         self.changed: list[str] = []
+        self.leading: set[str] = set()
 
     def place(self, path: str) -> int:
         """Keeps a place for ``path``'s listing among the directories; returns its number."""

@@ -13,7 +13,7 @@ import pytest
 
 from cais.build.context import Context, select_from
 from cais.build.graph import Copy, InlineFile, MakeDirectory
-from cais.build.ops.copy import CopyReport, copy, octal_mode
+from cais.build.ops.copy import CopyReport, copy
 from cais.build.ops.directories import make_directory
 from cais.build.ops.target import LayerTarget, Target
 from cais.errors import Invalid, NotFound
@@ -534,14 +534,6 @@ class TestOwnersAndModes:
         assert mode(place.look("x/y")) == 0o755
         assert mode(place.look("x/y/sub")) == 0o2750
         assert mode(place.look("x/y/sub/f")) == 0o2750
-
-    @pytest.mark.parametrize("text", ["64a", "10000", "-1", "0o644", " 644", "8"])
-    def test_chmod_that_is_none(self, text: str) -> None:
-        with pytest.raises(Invalid) as error:
-            octal_mode(text)
-        assert (
-            str(error.value) == f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
-        )
 
     def test_chown_keeps_the_set_user_id_bit(self, place: Place) -> None:
         write(place.context / "f", mode=0o4755)

@@ -567,19 +567,13 @@ def test_copy_of_urls_is_refused() -> None:
         ("RUN --security=insecure y", "RUN --security=insecure"),
         ("RUN --device=x y", "RUN --device"),
         ("COPY --link a b", "COPY --link"),
-        ("COPY --parents a b", "COPY --parents"),
-        ("COPY --exclude=x a b", "COPY --exclude"),
-        ("COPY --chmod=u+x a b", "COPY --chmod=u+x"),
         ("ADD --link a b", "ADD --link"),
-        ("ADD --exclude=x a b", "ADD --exclude"),
     ],
 )
 def test_what_is_not_built_yet_fails_by_name_with_its_line(line: str, named: str) -> None:
     found = error(f"FROM a\n{line}\n", Unsupported)
     assert isinstance(found, NotBuiltYet)
-    assert found.message == f"{named} (line 2) is not built by this version of Cais".replace(
-        "u+x (", "u+x (symbolic) ("
-    )
+    assert found.message == f"{named} (line 2) is not built by this version of Cais"
     assert found.span == Span(2, 2)
 
 

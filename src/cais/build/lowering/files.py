@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cais.build import modes
 from cais.build.checks.steps import copy_ignored_file, workdir_relative_path
 from cais.build.dockerfile.errors import DockerfileError, NotBuiltYet, Span
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.instructions import Add, Copy, Workdir
 from cais.build.dockerfile.lexer import Heredoc
 from cais.build.graph import Copy as CopyOp
-from cais.build.graph import InlineFile, LocalSource, MakeDirectory, Op, Vertex
+from cais.build.graph import InlineFile, LocalSource, MakeDirectory, Op, Vertex, parted
 from cais.build.lowering.state import StageState, absolute
+from cais.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.build.lowering.remote import Part
-
-_SYMBOLIC_CHMOD = frozenset("ugoarwxXst+-=,01234567")
 
 
 def workdir(state: StageState, instruction: Workdir) -> None:
@@ -35,13 +35,8 @@ def workdir(state: StageState, instruction: Workdir) -> None:
 def copy(state: StageState, instruction: Copy, source: Vertex | None) -> None:
     """``source`` is the file system that is copied from: a LocalSource, a stage's, or None for an empty one."""
     span = instruction.span
-    for flag, used in (
-        ("--link", instruction.link),
-        ("--parents", instruction.parents),
-        ("--exclude", bool(instruction.exclude)),
-    ):
-        if used:
-            raise _not_built(f"COPY {flag}", span)
+    if instruction.link:
+        raise _not_built("COPY --link", span)
     sources = [state.expand(text, span) for text in instruction.sources]
     for text in sources:
         if "://" in text or text.startswith("git@"):
@@ -58,7 +53,6 @@ def add(state: StageState, instruction: Add, source: Vertex | None, shared: dict
     span = instruction.span
     for flag, used in (
         ("--link", instruction.link),
-        ("--exclude", bool(instruction.exclude)),
     ):
         if used:
             raise _not_built(f"ADD {flag}", span)
@@ -86,10 +80,17 @@ def _files(
     keyword = "ADD" if isinstance(instruction, Add) else "COPY"
     chown, chmod = state.expand(instruction.chown, span), state.expand(instruction.chmod, span)
     if chmod:
-        _check_chmod(chmod, keyword, span)
+        try:
+            modes.parse(chmod)
+        except Invalid as error:
+            raise DockerfileError(error.message, span, hint=error.hint)
+    exclude = tuple(state.expand(text, span) for text in instruction.exclude)
+    parents = isinstance(instruction, Copy) and instruction.parents
+    if exclude or parents:
+        _check_patterns(exclude, sources if parents else (), span)
     shown = state.expand(instruction.destination, span)
     inline = tuple(_inline(state, heredoc, span) for heredoc in instruction.heredocs)
-    words = [keyword]
+    words = [keyword, "--parents"] if parents else [keyword]
     if chown:
         words.append(f"--chown={chown}")
     if chmod:
@@ -100,13 +101,15 @@ def _files(
         sources = [redacted(text) for text in sources]
     words += [*sources, *(f"<<{heredoc.name}" for heredoc in instruction.heredocs), shown]
     op = CopyOp(
-        tuple(absolute("/", text)[1:] or "." for text in sources),
+        tuple(_with_parents(text) if parents else absolute("/", text)[1:] or "." for text in sources),
         destination(state.workdir, shown),
         inline,
         chown,
         chmod,
         unpack,
         source is not None and isinstance(source.op, LocalSource),
+        exclude,
+        parents,
     )
     if parts:
         ops = [op._replace(sources=part.patterns, unpack=part.unpack, inline=()) for part in parts]
@@ -143,15 +146,23 @@ def _inline(state: StageState, heredoc: Heredoc, span: Span) -> InlineFile:
     return InlineFile(name, text.encode("utf-8", "surrogateescape"))
 
 
-def _check_chmod(chmod: str, keyword: str, span: Span) -> None:
-    if chmod.isascii() and chmod.isdigit():
-        if all(char in "01234567" for char in chmod) and int(chmod, 8) <= 0o7777:
-            return
-    elif _SYMBOLIC_CHMOD.issuperset(chmod) and any(char in "+-=" for char in chmod) and any(map(str.isalpha, chmod)):
-        raise _not_built(f"{keyword} --chmod={chmod} (symbolic)", span, hint="Write the mode in octal, as in 0755.")
-    raise DockerfileError(
-        f"invalid chmod parameter: '{chmod}'. it should be octal string and between 0 and 07777", span
-    )
+def _with_parents(text: str) -> str:
+    """``BASE/./PATTERN`` of a source of ``--parents``, both clean: what is before the first ``/./`` does not come."""
+    base, pivot, pattern = text.partition("/./")
+    if not pivot:
+        base, pattern = "", text
+    return f"{absolute('/', base)[1:]}/./{absolute('/', pattern)[1:]}"
+
+
+def _check_patterns(exclude: Sequence[str], parents: Sequence[str], span: Span) -> None:
+    from cais.build.ignore import Ignore
+
+    try:
+        Ignore.excluding(exclude)
+        for text in parents:
+            Ignore.only(parted(_with_parents(text))[1])
+    except Invalid as error:
+        raise DockerfileError(error.message, span, hint=error.hint)
 
 
 def _not_built(what: str, span: Span, hint: str = "") -> NotBuiltYet:

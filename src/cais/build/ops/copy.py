@@ -15,6 +15,7 @@ import stat
 import threading
 import time
 
+from cais.build import modes
 from cais.build.graph import Copy
 from cais.build.hashing import kept_attributes, read_error
 from cais.build.ops.files import Writer, set_attribute
@@ -76,21 +77,13 @@ def copy(
         raise from_os_error(error, f"copy to {shown(op.destination)}")
 
 
-def octal_mode(text: str) -> int | None:
-    """``--chmod``; None for "". Raises Invalid."""
-    if not text:
-        return None
-    if all("0" <= character <= "7" for character in text) and len(text) < 12 and int(text, 8) <= 0o7777:
-        return int(text, 8)
-    raise Invalid(f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777")
-
-
 class _Made(NamedTuple):
     """A directory that gets its source's attributes after its contents are there."""
 
     path: str
     source: str
     entry: Row
+    only_mode: bool  # it was there already, and is only on the way to what is copied
 
 
 class _Copier:
@@ -105,7 +98,7 @@ class _Copier:
             found = find_owner(op.chown, target)
             owner = found[:2]
             self.notes.extend(found.notes)
-        self.writer = Writer(owner, octal_mode(op.chmod))
+        self.writer = Writer(owner, modes.parse(op.chmod) if op.chmod else None)
         self.new_owner = owner or (0, 0)
         self.files = self.size_bytes = self.linked = 0
         self.changed: list[str] = []
@@ -223,7 +216,7 @@ class _Copier:
             if number != source.first:
                 entry, parent_new = waiting.pop(directory.path)
                 new = self._new_directory(path, parent_new)
-                made.append(_Made(path, directory.path, entry))
+                made.append(_Made(path, directory.path, entry, not new and directory.path in selection.leading))
             entries = directory.entries()
             for entry in entries:
                 if entry[1] & 0o170000 == 0o040000:
@@ -255,9 +248,12 @@ class _Copier:
         _, mode, _, modified, _, _, owner, _ = made.entry
         descriptor = self.target.open(made.path, DIRECTORY)
         try:
+            if made.only_mode:
+                os.fchmod(descriptor, mode & 0o7777)
+                return
             if self.writer.privileged:
                 give(descriptor, *(self.writer.owner or (owner & 0xFFFFFFFF, owner >> 32)))
-            os.fchmod(descriptor, (mode if self.writer.mode is None else self.writer.mode) & 0o7777)
+            os.fchmod(descriptor, self.writer.mode_of(mode, directory=True))
             try:
                 source = selection.tree.open(made.source, DIRECTORY)
             except OSError as error:

@@ -7,6 +7,7 @@ import os
 import stat
 
 from cais.build.hashing import kept_attributes
+from cais.build.modes import Mode
 from cais.build.ops.target import Place
 from cais.build.tree import shown
 from cais.errors import Denied, Invalid
@@ -19,18 +20,22 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Writer:
     """Writes into places with the attributes that it was made with.
 
-    ``owner`` and ``mode`` override what the source has. ``umask`` is the process's: what it takes away from a new file
-    is given back by a chmod; threads cannot have their own.
+    ``owner`` overrides what the source has, ``change`` makes its mode another. ``umask`` is the process's: what it takes
+    away from a new file is given back by a chmod; threads cannot have their own.
     """
 
-    __slots__ = ("identity", "mode", "owner", "privileged", "umask")
+    __slots__ = ("change", "identity", "owner", "privileged", "umask")
 
-    def __init__(self, owner: tuple[int, int] | None, mode: int | None) -> None:
+    def __init__(self, owner: tuple[int, int] | None, change: Mode | None) -> None:
         self.owner = owner
-        self.mode = mode
+        self.change = change
         self.umask = _umask()
         self.identity = (os.geteuid(), os.getegid())
         self.privileged = self.identity[0] == 0
+
+    def mode_of(self, mode: int, *, directory: bool = False) -> int:
+        """The permissions (07777) of what has ``mode`` at its source."""
+        return mode & 0o7777 if self.change is None else self.change.of(mode, directory=directory)
 
     def file(
         self,
@@ -44,7 +49,7 @@ class Writer:
         modified: int,
     ) -> int:
         """Copies the open file ``source``; returns its size. ``path`` is the new file's, for messages."""
-        mode = (mode if self.mode is None else self.mode) & 0o7777
+        mode = self.mode_of(mode)
         if size <= SMALL_BYTES:
             data = os.read(source, size + 1)
             target = self.create(place, name, path, mode)
@@ -78,7 +83,7 @@ class Writer:
 
     def data(self, place: Place, name: str, path: str, data: bytes, mode: int, modified: int | None) -> None:
         """A file of ``data``, of root or of ``owner``."""
-        mode = mode if self.mode is None else self.mode
+        mode = self.mode_of(mode)
         target = self.create(place, name, path, mode)
         try:
             view = memoryview(data)
@@ -99,7 +104,7 @@ class Writer:
         if kind == stat.S_IFLNK:
             os.symlink(os.readlink(source_name, dir_fd=directory), name, dir_fd=there)
         else:
-            mode = (mode if self.mode is None else self.mode) & 0o7777
+            mode = self.mode_of(mode)
             if kind == stat.S_IFCHR and device == 0:
                 raise Invalid(f"{shown('/' + path)} is the character device 0:0, which stands for a deleted file")
             try:

@@ -85,7 +85,7 @@ class Reuse:
             return False
         if self._epoch is not None:
             modified = min(modified, self._epoch * 10**9)
-        wanted = mode if writer.mode is None else (mode & 0o170000) | (writer.mode & 0o7777)
+        wanted = (mode & 0o170000) | writer.mode_of(mode)
         uid, gid = writer.owner or (owner & 0xFFFFFFFF, owner >> 32)
         return (
             status.st_mode == wanted
