@@ -26,7 +26,7 @@ class _Change(NamedTuple):
 
 
 class Mode:
-    """What ``--chmod`` makes of the mode of each thing that is copied."""
+    """What ``--chmod`` makes of the mode of each thing that is copied. ``absolute`` is -1 where it is symbolic."""
 
     __slots__ = ("_absolute", "_changes")
 
@@ -36,7 +36,7 @@ class Mode:
 
     def of(self, mode: int, *, directory: bool = False) -> int:
         """The new permissions (07777) of something with ``mode``."""
-        if not self._changes:
+        if self._absolute >= 0:
             return self._absolute
         old = new = mode & 0o7777
         for operator, who, bits, copied, conditional in self._changes:
@@ -82,7 +82,7 @@ def parse(text: str) -> Mode:
             who &= ~_STICKY
             who = _operation(changes, operator, who, clause[position + 1 : end])
             position = end
-    return Mode(0, tuple(changes))
+    return Mode(-1, tuple(changes))
 
 
 def _operation(changes: list[_Change], operator: str, who: int, letters: str) -> int:

@@ -33,6 +33,14 @@ def paths(root: Path, *sources: str, dockerfile: str = "") -> list[str]:
         return sorted(found + [source.path for source in selection.sources if not source.is_directory])
 
 
+def chosen(root: Path, *sources: str, exclude: tuple[str, ...] = (), parents: bool = False) -> list[str]:
+    """Paths that a COPY with these flags takes; directories that only lead to others in brackets."""
+    with Context(str(root)) as context:
+        selection = context.select(Copy(sources, "/x", exclude=exclude, parents=parents))
+        found = [f"({path})" if path in selection.leading else path for path, entry in walk(selection)]
+        return sorted(found + [source.path for source in selection.sources if not source.is_directory])
+
+
 def key(root: Path, *sources: str, cache: str = "") -> str:
     with Context(str(root), cache=cache) as context:
         return context.digest(sources or (".",))
@@ -445,3 +453,114 @@ def test_an_error_names_the_unreadable(tmp_path: Path) -> None:
             paths(tmp_path)
     finally:
         os.chdir(previous)
+
+
+class TestExclude:
+    def test_patterns_are_relative_to_the_source(self, tmp_path: Path) -> None:
+        for name in ("src/a.md", "src/b.c", "src/sub/a.md", "a.md"):
+            write(tmp_path / name)
+        assert chosen(tmp_path, "src", exclude=("*.md",)) == ["src/b.c", "src/sub", "src/sub/a.md"]
+        assert chosen(tmp_path, "src", exclude=("**/*.md",)) == ["src/b.c", "src/sub"]
+        assert chosen(tmp_path, "src", exclude=("sub",)) == ["src/a.md", "src/b.c"]
+        assert chosen(tmp_path, "src", exclude=("src/*.md",)) == ["src/a.md", "src/b.c", "src/sub", "src/sub/a.md"]
+        assert chosen(tmp_path, ".", exclude=("src",)) == ["a.md"]
+
+    def test_taken_back_in(self, tmp_path: Path) -> None:
+        for name in ("d/sub/keep", "d/sub/drop", "d/other/drop", "d/f"):
+            write(tmp_path / name)
+        assert chosen(tmp_path, "d", exclude=("*", "!f", "!sub/keep")) == ["(d/sub)", "d/f", "d/sub/keep"]
+
+    def test_all_of_a_directory(self, tmp_path: Path) -> None:
+        write(tmp_path / "d/f")
+        with Context(str(tmp_path)) as context:
+            (source,) = context.select(Copy(("d*",), "/x", exclude=("*",))).sources
+        assert source.is_directory  # so that the destination is made
+
+    def test_files_that_a_source_names(self, tmp_path: Path) -> None:
+        for name in ("home.txt", "home.c", "h/homer.txt"):
+            write(tmp_path / name)
+        assert chosen(tmp_path, "hom*", "h/hom*", exclude=("*.txt",)) == ["home.c"]
+        assert chosen(tmp_path, "home.txt", exclude=("home.txt",)) == []
+
+    def test_with_the_ignore_file(self, tmp_path: Path) -> None:
+        write(tmp_path / ".dockerignore", "d/a\n")
+        for name in ("d/a", "d/b", "d/c"):
+            write(tmp_path / name)
+        assert chosen(tmp_path, "d", exclude=("b",)) == ["d/c"]
+        assert chosen(tmp_path, "d", exclude=("*", "!a", "!c")) == ["d/c"]
+
+    def test_it_is_part_of_what_is_remembered(self, tmp_path: Path) -> None:
+        write(tmp_path / "d/a")
+        write(tmp_path / "d/b")
+        with Context(str(tmp_path)) as context:
+            digests = {
+                context.digest(Copy(("d",), "/x", exclude=exclude)) for exclude in ((), ("a",), ("b",), ("none",))
+            }
+        assert len(digests) == 3
+
+    def test_what_is_excluded_does_not_count(self, tmp_path: Path) -> None:
+        write(tmp_path / "d/a")
+        write(tmp_path / "d/b")
+        op = Copy(("d",), "/x", exclude=("a",))
+        found = set()
+        for data in ("x", "y"):
+            write(tmp_path / "d/a", data)
+            with Context(str(tmp_path)) as context:
+                found.add(context.digest(op))
+        assert len(found) == 1
+
+    @pytest.mark.parametrize("pattern", ["[a", "!", "a[]"])
+    def test_malformed(self, tmp_path: Path, pattern: str) -> None:
+        write(tmp_path / "d/a")
+        with pytest.raises(Invalid):
+            chosen(tmp_path, "d", exclude=(pattern,))
+
+
+class TestParents:
+    @pytest.fixture(autouse=True)
+    def tree(self, tmp_path: Path) -> None:
+        for name in ("a/b/c/d/foo", "a/b/c/d/e/bay", "a/b2/c/d/e/bar", "a/b/c2/d/e/baz", "a/b/c2/d/e2/baz", "z"):
+            write(tmp_path / name)
+
+    @pytest.mark.parametrize(
+        ("source", "expected"),
+        [
+            ("/./z", ["z"]),
+            ("/./a/b/c/d/foo", ["(a)", "(a/b)", "(a/b/c)", "(a/b/c/d)", "a/b/c/d/foo"]),
+            ("a/b/./c/d/foo", ["(a/b/c)", "(a/b/c/d)", "a/b/c/d/foo"]),
+            ("a/b/./c/d", ["(a/b/c)", "a/b/c/d", "a/b/c/d/e", "a/b/c/d/e/bay", "a/b/c/d/foo"]),
+            ("a/./*/c/d/f*", ["(a/b)", "(a/b/c)", "(a/b/c/d)", "a/b/c/d/foo"]),
+            ("a/b*/./c/**/ba?", [
+                "(a/b/c)", "(a/b/c/d)", "(a/b/c/d/e)", "a/b/c/d/e/bay",
+                "(a/b2/c)", "(a/b2/c/d)", "(a/b2/c/d/e)", "a/b2/c/d/e/bar",
+            ]),
+            ("/./**/e2", ["(a)", "(a/b)", "(a/b/c2)", "(a/b/c2/d)", "a/b/c2/d/e2", "a/b/c2/d/e2/baz"]),
+            ("/./nothing*", []),
+        ],
+    )  # fmt: skip
+    def test_chosen(self, tmp_path: Path, source: str, expected: list[str]) -> None:
+        assert chosen(tmp_path, source, parents=True) == sorted(expected)
+
+    def test_with_exclude(self, tmp_path: Path) -> None:
+        assert chosen(tmp_path, "a/b/./c", exclude=("**/e",), parents=True) == [
+            "a/b/c", "a/b/c/d", "a/b/c/d/foo",
+        ]  # fmt: skip
+
+    def test_only_what_may_match_is_read(self, tmp_path: Path) -> None:
+        with Context(str(tmp_path)) as context:
+            selection = context.select(Copy(("/./a/b/c/d/foo",), "/x", parents=True))
+        assert [directory.path for directory in selection.directories] == ["", "a", "a/b", "a/b/c", "a/b/c/d"]
+
+    @pytest.mark.parametrize("source", ["/./missing", "a/b/./missing", "none/./a", "z/./a"])
+    def test_missing(self, tmp_path: Path, source: str) -> None:
+        with pytest.raises(NotFound, match="not found"):
+            chosen(tmp_path, source, parents=True)
+
+    def test_an_ignored_one_is_missing(self, tmp_path: Path) -> None:
+        write(tmp_path / ".dockerignore", "a/b/c/d/foo\n")
+        with pytest.raises(NotFound, match="not found"):
+            chosen(tmp_path, "/./a/b/c/d/foo", parents=True)
+
+    def test_a_link_is_not_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "l").symlink_to("a")
+        assert chosen(tmp_path, "/./l", parents=True) == ["l"]

@@ -622,6 +622,50 @@ class TestFromStage:
         assert (place.image / "x/b/two.not").stat().st_nlink == 1
 
 
+class TestParents:
+    def test_new_parents_are_like_their_sources(self, place: Place) -> None:
+        write(place.context / "a/b/f", mode=0o600)
+        (place.context / "a").chmod(0o700)
+        (place.context / "a/b").chmod(0o711)
+        place.run("/./a/b/f", to="/x/", parents=True)
+        assert mode(place.look("x")) == 0o755
+        assert mode(place.look("x/a")) == 0o700
+        assert mode(place.look("x/a/b")) == 0o711
+        assert place.look("x/a/b/f").read_bytes() == b"x"
+
+    def test_existing_parents_get_the_mode_only(self, place: Place) -> None:
+        write(place.context / "a/f")
+        (place.context / "a").chmod(0o700)
+        (place.image / "x/a").mkdir(parents=True)
+        os.chown(place.image / "x/a", 7, 8)
+        place.run("/./a/f", to="/x/", parents=True, chown="3:4")
+        assert (mode(place.look("x/a")), owner(place.look("x/a"))) == (0o700, (7, 8))
+        assert owner(place.look("x/a/f")) == (3, 4)
+
+    def test_chown_and_chmod_of_new_parents(self, place: Place) -> None:
+        write(place.context / "a/f")
+        place.run("/./a/f", to="/x/", parents=True, chown="3:4", chmod="u=rwx,go=")
+        for path in ("x/a", "x/a/f"):
+            assert (mode(place.look(path)), owner(place.look(path))) == (0o700, (3, 4))
+        assert (mode(place.look("x")), owner(place.look("x"))) == (0o755, (3, 4))
+
+    def test_nothing_that_matches_makes_the_destination(self, place: Place) -> None:
+        write(place.context / "f")
+        place.run("/./none*", to="/x/y", parents=True)
+        assert list(place.look("x/y").iterdir()) == []
+
+    def test_symbolic_mode_of_files_and_directories(self, place: Place) -> None:
+        write(place.context / "d/sub/f", mode=0o640)
+        (place.context / "d/sub").chmod(0o710)
+        place.run("d", to="/x", chmod="go+rX")
+        assert mode(place.look("x/sub")) == 0o755
+        assert mode(place.look("x/sub/f")) == 0o644
+
+    def test_symbolic_mode_of_a_heredoc(self, place: Place) -> None:
+        place.run(to="/f", inline=(InlineFile("f", b"x"),), chmod="u+x")
+        assert mode(place.look("f")) == 0o744
+
+
 class TestMakeDirectory:
     def test_new_parts(self, place: Place) -> None:
         (place.image / "srv").mkdir(mode=0o700)

@@ -65,7 +65,25 @@ def test_x_of_directories() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["64a", "10000", "-1", "0o644", " 644", "8", "", "u", "x", "u+q", "u+x,", ",u+x", "+755", "u+7", "go", "u*x", "é+x"],
+    [
+        "64a",
+        "10000",
+        "-1",
+        "0o644",
+        " 644",
+        "8",
+        "",
+        "u",
+        "x",
+        "u+q",
+        "u+x,",
+        ",u+x",
+        "+755",
+        "u+7",
+        "go",
+        "u*x",
+        "é+x",
+    ],
 )
 def test_what_is_no_mode(text: str) -> None:
     with pytest.raises(Invalid) as error:

@@ -51,9 +51,7 @@ def copy(state: StageState, instruction: Copy, source: Vertex | None) -> None:
 def add(state: StageState, instruction: Add, source: Vertex | None, shared: dict[Op, Vertex]) -> None:
     """``shared`` keeps the vertices of what is fetched: once, however often it is added."""
     span = instruction.span
-    for flag, used in (
-        ("--link", instruction.link),
-    ):
+    for flag, used in (("--link", instruction.link),):
         if used:
             raise _not_built(f"ADD {flag}", span)
     sources = [state.expand(text, span) for text in instruction.sources]

@@ -20,8 +20,8 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Writer:
     """Writes into places with the attributes that it was made with.
 
-    ``owner`` overrides what the source has, ``change`` makes its mode another. ``umask`` is the process's: what it takes
-    away from a new file is given back by a chmod; threads cannot have their own.
+    ``owner`` overrides what the source has, ``change`` makes its mode another. ``umask`` is the process's: what it
+    takes away from a new file is given back by a chmod; threads cannot have their own.
     """
 
     __slots__ = ("change", "identity", "owner", "privileged", "umask")
