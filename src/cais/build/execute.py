@@ -10,6 +10,7 @@ from cais.build.contexts import Contexts
 from cais.build.graph import Copy, Exec, MakeDirectory, Vertex
 from cais.build.hashing import digest_of
 from cais.build.ops.run import Runs
+from cais.build.ops.step_settings import NO_LIMITS, StepSettings
 from cais.build.ops.target import LayerTarget, Target
 from cais.build.plan import Result
 from cais.build.records import Record
@@ -48,6 +49,7 @@ class OpExecutor:
         listing_of: Callable[[str], bytes | None],
         base_time: Callable[[Digest], int],
         epoch: int | None = None,
+        settings: StepSettings = NO_LIMITS,
     ) -> None:
         self._snapshots = snapshots
         self._runtime = runtime
@@ -58,7 +60,7 @@ class OpExecutor:
         self._listing_of = listing_of
         self._epoch = epoch
         self._cancelled = threading.Event()
-        self._runs = Runs(runtime, progress, self._cancelled)
+        self._runs = Runs(runtime, progress, self._cancelled, settings)
         self._listings: dict[Vertex, tuple[Digest, bytes]] = {}
         self._unsettled: set[Vertex] = set()
 

@@ -70,7 +70,7 @@ def lower(
     build_args: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     target: str = "",
-    network: str = "default",
+    runs: process.RunSettings = process.DEFAULTS,
     contexts: Mapping[str, str] | None = None,
     several: bool = False,
     checks: Checks | None = None,
@@ -79,7 +79,7 @@ def lower(
     """The graph of the stage ``target`` (a name or a number; "" is the last).
 
     ``base(reference, platform)`` gives the config of an image that the target needs, by its name in full, and raises
-    NotFound. ``network`` is what RUN gets that asks for none itself. ``contexts`` are the named contexts: a name to
+    NotFound. ``runs`` is what RUN gets that asks for nothing itself. ``contexts`` are the named contexts: a name to
     ``docker-image://...`` or, for a directory of files, anything without a scheme; they stand before stages and images.
     ``several``: it is one of several platforms, and the titles of steps say which. ``checks`` gathers what deserves a
     warning. ``every_stage``: those that the target does not need are lowered, too, for the sake of what is found there.
@@ -93,7 +93,7 @@ def lower(
         build_platform,
         dict(build_args or {}),
         target,
-        network,
+        runs,
         dict(contexts or {}),
         several,
         Checks.of(dockerfile, build_args or {}) if checks is None else checks,
@@ -111,7 +111,7 @@ class Lowering:
         build_platform: Platform,
         build_args: dict[str, str],
         target: str,
-        network: str,
+        runs: process.RunSettings,
         contexts: dict[str, str],
         several: bool,
         checks: Checks,
@@ -121,7 +121,7 @@ class Lowering:
         self.build_platform = build_platform
         self.several = several
         self.build_args = build_args
-        self.network = network
+        self.runs = runs
         self.proxies = proxy_environment(build_args)
         self.checks = checks
         check_text(dockerfile, checks)
@@ -226,7 +226,7 @@ class Lowering:
         if function is not None:
             function(state, instruction)
         elif isinstance(instruction, Run):
-            process.run(state, instruction, self.network, self.proxies)
+            process.run(state, instruction, self.runs, self.proxies)
         elif isinstance(instruction, Copy):
             files.copy(state, instruction, self.copied_from(instruction, number))
         elif isinstance(instruction, Add):

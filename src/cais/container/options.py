@@ -63,7 +63,6 @@ class RunOptions(NamedTuple):
 
 
 _UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
-MEMORY_MINIMUM_BYTES = 6 << 20
 
 
 def parse_bytes(text: str, flag: str) -> int:
@@ -155,28 +154,6 @@ def parse_labels(options: RunOptions) -> dict[str, str]:
             raise Invalid(f'invalid argument {item!r} for "-l, --label" flag: it has no name', exit_code=125)
         labels[key] = value
     return labels
-
-
-_LIMITS = frozenset(
-    ("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-     "rttime", "sigpending", "stack")
-)  # fmt: skip
-
-
-def parse_ulimit(text: str) -> tuple[str, int, int]:
-    """``nofile=1024:2048`` as (``RLIMIT_NOFILE``, soft, hard). -1 is unlimited. Raises Invalid."""
-    name, _, values = text.partition("=")
-    soft, colon, hard = values.partition(":")
-    try:
-        if name not in _LIMITS:
-            raise ValueError(f"invalid ulimit type: {name}")
-        low = int(soft)
-        high = int(hard) if colon else low
-        if low < -1 or high < -1 or (high != -1 and (low > high or low == -1)):
-            raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
-    except ValueError as error:
-        raise Invalid(f'invalid argument "{text}" for "--ulimit" flag: {error}', exit_code=125)
-    return f"RLIMIT_{name.upper()}", low, high
 
 
 def parse_signal(text: str) -> int:

@@ -10,6 +10,7 @@ from cais.container.mount_options import MountPoint
 from cais.container.options import RunOptions
 from cais.errors import Invalid, Unsupported
 from cais.runtime import spec
+from cais.runtime.limits import Resources, memory_limits, parse_ulimit
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -17,18 +18,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 NETWORKS = ("none", "host")
-
-
-class Resources(NamedTuple):
-    """Limits; 0 means none. ``cpu_quota_microseconds`` is for each 100 ms."""
-
-    memory_bytes: int = 0
-    memory_swap_bytes: int = 0
-    memory_reservation_bytes: int = 0
-    nano_cpus: int = 0
-    cpu_shares: int = 0
-    cpuset_cpus: str = ""
-    pids: int = 0
 
 
 class Plan(NamedTuple):
@@ -152,7 +141,7 @@ def plan(run: Mapping[str, Any], wanted: RunOptions, id: str, directory: str = "
         wanted.read_only,
         _mounts(run, wanted, directory),
         _resources(wanted),
-        tuple(options.parse_ulimit(item) for item in wanted.ulimits),
+        tuple(parse_ulimit(item) for item in wanted.ulimits),
         tuple(_pair(item, "--sysctl") for item in wanted.sysctls),
         tuple(_pair(item, "--annotation") for item in wanted.annotations),
         options.parse_bytes(wanted.shm_size, "shm-size") if wanted.shm_size else spec.SHM_BYTES,
@@ -242,17 +231,10 @@ def _mounts(run: Mapping[str, Any], wanted: RunOptions, directory: str) -> tuple
 
 def _resources(wanted: RunOptions) -> Resources:
     memory = options.parse_bytes(wanted.memory, "memory") if wanted.memory else 0
-    if memory and memory < options.MEMORY_MINIMUM_BYTES:
-        raise Invalid("Minimum memory limit allowed is 6MB", exit_code=125)
     swap = 0
     if wanted.memory_swap:
         swap = -1 if wanted.memory_swap == "-1" else options.parse_bytes(wanted.memory_swap, "memory-swap")
-        if not memory:
-            raise Invalid("You should always set the Memory limit when using Memoryswap limit", exit_code=125)
-        if swap != -1 and swap < memory:
-            raise Invalid("Minimum memoryswap limit should be larger than memory limit", exit_code=125)
-    elif memory:
-        swap = memory * 2
+    memory, swap = memory_limits(memory, swap)
     if wanted.pids_limit < -1:
         raise Invalid(f'invalid argument "{wanted.pids_limit}" for "--pids-limit" flag', exit_code=125)
     return Resources(

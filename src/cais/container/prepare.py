@@ -11,7 +11,7 @@ from cais.container.plan import Plan
 from cais.container.records import ContainerRecord
 from cais.errors import CaisError, Invalid, NotFound, Unavailable, from_os_error
 from cais.host import mounts
-from cais.runtime import mount_points, network_files, spec, steps, users
+from cais.runtime import limits, mount_points, network_files, spec, steps, users
 from cais.runtime.find import find_program
 from cais.runtime.runner import Bundle, Runtime
 from cais.spec.digest import Digest
@@ -54,7 +54,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
     """Mounts, and builds the spec. The caller starts ``Ready`` or gives it to ``undo``. Raises what is wrong."""
     runtime = rooms.runtime
     host = runtime.host
-    limits = spec_oci.limits(plan.resources, host, swap_accounting=_swap_accounting(host.cgroup_mode))
+    given = limits.limits(plan.resources, host, swap_accounting=limits.swap_accounting(host.cgroup_mode))
     init = _init_program() if plan.init else ""
     bundle = runtime.bundle(record.id)
     made: tuple[mount_points.Made, ...] = ()
@@ -81,10 +81,10 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
             files,
             resolved,
             id=record.id,
-            limits=limits,
+            limits=given,
             seccomp=_seccomp(runtime, plan),
             init=init,
-            hard_limits=_hard_limits(plan),
+            hard_limits=limits.hard_limits(plan.rlimits),
             console_size=console_size,
         )
         directories = frozenset(point.target for point in plan.mounts if point.kind != "bind")
@@ -93,7 +93,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
     except BaseException:
         undo(rooms, Ready(bundle, {}, made, ()))
         raise
-    return Ready(bundle, document, made, limits.warnings)
+    return Ready(bundle, document, made, given.warnings)
 
 
 def undo(rooms: Rooms, ready: Ready) -> None:
@@ -184,25 +184,6 @@ def _init_program() -> str:
         hint="Install one (Debian: apt-get install tini).",
         exit_code=125,
     )
-
-
-def _hard_limits(plan: Plan) -> dict[str, int]:
-    if not plan.rlimits:
-        return {}
-    import resource
-
-    found = {}
-    for name, _, _ in plan.rlimits:
-        number = getattr(resource, name, None)
-        if number is not None:
-            found[name] = resource.getrlimit(number)[1]
-    return found
-
-
-def _swap_accounting(mode: str) -> bool:
-    if mode in ("legacy", "hybrid"):
-        return os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
-    return True
 
 
 def _note_stubs(directory: str, made: tuple[mount_points.Made, ...]) -> None:

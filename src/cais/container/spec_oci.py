@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cais.container.plan import Plan, Resources
-from cais.errors import Invalid
+from cais.container.plan import Plan
 from cais.runtime import spec
+from cais.runtime.limits import Limits, clamped
 from cais.runtime.network_files import NetworkFiles
 from cais.runtime.spec import Host
 from cais.runtime.users import User
-from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 INIT_PATH = "/sbin/docker-init"
-CPU_PERIOD_MICROSECONDS = 100_000
-
-
-class Limits(NamedTuple):
-    """What the host gave of what was asked for. ``warnings`` are lines for the user."""
-
-    resources: dict[str, Any]
-    warnings: tuple[str, ...] = ()
 
 
 def build_spec(
@@ -61,7 +52,7 @@ def build_spec(
         plan.tty,
         plan.capabilities,
         plan.no_new_privileges,
-        tuple(_clamped(limit, hard_limits or {}) for limit in plan.rlimits),
+        tuple(clamped(limit, hard_limits or {}) for limit in plan.rlimits),
     )
     document = spec.build(
         process,
@@ -91,67 +82,3 @@ def environment(plan: Plan, home: str) -> tuple[str, ...]:
     if not any(item.startswith("HOME=") for item in merged):
         merged = (*merged, f"HOME={home}")
     return merged
-
-
-def limits(wanted: Resources, host: Host, *, swap_accounting: bool = True) -> Limits:
-    """The limits that this host can give, and a warning for each that it cannot."""
-    resources: dict[str, Any] = {}
-    warnings: list[str] = []
-
-    def has(controller: str, what: str) -> bool:
-        if controller in host.controllers:
-            return True
-        why = (
-            "this user may not write control groups"
-            if not host.cgroups_writable
-            else f"it has no {controller} controller"
-        )
-        warnings.append(f"WARNING: {what} is not limited: the host cannot do it ({why}).")
-        return False
-
-    if (wanted.memory_bytes or wanted.memory_reservation_bytes) and has("memory", "memory"):
-        memory: dict[str, int] = {}
-        if wanted.memory_bytes:
-            memory["limit"] = wanted.memory_bytes
-            if swap_accounting:
-                memory["swap"] = wanted.memory_swap_bytes
-        if wanted.memory_reservation_bytes:
-            memory["reservation"] = wanted.memory_reservation_bytes
-        resources["memory"] = memory
-    cpu: dict[str, Any] = {}
-    if (wanted.nano_cpus or wanted.cpu_shares) and has("cpu", "processor time"):
-        if wanted.nano_cpus:
-            cpu["quota"] = wanted.nano_cpus * CPU_PERIOD_MICROSECONDS // 1_000_000_000
-            cpu["period"] = CPU_PERIOD_MICROSECONDS
-        if wanted.cpu_shares:
-            cpu["shares"] = wanted.cpu_shares
-    if wanted.cpuset_cpus and has("cpuset", "the set of processors"):
-        cpu["cpus"] = wanted.cpuset_cpus
-    if cpu:
-        resources["cpu"] = cpu
-    if wanted.pids and has("pids", "the number of processes"):
-        resources["pids"] = {"limit": wanted.pids}
-    return Limits(resources, tuple(warnings))
-
-
-_INFINITE = (1 << 64) - 1
-
-
-def _clamped(limit: tuple[str, int, int], hard_limits: Mapping[str, int]) -> tuple[str, int, int]:
-    """An rlimit within this process's own hard limit; -1 (unlimited) becomes what the kernel calls so."""
-    name, soft, hard = limit
-    ceiling = hard_limits.get(name, -1)
-    ceiling = _INFINITE if ceiling < 0 else ceiling
-    return (
-        name,
-        min(_INFINITE if soft < 0 else soft, ceiling),
-        min(_INFINITE if hard < 0 else hard, ceiling),
-    )
-
-
-def check_cpus(wanted: Resources, count: int) -> None:
-    """Raises Invalid where more processors are asked for than there are."""
-    if wanted.nano_cpus > count * 1_000_000_000:
-        raise Invalid(
-            f"range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available", exit_code=125
-        )

@@ -72,13 +72,12 @@ class BuildOptions(NamedTuple):
 def refuse_not_built_yet(options: BuildOptions) -> None:
     """Raises Unsupported for what an option asks and this version does not do."""
     for name in _NOT_YET:
-        value = getattr(options, name)
-        if any(value) if isinstance(value, Limits) else value:
+        if getattr(options, name):
             raise Unsupported(f"--{name.replace('_', '-').rstrip('s')} is not in this version of cais")
 
 
 # Shorter with every step of the builder.
 _NOT_YET = (
-    "contexts", "secrets", "ssh", "allow", "add_hosts", "limits", "no_cache_filter", "pull", "annotations",
+    "contexts", "secrets", "ssh", "no_cache_filter", "pull", "annotations",
     "cache_from", "cache_to", "attest",
 )  # fmt: skip

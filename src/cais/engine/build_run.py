@@ -21,8 +21,9 @@ from cais.build.records import Records
 from cais.build.solve import Outcome, Solver, needed
 from cais.engine.build_bases import Bases
 from cais.engine.build_input import BuildInput
-from cais.engine.build_options import BuildOptions
+from cais.engine.build_options import BuildOptions, Limits
 from cais.engine.build_record import BuildStep, options_kept, steps_of
+from cais.engine.build_settings import run_settings, step_settings
 from cais.engine.build_sources import FETCHED
 from cais.engine.stores import Stores
 from cais.errors import CaisError
@@ -64,6 +65,9 @@ class Run:
         self._outcomes: Mapping[Vertex, Outcome] = {}
         self._ids: Mapping[Vertex, int] = {}
         self.image_id = self.digest = ""  # of what it was put out as
+        self._runs = run_settings(options)
+        if options.limits != Limits():
+            step_settings(options)  # what is wrong with them is said before anything is done
 
     def solve(self) -> list[Built]:
         """Every platform's target, in the order in which the platforms were asked for."""
@@ -102,6 +106,7 @@ class Run:
             base_time=self.bases.time,
             listing_of=self._records.listing,
             epoch=self._options.epoch,
+            settings=step_settings(self._options),
         )
         solver = Solver(self._planner, self._records, executor, self._named(ids), ids, self._options.workers)
         self._outcomes = solver.outcomes
@@ -186,7 +191,7 @@ class Run:
             build_args=self._options.build_args,
             labels=self._options.labels,
             target=self._options.target,
-            network=self._options.network,
+            runs=self._runs,
             several=len(self.platforms) > 1,
             checks=checks,
         )

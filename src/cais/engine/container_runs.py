@@ -70,7 +70,7 @@ class ContainerRuns:
     def create(self, options: RunOptions) -> ContainerRecord:
         """A container of an image that is here. Raises NotFound, Invalid, Conflict, Unsupported."""
         from cais.container.plan import plan
-        from cais.container.spec_oci import check_cpus
+        from cais.runtime.limits import check_cpus
 
         image = self._image(options)
         run = image.config.run

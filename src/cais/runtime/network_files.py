@@ -10,6 +10,9 @@ from cais.spec.named import NamedTuple
 
 PATHS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 _RESOLV_LIMIT_BYTES = 1 << 16
+HOST_GATEWAY = "host-gateway"
+# With the host's own network the host is where we are.
+LOCAL_GATEWAY = "127.0.0.1"
 
 _LOOPBACK = (
     "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n"
@@ -47,6 +50,19 @@ def write(
     return files
 
 
+def write_for_step(
+    directory: str, *, hostname: str, hosts: Sequence[tuple[str, str]] = (), host_resolv_conf: str = "/etc/resolv.conf"
+) -> NetworkFiles:
+    """The files of a build step, which says the same on every host. ``hosts`` are (name, address)."""
+    files = NetworkFiles(*(os.path.join(directory, name) for name in ("hosts", "hostname", "resolv.conf")))
+    lines = [f"127.0.0.1\tlocalhost {hostname}\n", "::1\tlocalhost ip6-localhost ip6-loopback\n"]
+    lines += [f"{LOCAL_GATEWAY if address == HOST_GATEWAY else address}\t{name}\n" for name, address in hosts]
+    _write(files.hosts, "".join(lines))
+    _write(files.hostname, hostname + "\n")
+    _write(files.resolv_conf, _read(host_resolv_conf))
+    return files
+
+
 def hosts(hostname: str, network: str, extra_hosts: Sequence[str], host_hosts: str) -> str:
     """The text of /etc/hosts. With the host's network its own file is the start, as in Docker."""
     text = host_hosts if network == "host" and host_hosts else _LOOPBACK
@@ -56,8 +72,8 @@ def hosts(hostname: str, network: str, extra_hosts: Sequence[str], host_hosts: s
         name, separator, address = item.partition("=" if "=" in item else ":")
         if not separator or not name or not address or any(character.isspace() for character in item):
             raise Invalid(f'invalid argument {item!r} for "--add-host" flag: bad format for add-host: {item!r}')
-        if address == "host-gateway":
-            address = "127.0.0.1"
+        if address == HOST_GATEWAY:
+            address = LOCAL_GATEWAY
         text += f"{address.strip('[]')}\t{name}\n"
     return text
 

@@ -69,8 +69,14 @@ class Process(NamedTuple):
     rlimits: tuple[tuple[str, int, int], ...] = ()
 
 
-def base_mounts(host: Host, *, network: str, shm_bytes: int = SHM_BYTES) -> list[dict[str, Any]]:
-    """The file systems that every container has, in the order in which they are mounted."""
+def base_mounts(
+    host: Host, *, network: str, shm_bytes: int = SHM_BYTES, writable: bool = False
+) -> list[dict[str, Any]]:
+    """The file systems that every container has, in the order in which they are mounted.
+
+    ``writable``: /sys and the control groups are.
+    """
+    access = "rw" if writable else "ro"
     devpts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     if host.id_count > 5:
         devpts.append("gid=5")
@@ -81,11 +87,11 @@ def base_mounts(host: Host, *, network: str, shm_bytes: int = SHM_BYTES) -> list
     ]
     if host.user_namespace and network == "host":
         # sysfs shows a network namespace; only its owner may mount it.
-        mounts.append(_mount("/sys", "bind", "/sys", ["rbind", "ro", "nosuid", "noexec", "nodev"]))
+        mounts.append(_mount("/sys", "bind", "/sys", ["rbind", access, "nosuid", "noexec", "nodev"]))
     else:
-        mounts.append(_mount("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", "ro"]))
+        mounts.append(_mount("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", access]))
         if host.cgroup_mode != "none" and host.cgroups_writable:
-            options = ["ro", "nosuid", "noexec", "nodev", "relatime"]
+            options = [access, "nosuid", "noexec", "nodev", "relatime"]
             mounts.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", options))
     shm = ["nosuid", "noexec", "nodev", "mode=1777", f"size={shm_bytes}"]
     mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]))
@@ -121,8 +127,14 @@ def build(
     sysctl: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
     shm_bytes: int = SHM_BYTES,
+    privileged: bool = False,
+    devices: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The whole spec. ``network``: ``none`` (a namespace with ``lo`` alone) or ``host``. Raises Invalid, Denied."""
+    """The whole spec. ``network``: ``none`` (a namespace with ``lo`` alone) or ``host``.
+
+    ``privileged``: nothing of the host is hidden or read-only, all devices may be used; capabilities and seccomp are
+    the caller's. ``devices`` are nodes to be made (``device``). Raises Invalid, Denied.
+    """
     if network not in ("none", "host"):
         raise Invalid(f"invalid network {network!r}", hint="The networks of this version are none and host.")
     if host.user_namespace and max(process.user_id, process.group_id) >= host.id_count:
@@ -140,13 +152,13 @@ def build(
         namespaces.append({"type": "network"})
     if host.cgroup_mode != "none" and host.cgroups_writable:
         namespaces.append({"type": "cgroup"})
-    linux: dict[str, Any] = {
-        "namespaces": namespaces,
-        "maskedPaths": list(MASKED_PATHS),
-        "readonlyPaths": list(READONLY_PATHS),
-    }
+    linux: dict[str, Any] = {"namespaces": namespaces}
+    if not privileged:
+        linux.update(maskedPaths=list(MASKED_PATHS), readonlyPaths=list(READONLY_PATHS))
+    if devices:
+        linux["devices"] = [{name: item[name] for name in item if name != "access"} for item in devices]
     if host.cgroups_writable:
-        linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}], **(resources or {})}
+        linux["resources"] = {"devices": _device_rules(privileged, devices), **(resources or {})}
         if cgroups_path:
             linux["cgroupsPath"] = cgroups_path
     settings = dict(sysctl or {})
@@ -173,7 +185,7 @@ def build(
             "noNewPrivileges": process.no_new_privileges,
         },
         "root": {"path": rootfs, "readonly": readonly},
-        "mounts": [*base_mounts(host, network=network, shm_bytes=shm_bytes), *mounts],
+        "mounts": [*base_mounts(host, network=network, shm_bytes=shm_bytes, writable=privileged), *mounts],
         "linux": linux,
     }
     if process.rlimits:
@@ -185,6 +197,21 @@ def build(
     if annotations:
         spec["annotations"] = dict(annotations)
     return spec
+
+
+def _device_rules(privileged: bool, devices: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    if privileged:
+        return [{"allow": True, "type": kind, "access": "rwm"} for kind in ("c", "b")]
+    rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
+    for item in devices:
+        rule = {name: item[name] for name in ("type", "major", "minor")}
+        rules.append({"allow": True, **rule, "access": item.get("access", "rwm")})
+    return rules
+
+
+def device(path: str, kind: str, major: int, minor: int, access: str = "rwm", **more: int) -> dict[str, Any]:
+    """A node for ``build``: ``kind`` is c or b; ``more`` may be fileMode, uid, gid."""
+    return {"path": path, "type": kind, "major": major, "minor": minor, "access": access, **more}
 
 
 def capability_names(

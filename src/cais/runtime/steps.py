@@ -28,24 +28,31 @@ def step_spec(
     rootfs: str,
     directory: str,
     mounts: Sequence[Mapping[str, Any]] = (),
-    extra_hosts: Sequence[str] = (),
+    hosts: Sequence[tuple[str, str]] = (),
     shm_bytes: int = spec.SHM_BYTES,
     rlimits: Sequence[tuple[str, int, int]] = (),
+    resources: Mapping[str, Any] | None = None,
+    cgroup_parent: str = "",
+    insecure: bool = False,
+    devices: Sequence[Mapping[str, Any]] = (),
+    terminal: bool = False,
     id: str = "",
 ) -> dict[str, Any]:
     """The OCI spec of one RUN step; ``rootfs`` is mounted already, ``directory`` takes the files of /etc.
 
     ``network``: ``default`` and ``host`` are the host's, ``none`` has ``lo`` alone. ``mounts`` are the step's own
-    (``spec.bind`` makes one). Raises NotFound (the user), Unsupported.
+    (``spec.bind`` makes one). ``insecure``: with all that this process may hand on. Raises NotFound (the user),
+    Unsupported.
     """
     if network not in ("default", "host", "none"):
         raise Unsupported(f"the network {network!r} of RUN is not in this version", hint="Use default, host or none.")
     kind = "none" if network == "none" else "host"
     host = runtime.host
     person = users.look_up(user, rootfs)
-    capabilities = spec.DEFAULT_CAPABILITIES
-    files = network_files.write(directory, hostname=spec.BUILD_HOSTNAME, network=kind, extra_hosts=extra_hosts)
-    environment = spec.merge_environment((f"PATH={spec.DEFAULT_PATH}",), env)
+    capabilities = spec.ALL_CAPABILITIES if insecure else spec.DEFAULT_CAPABILITIES
+    files = network_files.write_for_step(directory, hostname=spec.BUILD_HOSTNAME, hosts=hosts)
+    defaults = [f"PATH={spec.DEFAULT_PATH}", "TERM=xterm"] if terminal else [f"PATH={spec.DEFAULT_PATH}"]
+    environment = spec.merge_environment(defaults, env)
     if not any(item.startswith("HOME=") for item in environment):
         environment = (*environment, f"HOME={person.home}")
     process = spec.Process(
@@ -55,21 +62,42 @@ def step_spec(
         person.user_id,
         person.group_id,
         person.groups,
+        terminal,
         capabilities=capabilities,
         rlimits=tuple(rlimits),
     )
-    # As with BuildKit, a step knows its host's name, and has neither HOSTNAME nor another /etc/hostname.
-    own = [spec.bind(source, target, ("rw",)) for source, target in files.binds() if source != files.hostname]
+    # As with BuildKit, a step knows its host's name, and has neither HOSTNAME nor another /etc/hostname; the others
+    # cannot be written, as nothing of it would be kept.
+    own = [spec.bind(source, target, ("ro",)) for source, target in files.binds() if source != files.hostname]
     return spec.build(
         process,
-        host._replace(seccomp=runtime.seccomp(capabilities)),
+        host._replace(seccomp=None if insecure else runtime.seccomp(capabilities)),
         rootfs=rootfs,
         network=kind,
         hostname=spec.BUILD_HOSTNAME,
         mounts=[*own, *mounts],
-        cgroups_path=f"/cais/{id}" if id else "",
+        resources=resources,
+        cgroups_path=f"{cgroup_parent or '/cais'}/{id}" if id else "",
         shm_bytes=shm_bytes,
+        privileged=insecure,
+        devices=[*_insecure_devices(host.user_namespace), *devices] if insecure else devices,
     )
+
+
+# As BuildKit has them in an insecure step: (path, kind, major, minor), by the kernel's list of devices.
+_INSECURE_DEVICES = (
+    ("/dev/kmsg", "c", 1, 11), ("/dev/cuse", "c", 10, 203), ("/dev/fuse", "c", 10, 229), ("/dev/kvm", "c", 10, 232),
+    ("/dev/net/tun", "c", 10, 200), ("/dev/loop-control", "c", 10, 237),
+)  # fmt: skip
+_LOOP_DEVICES = 8
+
+
+def _insecure_devices(user_namespace: bool) -> list[dict[str, Any]]:
+    """An ordinary user cannot make nodes, and gets none."""
+    if user_namespace:
+        return []
+    loops = ((f"/dev/loop{number}", "b", 7, number) for number in range(_LOOP_DEVICES))
+    return [spec.device(*item) for item in (*_INSECURE_DEVICES, *loops)]
 
 
 def run_step(

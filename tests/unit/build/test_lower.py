@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from cais.build.dockerfile.errors import DockerfileError, Located, NotBuiltYet, Span
+from cais.build.dockerfile.errors import DockerfileError, Located, NotAllowed, NotBuiltYet, Span
 from cais.build.dockerfile.parser import parse
 from cais.build.graph import Copy, Exec, InlineFile, LocalSource, MakeDirectory, SourceImage, Vertex, reachable
 from cais.build.lower import lower
+from cais.build.lowering.process import RunSettings
 from cais.build.lowering.result import Lowered
-from cais.errors import CaisError, Invalid, NotFound, Unsupported
+from cais.errors import CaisError, Denied, Invalid, NotFound, Unsupported
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
 
@@ -564,8 +565,6 @@ def test_copy_of_urls_is_refused() -> None:
     ("line", "named"),
     [
         ("RUN --mount=type=cache,target=/x y", "RUN --mount"),
-        ("RUN --security=insecure y", "RUN --security=insecure"),
-        ("RUN --device=x y", "RUN --device"),
         ("COPY --link a b", "COPY --link"),
         ("ADD --link a b", "ADD --link"),
     ],
@@ -575,6 +574,23 @@ def test_what_is_not_built_yet_fails_by_name_with_its_line(line: str, named: str
     assert isinstance(found, NotBuiltYet)
     assert found.message == f"{named} (line 2) is not built by this version of Cais"
     assert found.span == Span(2, 2)
+
+
+def test_a_privilege_has_to_be_allowed() -> None:
+    text = "FROM a\nRUN a\nRUN --security=insecure b\n"
+    found = error(text, Denied)
+    assert isinstance(found, NotAllowed)
+    assert found.message == "security.insecure is not allowed"
+    assert found.span == Span(3, 3)
+    allowed = RunSettings(allowed=("security.insecure",))
+    assert [op.security for op in execs(build(text, runs=allowed))] == ["", "insecure"]
+
+
+def test_hosts_and_devices_of_run() -> None:
+    hosts = (("db", "1.2.3.4"),)
+    (op,) = execs(build("FROM a\nRUN --device=x.y/z=1,required b\n", runs=RunSettings(hosts=hosts)))
+    assert (op.hosts, op.devices) == (hosts, ("x.y/z=1,required",))
+    assert error("FROM a\nRUN --device=x b\n").message == 'invalid device "x"'
 
 
 def test_flags_that_say_the_default_are_fine() -> None:
@@ -590,8 +606,12 @@ def test_a_checksum_needs_a_url() -> None:
 
 def test_network() -> None:
     text = "FROM a\nRUN a\nRUN --network=none b\nRUN --network=default c\nRUN --network=host d\n"
-    assert [op.network for op in execs(build(text))] == ["default", "none", "default", "host"]
-    assert [op.network for op in execs(build(text, network="host"))] == ["host", "none", "host", "host"]
+    allowed = RunSettings(allowed=("network.host",))
+    assert [op.network for op in execs(build(text, runs=allowed))] == ["default", "none", "default", "host"]
+    assert [op.network for op in execs(build(text, runs=RunSettings("host")))] == ["host", "none", "host", "host"]
+    with pytest.raises(NotAllowed, match=r"network\.host is not allowed") as error:
+        build(text)
+    assert error.value.span == (5, 5)
 
 
 def test_run_has_the_image_environment_in_order() -> None:

@@ -111,8 +111,8 @@ def test_unknown_flag_names_the_nearest() -> None:
         ("FROM a b", "FROM requires either one or three arguments"),
         ("FROM a AS 1b", 'invalid name for build stage: "1b", name can\'t start with a number or contain symbols'),
         ("FROM a AS b$c", "invalid name for build stage"),
-        ("RUN --network=bridge x", 'unsupported network mode "bridge"'),
-        ("RUN --security=x y", 'unsupported security mode "x"'),
+        ("RUN --network=bridge x", 'invalid network mode "bridge"'),
+        ("RUN --security=x y", 'security "x" is not valid'),
         ("RUN --mount=typ=cache x", "unexpected key 'typ' in 'typ=cache' (did you mean type?)"),
         ("RUN --mount=type=cash,target=/x x", 'unsupported mount type "cash" (did you mean cache?)'),
         ("RUN --mount=type=bind,from=$X,target=/x x", "'from' doesn't support variable expansion"),
@@ -173,7 +173,7 @@ def test_env_and_label() -> None:
 
 def test_run_with_every_flag() -> None:
     run = one(
-        "RUN --mount=type=cache,target=/c,ro --mount=target=/t,source=s --network=NONE --security=insecure "
+        "RUN --mount=type=cache,target=/c,ro --mount=target=/t,source=s --network=none --security=insecure "
         "--device=d make all"
     )
     assert isinstance(run, Run)

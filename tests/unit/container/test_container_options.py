@@ -8,6 +8,7 @@ from cais.container import options
 from cais.container.mount_options import MountPoint, parse_mount, parse_tmpfs, parse_volume
 from cais.container.options import RunOptions
 from cais.errors import CaisError, Invalid, NotFound, Unsupported
+from cais.runtime.limits import parse_ulimit
 
 
 @pytest.mark.parametrize(
@@ -66,11 +67,11 @@ def test_labels(tmp_path):
 
 
 def test_ulimits():
-    assert options.parse_ulimit("nofile=10:20") == ("RLIMIT_NOFILE", 10, 20)
-    assert options.parse_ulimit("core=-1") == ("RLIMIT_CORE", -1, -1)
+    assert parse_ulimit("nofile=10:20") == ("RLIMIT_NOFILE", 10, 20)
+    assert parse_ulimit("core=-1") == ("RLIMIT_CORE", -1, -1)
     for text in ("nofile", "nofile=x", "what=1", "nofile=20:10"):
         with pytest.raises(Invalid, match="--ulimit"):
-            options.parse_ulimit(text)
+            parse_ulimit(text)
 
 
 def test_signals():

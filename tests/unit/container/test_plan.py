@@ -8,8 +8,10 @@ import pytest
 
 from cais.container import spec_oci
 from cais.container.options import RunOptions
-from cais.container.plan import Plan, Resources, plan
+from cais.container.plan import Plan, plan
 from cais.errors import CaisError, Invalid
+from cais.runtime import limits
+from cais.runtime.limits import Resources
 from cais.runtime.network_files import NetworkFiles
 from cais.runtime.spec import Host
 from cais.runtime.users import User
@@ -96,25 +98,25 @@ def test_a_plan_survives_its_json():
 
 def test_limits_that_the_host_cannot_give_are_said_once_each():
     wanted = Resources(64 << 20, 128 << 20, 0, 1_500_000_000, 0, "0", 10)
-    given = spec_oci.limits(wanted, HOST)
+    given = limits.limits(wanted, HOST)
     assert given.warnings == ()
     assert given.resources == {
         "memory": {"limit": 64 << 20, "swap": 128 << 20},
         "cpu": {"quota": 150_000, "period": 100_000, "cpus": "0"},
         "pids": {"limit": 10},
     }
-    assert "swap" not in spec_oci.limits(wanted, HOST, swap_accounting=False).resources["memory"]
-    poor = spec_oci.limits(wanted, Host())
+    assert "swap" not in limits.limits(wanted, HOST, swap_accounting=False).resources["memory"]
+    poor = limits.limits(wanted, Host())
     assert poor.resources == {} and len(poor.warnings) == 4
     assert all("is not limited" in line for line in poor.warnings)
-    assert "no memory controller" in spec_oci.limits(wanted, HOST._replace(controllers=frozenset())).warnings[0]
+    assert "no memory controller" in limits.limits(wanted, HOST._replace(controllers=frozenset())).warnings[0]
 
 
 def test_the_spec_of_a_plan():
     made = plan(IMAGE, RunOptions("i", tty=True, ulimits=("nofile=100:9999",), read_only=True), ID)
     document = spec_oci.build_spec(
         made, HOST, User(5, 6, (7,), "/home/ada"), FILES, [{"destination": "/etc", "options": []}],
-        id=ID, limits=spec_oci.Limits({}), seccomp=None, init="/usr/bin/tini", hard_limits={"RLIMIT_NOFILE": 500},
+        id=ID, limits=limits.Limits({}), seccomp=None, init="/usr/bin/tini", hard_limits={"RLIMIT_NOFILE": 500},
         console_size=(24, 80),
     )  # fmt: skip
     process = document["process"]
@@ -131,4 +133,4 @@ def test_the_spec_of_a_plan():
 
 def test_more_processors_than_there_are():
     with pytest.raises(Invalid, match="only 2 CPUs available"):
-        spec_oci.check_cpus(Resources(nano_cpus=3_000_000_000), 2)
+        limits.check_cpus(Resources(nano_cpus=3_000_000_000), 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cais.errors import CaisError, Invalid, NotFound, Unsupported
+from cais.errors import CaisError, Denied, Invalid, NotFound, Unsupported
 from cais.spec.named import NamedTuple
 
 _SHOWN_CHARACTERS = 300
@@ -39,6 +39,10 @@ class ParseError(DockerfileError):
 
 class NotBuiltYet(Located, Unsupported):
     """An instruction or flag of the language that this version does not build."""
+
+
+class NotAllowed(Located, Denied):
+    """A RUN asks for a privilege that the build does not give (``--allow``)."""
 
 
 class BaseNotFound(Located, NotFound):

@@ -157,11 +157,11 @@ def _run(keyword: str, statement: Statement, escape: str) -> Instruction:
     span = statement.span
     flags = Flags(keyword, statement.flags, span)
     mounts = tuple(run_mount(value, span) for value in flags.several("mount"))
-    network, security = flags.text("network").lower(), flags.text("security").lower()
+    network, security = flags.text("network"), flags.text("security")
     if flags.given("network") and network not in ("default", "none", "host"):
-        raise ParseError(f'unsupported network mode "{network}": it is default, none or host', span)
+        raise ParseError(f'invalid network mode "{network}"', span, hint="It is default, none or host.")
     if flags.given("security") and security not in ("sandbox", "insecure"):
-        raise ParseError(f'unsupported security mode "{security}": it is sandbox or insecure', span)
+        raise ParseError(f'security "{security}" is not valid', span, hint="It is sandbox or insecure.")
     command = _command(_some(keyword, statement))
     return Run(span, statement.line, command, statement.heredocs, mounts, network, security, flags.several("device"))
 

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cais.build.dockerfile.errors import DockerfileError, NotBuiltYet
+from cais.build.dockerfile.errors import DockerfileError, NotAllowed, NotBuiltYet, Span
 from cais.build.dockerfile.instructions import SHELL, Run
 from cais.build.dockerfile.lexer import heredoc_of
 from cais.build.graph import Exec
 from cais.build.lowering.state import StageState
+from cais.errors import CaisError
+from cais.spec.named import NamedTuple
 
 SCRIPTS_DIRECTORY = "/dev/pipes"
 
 
-def run(state: StageState, instruction: Run, network: str, proxies: Mapping[str, str]) -> None:
-    """``network`` is the build's. Raises DockerfileError, NotBuiltYet."""
+class RunSettings(NamedTuple):
+    """What the build says to every RUN. ``hosts`` are (name, address); ``allowed`` are entitlements (``--allow``)."""
+
+    network: str = "default"
+    hosts: tuple[tuple[str, str], ...] = ()
+    allowed: tuple[str, ...] = ()
+
+
+DEFAULTS = RunSettings()
+
+
+def run(state: StageState, instruction: Run, settings: RunSettings, proxies: Mapping[str, str]) -> None:
+    """Raises DockerfileError, NotBuiltYet, NotAllowed."""
     span = instruction.span
-    for flag, used in (
-        ("--mount", bool(instruction.mounts)),
-        ("--security=insecure", instruction.security == "insecure"),
-        ("--device", bool(instruction.devices)),
-    ):
-        if used:
-            raise NotBuiltYet(f"RUN {flag} (line {span.first_line}) is not built by this version of Cais", span)
+    if instruction.mounts:
+        raise NotBuiltYet(f"RUN --mount (line {span.first_line}) is not built by this version of Cais", span)
     args, scripts, addition = _arguments(instruction)
     if not args:
         raise DockerfileError("RUN: arguments are required", span)
@@ -30,13 +38,44 @@ def run(state: StageState, instruction: Run, network: str, proxies: Mapping[str,
         args = (*state.shell, " ".join(args))
     env = dict(state.env)
     hidden = tuple((name, value) for name, value in proxies.items() if name not in env)
+    network = settings.network
     if instruction.network and instruction.network != "default":
         network = instruction.network
+        _require("network.host", network == "host" and settings.network != "host", settings, span)
+    security = "insecure" if instruction.security == "insecure" else ""
+    _require("security.insecure", bool(security), settings, span)
+    _check_devices(instruction)
     origin = state.origin(instruction, addition)
     op = Exec(
-        args, tuple(env.items()), state.workdir, state.user, network, hidden, scripts, platform=state.foreign_platform
+        args,
+        tuple(env.items()),
+        state.workdir,
+        state.user,
+        network,
+        hidden,
+        scripts,
+        security=security,
+        hosts=settings.hosts,
+        devices=instruction.devices,
+        platform=state.foreign_platform,
     )
     state.add(op, (), origin, f"RUN {_history(state, args)} # buildkit")
+
+
+def _require(entitlement: str, used: bool, settings: RunSettings, span: Span) -> None:
+    if used and entitlement not in settings.allowed:
+        raise NotAllowed(f"{entitlement} is not allowed", span, hint=f"Where it is meant to be: --allow {entitlement}.")
+
+
+def _check_devices(instruction: Run) -> None:
+    if instruction.devices:
+        from cais.runtime.cdi import parse
+
+        for text in instruction.devices:
+            try:
+                parse(text)
+            except CaisError as error:
+                raise DockerfileError(error.message, instruction.span, hint=error.hint)
 
 
 def _arguments(instruction: Run) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...], str]:

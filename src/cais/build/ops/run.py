@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cais.build.graph import Exec, Vertex
 from cais.build.ops.output import Output
+from cais.build.ops.step_settings import NO_LIMITS, Granted, StepSettings, devices, grant
 from cais.errors import CaisError, Cancelled, Failed
 from cais.runtime.runner import Bundle, Runtime
 from cais.runtime.steps import run_step, step_spec
 from cais.spec.progress import Progress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class StepFailed(Failed):
@@ -27,27 +33,23 @@ class StepFailed(Failed):
 class Runs:
     """``cancelled`` ends what runs; it is set here when the output of a step can no more be shown."""
 
-    def __init__(self, runtime: Runtime, progress: Progress, cancelled: threading.Event) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        progress: Progress,
+        cancelled: threading.Event,
+        settings: StepSettings = NO_LIMITS,
+    ) -> None:
         self._runtime = runtime
         self._progress = progress
         self._cancelled = cancelled
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._grant: Granted | None = None
 
     def run(self, vertex: Vertex, op: Exec, bundle: Bundle, id: int) -> None:
         """``bundle`` has the vertex's file system mounted. Raises StepFailed, Cancelled, Failed (it did not start)."""
-        env = [f"{name}={value}" for name, value in (*op.env, *op.hidden_env)]
-        mounts = [_script(bundle, name, text) for name, text in op.scripts]
-        step = step_spec(
-            self._runtime,
-            op.args,
-            env,
-            cwd=op.cwd,
-            user=op.user,
-            network=op.network,
-            rootfs=bundle.rootfs,
-            directory=bundle.directory,
-            mounts=mounts,
-            id=bundle.id,
-        )
+        step = self.spec(op, bundle)
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
             output = Output(id, self._progress, self._cancelled.set)
@@ -67,7 +69,61 @@ class Runs:
         if self._cancelled.is_set():
             raise Cancelled("stopped")
         if code != 0:
-            raise StepFailed(vertex, code, _command(op), output.last())
+            raise self._failed(vertex, op, code, output.last())
+
+    def spec(self, op: Exec, bundle: Bundle, *, args: Sequence[str] = (), terminal: bool = False) -> dict[str, Any]:
+        """The OCI spec of ``op``, or of ``args`` where ``op`` would run. Raises NotFound (the user), Denied, ..."""
+        granted = self._granted()
+        settings = self._settings
+        env = [f"{name}={value}" for name, value in (*op.env, *op.hidden_env)]
+        wanted = devices(op.devices, settings.allowed) if op.devices else None
+        if wanted is not None:
+            self._warn(wanted.notes)
+        mounts = [_script(bundle, name, text) for name, text in op.scripts]
+        return step_spec(
+            self._runtime,
+            args or op.args,
+            [*env, *wanted.env] if wanted is not None else env,
+            cwd=op.cwd,
+            user=op.user,
+            network=op.network,
+            rootfs=bundle.rootfs,
+            directory=bundle.directory,
+            mounts=[*mounts, *wanted.mounts] if wanted is not None else mounts,
+            hosts=op.hosts,
+            shm_bytes=settings.shm_bytes,
+            rlimits=granted.rlimits,
+            resources=granted.limits.resources,
+            cgroup_parent=settings.cgroup_parent,
+            insecure=op.security == "insecure",
+            devices=wanted.devices if wanted is not None else (),
+            terminal=terminal,
+            id=bundle.id,
+        )
+
+    def _granted(self) -> Granted:
+        """What the host gives is found out once, and what it does not is said once."""
+        host = self._runtime.host
+        with self._lock:
+            first = self._grant is None
+            if self._grant is None:
+                self._grant = grant(self._settings, host)
+            granted = self._grant
+        if first:
+            self._warn(granted.warnings)
+        return granted
+
+    def _warn(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._progress({"event": "warning", "message": line.removeprefix("WARNING: "), "line": 0})
+
+    def _failed(self, vertex: Vertex, op: Exec, code: int, output: bytes) -> StepFailed:
+        error = StepFailed(vertex, code, _command(op), output)
+        if code == 128 + signal.SIGKILL:
+            memory = self._granted().limits.resources.get("memory", {}).get("limit", 0)
+            limit = f"its limit of {memory >> 20} MiB (--memory)" if memory else "what this machine has"
+            error.hint = f"A process was killed (SIGKILL), most likely because it used more memory than {limit}."
+        return error
 
 
 def _command(op: Exec) -> str:

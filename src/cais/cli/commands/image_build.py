@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cais.cli.container_flags import host_mapping, ulimit
+from cais.cli.container_flags import ulimit
 from cais.cli.declare import BadValue, Command, Flag
 from cais.cli.list_flags import platform
 from cais.cli.values import environment, label
@@ -32,7 +32,7 @@ COMMAND = Command(
     arguments=(1, 1),
     complete="directory",
     flags=(
-        Flag("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")', check=host_mapping),
+        Flag("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")'),
         Flag("allow", "", "strings", 'Allow extra privileged entitlement (e.g., "network.host", "security.insecure")',
              complete="network.host,security.insecure"),
         Flag("annotation", "", "stringArray", "Add annotation to the image"),
@@ -85,8 +85,12 @@ COMMAND = Command(
         Flag("compress", "", "", hidden=True),
         Flag("disable-content-trust", "", "", hidden=True, default=True),
         Flag("force-rm", "", "", hidden=True),
+        Flag("isolation", "", "string", hidden=True),
         Flag("load", "", "", hidden=True),
         Flag("rm", "", "", hidden=True, default=True),
+        # BuildKit takes these and does nothing with them; here a line says so.
+        Flag("security-opt", "", "list", hidden=True),
+        Flag("squash", "", "", hidden=True),
     ),
     examples=(
         "cais build -t app:1.0 .",
@@ -107,6 +111,7 @@ def run(call: Call) -> int:
     from cais.errors import CaisError, Cancelled
 
     options = _options(call)
+    _warn_of_ignored(call)
     if call["check"] or call["call"] != "build":
         return _look(call, options)
     if call["plan"]:
@@ -220,6 +225,17 @@ def _options(call: Call) -> BuildOptions:
         attest=_attest(call),
         environment=os.environ,
     )
+
+
+def _warn_of_ignored(call: Call) -> None:
+    from cais.cli.call import warn
+
+    if call["squash"]:
+        warn("WARNING: --squash is ignored, as with BuildKit: copy from a stage to have one layer.")
+    if call["security-opt"]:
+        warn("WARNING: --security-opt is ignored, as with BuildKit: see RUN --security and --allow.")
+    if call["isolation"] not in ("", "default"):
+        warn(f"WARNING: --isolation {call['isolation']} is ignored: there is one kind of isolation on Linux.")
 
 
 def _contexts(texts: list[str]) -> dict[str, str]:
