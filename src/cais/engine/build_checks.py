@@ -18,6 +18,7 @@ from cais.engine.build_bases import Bases
 from cais.engine.build_input import BuildInput, open_input
 from cais.engine.build_options import BuildOptions
 from cais.engine.build_run import platforms
+from cais.engine.build_settings import run_settings
 from cais.engine.stores import Stores
 from cais.errors import CaisError, NotFound
 from cais.spec.image_config import ImageConfig
@@ -122,7 +123,7 @@ def _lowering(stores: Stores, options: BuildOptions, dockerfile: Dockerfile, che
         stores.platform,
         dict(options.build_args),
         options.target,
-        options.network,
+        run_settings(options),
         dict(options.contexts),
         False,
         checks,
