@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -82,6 +83,17 @@ class Builder:
         done = self.run("build", "-q", "-t", name, *flags, str(context), env=dict(case.env))
         said = done.stderr.decode(errors="replace")
         return Built(said, self.observe(name) if done.returncode == 0 else None)
+
+    def check(self, case: Case) -> str:
+        """What the build checks find, as a case says it."""
+        context = case.lay_out(self.directory / (case.name.replace("/", "-") + "-checked"))
+        done = self.run(
+            "build", "--call=check,format=json", *case.flags(context.parent), str(context), env=dict(case.env)
+        )
+        found = json.loads(done.stdout)["warnings"] or []
+        assert bool(done.returncode) == bool(found), done.stderr.decode()
+        lines = sorted((entry["location"]["ranges"][0]["start"]["line"], entry["ruleName"]) for entry in found)
+        return " ".join(f"{rule}:{line}" for line, rule in lines) or "nothing"
 
     def observe(self, name: str, on_base: bool = True) -> dict[str, Any]:
         archive = self.directory / f"{name}.tar"

@@ -8,6 +8,7 @@
     differs: why                Docker gives something else, and Cais does not follow it
     differs-podman: why         the same of Podman (which is Buildah)
     fails: text                 the build fails in both; Cais's error has this text
+    warns: Rule:LINE ...        what `build --check` finds, in the order of the lines; "nothing"
     --- Dockerfile
     FROM base
     --- "a file.txt" 0600       files are 0644 without a mode; "bom" and "crlf" behind it say how the text is written
@@ -52,6 +53,7 @@ class Case(NamedTuple):
     differs_podman: str
     needs_docker: int
     parts: tuple[tuple[list[str], str], ...]
+    warns: str = ""
 
     def flags(self, beside: Path) -> list[str]:
         return [
@@ -114,7 +116,7 @@ def _read(path: Path) -> Case:
     head, *parts = ("\n" + path.read_text()).split("\n--- ")
     options: list[tuple[str, str]] = []
     env: dict[str, str] = {}
-    said = {"fails": "", "differs": "", "differs-podman": "", "needs-docker": "0"}
+    said = {"fails": "", "differs": "", "differs-podman": "", "needs-docker": "0", "warns": ""}
     for line in head.splitlines():
         if not line or line.startswith("#"):
             continue
@@ -133,7 +135,7 @@ def _read(path: Path) -> Case:
         read.append((shlex.split(header), text + "\n" if text and not text.endswith("\n") else text))
     return Case(
         f"{path.parent.name}/{path.stem}", path, tuple(options), env, said["fails"], said["differs"],
-        said["differs-podman"], int(said["needs-docker"]), tuple(read),
+        said["differs-podman"], int(said["needs-docker"]), tuple(read), said["warns"],
     )  # fmt: skip
 
 

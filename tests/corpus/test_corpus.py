@@ -25,6 +25,8 @@ from corpus.compare import differences, same_but_for_the_version
 pytestmark = pytest.mark.root
 CASES = cases()
 RECORD = os.environ.get("CAIS_RECORD", "")
+CHECKED = [case for case in CASES if case.warns]
+each_checked_case = pytest.mark.parametrize("case", CHECKED, ids=[case.name for case in CHECKED])
 each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 
 
@@ -83,6 +85,20 @@ def test_cais_gives_the_expected_image(case: Case, cais: Builder) -> None:
     assert differences(case.expected(), built.image) == []
 
 
+@each_checked_case
+def test_cais_finds_what_is_expected(case: Case, cais: Builder) -> None:
+    assert cais.check(case) == case.warns
+
+
+@pytest.mark.peer
+@each_checked_case
+def test_docker_finds_what_is_expected(case: Case, docker: tuple[Builder, int]) -> None:
+    builder, version = docker
+    if version < 27:
+        pytest.skip(f"needs the checks of Docker 27, this is {version}")
+    assert builder.check(case) == case.warns
+
+
 @pytest.mark.peer
 @each_case
 def test_docker_gives_the_expected_image(case: Case, docker: tuple[Builder, int]) -> None:
@@ -113,6 +129,8 @@ def test_podman_gives_the_same(case: Case, podman: Podman) -> None:
     """Configuration and files; Buildah writes the history in its own words, and leaves layers out that are empty."""
     if case.differs_podman:
         pytest.skip(f"Podman differs: {case.differs_podman}")
+    if case.name.startswith("checks/"):
+        pytest.skip("Podman has no build checks")
     built = podman.build(case)
     if case.fails:
         assert built.image is None, "Podman builds this"
