@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 
@@ -60,6 +61,8 @@ class OpExecutor:
         self._listing_of = listing_of
         self._epoch = epoch
         self._cancelled = threading.Event()
+        # Steps that copy do not wait for anything but the machine.
+        self._processors = threading.BoundedSemaphore(max(2, len(os.sched_getaffinity(0))))
         self._runs = Runs(runtime, progress, self._cancelled, settings)
         self._listings: dict[Vertex, tuple[Digest, bytes]] = {}
         self._unsettled: set[Vertex] = set()
@@ -77,12 +80,9 @@ class OpExecutor:
             op = vertex.op
             if isinstance(op, Exec):
                 self._with_mounts(prepared.mounts, lambda bundle: self._runs.run(vertex, op, bundle, id))
-            elif prepared.changes:
-                self._write_changes(vertex, inputs, prepared, id, previous)
             else:
-                self._with_tree(
-                    prepared.mounts, lambda path: self._write(vertex, inputs, lambda: Target(path), id, None)
-                )
+                with self._processors:
+                    self._write_files(vertex, inputs, prepared, id, previous)
             if self._cancelled.is_set():
                 raise Cancelled("stopped")
             return self._snapshots.commit(prepared, epoch=self._epoch)
@@ -117,6 +117,14 @@ class OpExecutor:
         if directory:
             return action(directory)
         return self._with_mounts(mounts, lambda bundle: action(bundle.rootfs))
+
+    def _write_files(
+        self, vertex: Vertex, inputs: Sequence[Result], prepared: Prepared, id: int, previous: Record | None
+    ) -> None:
+        if prepared.changes:
+            self._write_changes(vertex, inputs, prepared, id, previous)
+        else:
+            self._with_tree(prepared.mounts, lambda path: self._write(vertex, inputs, lambda: Target(path), id, None))
 
     def _write_changes(
         self, vertex: Vertex, inputs: Sequence[Result], prepared: Prepared, id: int, previous: Record | None

@@ -5,7 +5,6 @@ The results do not depend on the order in which steps end.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 else:
     Protocol = object  # at run time a protocol is nothing but a class
+
+
+# RUN steps mostly wait: for the network, for the disk, for each other. Copying is bounded by the executor.
+MOST_STEPS_AT_ONCE = 64
 
 
 class Executor(Protocol):
@@ -91,10 +94,18 @@ class Solver:
         self._executor = executor
         self._progress = progress
         self._ids = ids
-        self._workers = workers or max(2, len(os.sched_getaffinity(0)))
-        self._condition = threading.Condition()
+        self._workers = workers or MOST_STEPS_AT_ONCE
+        self._lock = threading.RLock()
+        self._work_there = threading.Condition(self._lock)
+        self._key_ended = threading.Condition(self._lock)
+        self._ended = threading.Condition(self._lock)
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
         self._ready: list[Vertex] = []
         self._left: set[Vertex] = set()
+        self._readers: dict[Vertex, list[Vertex]] = {}
+        self._order: dict[Vertex, int] = {}
+        self._verdicts: Mapping[Vertex, Verdict] = {}
         self.results: dict[Vertex, Result] = {}
         self.outcomes: dict[Vertex, Outcome] = {}
         self._error: BaseException | None = None
@@ -106,29 +117,30 @@ class Solver:
 
         Raises what the failing step raised.
         """
+        self._verdicts = verdicts
         self._left = needed(targets, verdicts)
-        for vertex in vertices:
+        for index, vertex in enumerate(vertices):
+            self._order[vertex] = index
             result = verdicts[vertex].result
             if vertex not in self._left and result is not None:
                 self.results[vertex] = result
-        self._ready = [vertex for vertex in vertices if vertex in self._left and self._is_ready(vertex)]
-        self._order = {vertex: index for index, vertex in enumerate(vertices)}
-        count = min(self._workers, len(self._left))
-        threads: list[threading.Thread] = []
+        for vertex in self._left:
+            for item in {*vertex.inputs}:  # each once: a stage may copy from what it begins with
+                if item is not None:
+                    self._readers.setdefault(item, []).append(vertex)
         try:
-            for _ in range(count):
-                thread = threading.Thread(target=self._work, args=(verdicts,), daemon=True)
-                threads.append(thread)
-                thread.start()
-            with self._condition:
+            with self._lock:
+                self._add([vertex for vertex in self._left if self._is_ready(vertex)])
                 while self._left and self._error is None:
-                    self._condition.wait()
+                    self._ended.wait()
         except BaseException as error:
             self._fail(error)
         finally:
             if self._error is not None:
                 self._executor.cancel()
-            for thread in threads:
+            with self._lock:
+                self._work_there.notify_all()
+            for thread in self._threads:
                 if thread.ident is not None:
                     thread.join()
         if self._error is not None:
@@ -137,32 +149,46 @@ class Solver:
     def _is_ready(self, vertex: Vertex) -> bool:
         return all(item is None or item in self.results for item in vertex.inputs)
 
-    def _work(self, verdicts: Mapping[Vertex, Verdict]) -> None:
+    def _add(self, ready: Sequence[Vertex], free: int = 0) -> None:
+        """With the lock: ``ready`` are to be done. Idle threads are woken, lacking ones begin; ``free``: the caller."""
+        self._ready = sorted([*self._ready, *ready], key=self._order.__getitem__)
+        wanted = len(self._ready) - free
+        self._work_there.notify(max(0, wanted))
+        for _ in range(min(wanted - self._idle, self._workers - len(self._threads))):
+            thread = threading.Thread(target=self._work, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
         while True:
-            with self._condition:
+            with self._lock:
+                self._idle += 1
                 while self._left and not self._ready and self._error is None:
-                    self._condition.wait()
+                    self._work_there.wait()
+                self._idle -= 1
                 if self._error is not None or not self._ready:
                     return
                 vertex = self._ready.pop(0)
             try:
-                result = self._one(vertex, verdicts[vertex])
+                result = self._one(vertex, self._verdicts[vertex])
             except BaseException as error:
                 self._fail(error)
                 return
-            with self._condition:
+            with self._lock:
                 self.results[vertex] = result
                 self._left.discard(vertex)
-                new = [item for item in self._left if vertex in item.inputs and self._is_ready(item)]
-                self._ready = sorted({*self._ready, *new}, key=self._order.__getitem__)
-                self._condition.notify_all()
+                self._add([item for item in self._readers.get(vertex, ()) if self._is_ready(item)], free=1)
+                if not self._left:
+                    self._work_there.notify_all()
+                    self._ended.notify_all()
 
     def _fail(self, error: BaseException) -> None:
-        with self._condition:
+        with self._lock:
             # What others raise because the first one's failure stopped them is no news, even when it comes first.
             if self._error is None or (isinstance(self._error, Cancelled) and not isinstance(error, Cancelled)):
                 self._error = error
-            self._condition.notify_all()
+            for condition in (self._work_there, self._ended, self._key_ended):
+                condition.notify_all()
 
     def _one(self, vertex: Vertex, verdict: Verdict) -> Result:
         inputs = [Result(None) if item is None else self.results[item] for item in vertex.inputs]
@@ -218,9 +244,9 @@ class Solver:
 
         Raises Cancelled where the build has failed meanwhile.
         """
-        with self._condition:
+        with self._lock:
             while key in self._at_work and self._error is None:
-                self._condition.wait()
+                self._key_ended.wait()
             if self._error is not None:
                 raise Cancelled("stopped, as another step failed")
             if key in self._made:
@@ -229,9 +255,9 @@ class Solver:
             return None
 
     def _end(self, key: str) -> None:
-        with self._condition:
+        with self._lock:
             self._at_work.discard(key)
-            self._condition.notify_all()
+            self._key_ended.notify_all()
 
     def _settled(self, vertex: Vertex, inputs: Sequence[Result], verdict: Verdict) -> Verdict:
         """A hit that is held, or a miss, now that the inputs are known."""

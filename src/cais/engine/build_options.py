@@ -37,7 +37,8 @@ class BuildOptions(NamedTuple):
     ``-`` for ``stdin``, or "" for the context's own. ``platform`` is one, or several with commas between.
     ``outputs`` are ``type=local|tar|oci|docker|image[,dest=..]``; without one the image is kept. ``contexts`` are the
     named ones. ``environment`` is where secrets and agents that say no source are looked up. ``epoch`` is
-    SOURCE_DATE_EPOCH, in seconds. ``workers`` steps run at once (0: one a processor).
+    SOURCE_DATE_EPOCH, in seconds. At most ``workers`` steps run at once (0: as many as
+    there are, up to 64).
     """
 
     context: str = "."

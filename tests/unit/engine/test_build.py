@@ -67,6 +67,26 @@ class TestOrder:
         assert based.files(text + "FROM scratch\nCOPY --from=s20 /f20 /\n") == {"f20": "0\n"}
         assert len(based.ran) == 22
 
+    def test_stages_that_wait_do_not_wait_for_each_other(self, based):
+        """Each of a dozen, more than the machine has processors, ends when all have begun."""
+        count, port = 12, free_port()
+        stages = "".join(f"FROM base AS s{n}\nRUN echo {n} | nc 127.0.0.1 {port} > /log{n}\n" for n in range(count))
+        copies = "".join(f"COPY --from=s{n} /log{n} /\n" for n in range(count))
+        with socket.create_server(("127.0.0.1", port), backlog=count) as server:
+            server.settimeout(60)
+
+            def answer():
+                callers = [server.accept()[0] for _ in range(count)]
+                for caller in callers:
+                    with caller:
+                        caller.sendall(b"all are here\n")
+
+            answering = threading.Thread(target=answer)
+            answering.start()
+            files = based.files(stages + "FROM scratch\n" + copies)
+            answering.join()
+        assert files == {f"log{n}": "all are here\n" for n in range(count)}
+
     @pytest.mark.parametrize("workers", [2, 8])
     def test_the_same_image_whatever_ends_first(self, based, tmp_path, workers):
         text = (
