@@ -10,12 +10,11 @@ from cais.engine.build_input import open_input
 from cais.engine.build_log import BuildLog, BuildRow, builds, events
 from cais.engine.build_options import BuildOptions, refuse_not_built_yet
 from cais.engine.build_record import BuildStep
-from cais.engine.build_run import Run
+from cais.engine.build_run import Run, platforms
 from cais.engine.stores import Stores
-from cais.errors import Unsupported
+from cais.spec.descriptor import Descriptor
 from cais.spec.named import NamedTuple
 from cais.spec.progress import Progress, silent
-from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +31,12 @@ __all__ = ["BuildOptions", "BuildResult", "Builder", "PlannedStep"]
 
 
 class BuildResult(NamedTuple):
-    """``image_id`` and ``digest`` are "" where only files were put out. ``build_id`` names the kept log and record;
-    ``steps`` are what became of each step, and why."""
+    """``image_id`` is the config's digest, of several platforms their index's; ``digest`` is that of ``target``.
+
+    They are "" and None where only files were put out. ``target`` is what the names point at: a manifest, or the index
+    of several platforms. ``build_id`` names the kept log and record;
+    ``steps`` are what became of each step, and why.
+    """
 
     image_id: str
     digest: str
@@ -41,6 +44,23 @@ class BuildResult(NamedTuple):
     build_id: str
     seconds: float
     steps: tuple[BuildStep, ...] = ()
+    target: Descriptor | None = None
+
+    def metadata(self) -> dict[str, Any]:
+        """What ``--metadata-file`` has, by buildx's keys."""
+        from cais.spec.media_types import INDEXES
+        from cais.spec.reference import Reference
+
+        # Tools take what is behind the last slash: it is what `builder` commands know the build by.
+        found: dict[str, Any] = {"buildx.build.ref": f"default/default/{self.build_id}"}
+        if self.target is not None:
+            if self.target.media_type not in INDEXES:
+                found["containerimage.config.digest"] = self.image_id
+            found["containerimage.descriptor"] = self.target.to_json()
+            found["containerimage.digest"] = self.digest
+        if self.names:
+            found["image.name"] = ",".join(str(Reference.parse(name)) for name in self.names)
+        return found
 
 
 class PlannedStep(NamedTuple):
@@ -60,29 +80,33 @@ class Builder:
 
     def build(self, options: BuildOptions, progress: Progress = silent) -> BuildResult:
         """Raises Invalid (Dockerfile, options), NotFound (base image, files), Failed (a RUN step), Unavailable, ..."""
-        from cais.engine.build_output import parse_outputs, put_out
+        from cais.engine.build_output import OutputRun
+        from cais.engine.output_options import parse_outputs
 
         started = time.monotonic()
         refuse_not_built_yet(options)
-        outputs = parse_outputs(options)
-        tags = [*options.tags, *(name for output in outputs for name in output.names)]
-        names = [Reference.parse(tag) for tag in dict.fromkeys(tags)]
+        outputs = parse_outputs(options, len(platforms(options.platform, self._stores.platform)))
+        names = [name for output in outputs for name in output.references(options.tags)]
         name = names[0].familiar if names else options.context
         # What this build holds is let go at its end, however long the engine lives.
         stores = self._stores.apart()
         try:
             with BuildLog(stores, name, progress) as log, open_input(stores, options, log.directory) as given:
                 run = Run(stores, options, given, log.progress)
-                if len(run.platforms) > 1:
-                    raise Unsupported("several platforms at once are not in this version of cais")
                 log.described = run.described
-                image_id, digest = put_out(stores, options, names, run.solve(), run.bases)
-                log.image = run.image_id = image_id
-                run.digest = digest
+                product = OutputRun(stores, options, run.solve(), run.bases).run(outputs)
+                log.image = run.image_id = product.image_id
+                run.digest = product.target.digest if product.target is not None else ""
         finally:
             stores.leases.release()
         return BuildResult(
-            image_id, digest, tuple(name.familiar for name in names), log.id, time.monotonic() - started, run.steps()
+            product.image_id,
+            run.digest,
+            tuple(name.familiar for name in product.names),
+            log.id,
+            time.monotonic() - started,
+            run.steps(),
+            product.target,
         )
 
     def plan(self, options: BuildOptions) -> list[PlannedStep]:

@@ -6,6 +6,7 @@ import threading
 
 from cais.engine.stores import Stores
 from cais.errors import NotFound
+from cais.spec import media_types
 from cais.spec.digest import Digest
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
@@ -26,13 +27,24 @@ class Bases:
 
     def config(self, reference: str, platform: Platform) -> ImageConfig:
         """What lowering asks. Raises NotFound where there is no such image, or not for ``platform``."""
+        images = self._stores.images
         try:
-            self._stores.images.resolve(reference)
+            record = images.resolve(reference)
         except NotFound as error:
             error.message = f"{Reference.parse(reference).familiar}: not found among the local images"
             error.hint = "Load or build it first: this version does not pull (cais image ls lists what is here)."
             raise
-        image = self._stores.images.get(reference, platform)
+        # What is no index is taken as it is; that it is another platform's is a warning (of lowering).
+        several = record.target.media_type in media_types.INDEXES
+        try:
+            image = images.get(reference, platform if several else None)
+        except NotFound as error:
+            error.message = (
+                f"failed to resolve source metadata for {reference}: no match for platform in manifest: not found"
+            )
+            found = ", ".join(dict.fromkeys(str(config.platform) for config in images.configs(record)))
+            error.hint = f"{platform} is asked for; the image is there for {found}."
+            raise
         self._found[reference, platform] = image
         return image.config
 

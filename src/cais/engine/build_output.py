@@ -1,105 +1,167 @@
-"""What becomes of a build's result: an image that is kept, an archive, a directory, a tar."""
+"""What becomes of a build's result: an image that is kept, an archive, a layout, a directory, a tar."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from cais.engine.build_bases import Bases
-from cais.engine.build_input import temporary_directory
 from cais.engine.build_options import BuildOptions
 from cais.engine.build_run import Built
+from cais.engine.output_options import Output
 from cais.engine.stores import Stores
-from cais.errors import Failed, Invalid, Unsupported, from_os_error
+from cais.errors import Failed
 from cais.image.assemble import Assembled, Base, NewLayer, assemble, store
 from cais.image.store import Image
 from cais.spec import timestamp
-from cais.spec.digest import Digest
+from cais.spec.descriptor import Descriptor
 from cais.spec.named import NamedTuple
+from cais.spec.platform import Platform
 from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
-KINDS = ("image", "docker", "oci", "local", "tar")
+    from cais.engine.annotations import Annotation
 
 
-class Output(NamedTuple):
-    """One ``--output``. ``destination`` is a path, ``-`` for standard output, or ""."""
+class Product(NamedTuple):
+    """What was made. ``image_id`` is the config's digest, of several platforms that of their index.
 
-    kind: str
-    destination: str = ""
-    names: tuple[str, ...] = ()
+    ``target`` is the manifest or the index; None where only files were put out, and ``image_id`` "".
+    """
 
-    @classmethod
-    def parse(cls, text: str) -> Output:
-        """``type=KIND[,dest=PATH][,name=..]``; a lone path is ``local``, a lone ``-`` ``tar``. Raises Invalid."""
-        if not text:
-            raise Invalid("--output is empty", hint="Give a directory, or type=KIND,dest=PATH.")
-        if "=" not in text:
-            return cls("tar", "-") if text == "-" else cls("local", text)
-        kind = destination = ""
-        names: tuple[str, ...] = ()
-        for field in text.split(","):
-            key, equals, value = field.partition("=")
-            key = key.strip().lower()
-            if not equals:
-                raise Invalid(f"invalid value {field!r} in --output {text!r}", hint="It is key=value,key=value.")
-            if key == "type":
-                kind = value
-            elif key == "dest":
-                destination = value
-            elif key == "name":
-                names += (value,)
+    image_id: str = ""
+    target: Descriptor | None = None
+    names: tuple[Reference, ...] = ()
+
+
+class OutputRun:
+    """Puts one build's targets out."""
+
+    def __init__(self, stores: Stores, options: BuildOptions, built: Sequence[Built], bases: Bases) -> None:
+        self._stores = stores
+        self._options = options
+        self._built = built
+        self._bases = bases
+        self._assembled: list[Assembled] = []
+
+    def run(self, outputs: Sequence[Output]) -> Product:
+        """All of them, in their order; what they made: of a kept image first, else of an archive."""
+        made: list[tuple[bool, Product]] = []
+        for output in outputs:
+            if output.makes_image:
+                made.append((not output.keeps_image, self._image(output)))
             else:
-                raise Unsupported(f"the option {key!r} of --output is not in this version (in {text!r})")
-        if kind not in KINDS:
-            raise (Unsupported if kind == "registry" else Invalid)(
-                f"--output type {kind!r} is not known to this version", hint=f"The types are: {', '.join(KINDS)}."
-            )
-        if kind in ("oci", "local", "tar") and not destination:
-            raise Invalid(f"--output type={kind} needs a dest=")
-        if kind == "local" and destination == "-":
-            raise Invalid("--output type=local needs a directory, not standard output")
-        return cls(kind, destination, names)
+                from cais.engine.output_files import put_files
 
-    @property
-    def keeps_image(self) -> bool:
-        return self.kind == "image" or (self.kind == "docker" and not self.destination)
+                targets = [(built.platform, built.chain) for built in self._built]
+                put_files(self._stores, output, targets, self._options)
+        if not made:
+            return Product()
+        first = min(made, key=lambda item: item[0])[1]
+        names = dict.fromkeys(name for _, product in made for name in product.names)
+        return first._replace(names=tuple(names))
 
-
-def parse_outputs(options: BuildOptions) -> list[Output]:
-    """Without any, the image is kept."""
-    return [Output.parse(text) for text in options.outputs] or [Output("image")]
-
-
-def put_out(
-    stores: Stores,
-    options: BuildOptions,
-    names: Sequence[Reference],
-    built: Sequence[Built],
-    bases: Bases,
-) -> tuple[str, str]:
-    """Returns the image's id and the digest of its manifest; "" and "" where no output wanted an image."""
-    (only,) = built
-    outputs = parse_outputs(options)
-    names = [*names, *(Reference.parse(name) for output in outputs for name in output.names)]
-    image_id = digest = ""
-    assembled: Assembled | None = None
-    for output in outputs:
-        if output.kind in ("local", "tar"):
-            _files(stores, output, only.chain, options.stdout)
-            continue
-        if assembled is None:
-            assembled = _assembled(options, only, bases)
-            store(stores.content, assembled)
-            image_id, digest = assembled.config.digest, assembled.target.digest
-        if output.keeps_image:
-            stores.images.register(assembled.target, names)
+    def _image(self, output: Output) -> Product:
+        names = output.references(self._options.tags)
+        annotations = self._annotations(output)
+        children = [
+            self._packed(output, assembled, annotations, built)
+            for assembled, built in zip(self._parts(), self._built, strict=True)
+        ]
+        for child in children:
+            store(self._stores.content, child)
+        if len(children) > 1:
+            target = self._index(output, children, annotations)
+            image_id = target.digest
         else:
-            _archive(stores, output, assembled, names, options.stdout)
-    return image_id, digest
+            target = _described(children[0].target, self._built[0], annotations)
+            image_id = children[0].config.digest
+        if not names and output.dangling_prefix and output.keeps_image:
+            # A name that says nothing but which image it is.
+            names = [Reference.parse(f"{output.dangling_prefix}:{target.digest.short}")]
+        if output.keeps_image:
+            if output.store:
+                self._stores.images.register(target, names)
+        else:
+            self._archive(output, children, target, names)
+        return Product(image_id, target, tuple(names))
+
+    def _annotations(self, output: Output) -> Sequence[Annotation]:
+        if not output.annotations and not self._options.annotations:
+            return ()
+        from cais.engine.annotations import parse_annotations
+
+        return [*output.annotations, *parse_annotations(self._options.annotations)]
+
+    def _parts(self) -> list[Assembled]:
+        """Every platform's image with its layers as they are here."""
+        if not self._assembled:
+            self._assembled = [_assembled(self._options, built, self._bases) for built in self._built]
+        return self._assembled
+
+    def _packed(
+        self, output: Output, assembled: Assembled, annotations: Sequence[Annotation], built: Built
+    ) -> Assembled:
+        own = _of_kind(annotations, "manifest", built.platform)
+        layers: Sequence[Descriptor] = assembled.manifest.layers
+        if output.compression:
+            from cais.image.compress import Compression, compressed_layers
+
+            how = Compression(output.compression, output.level, output.force)
+            layers = compressed_layers(self._stores.images, assembled, how)
+        if layers == assembled.manifest.layers and output.oci and not own:
+            return assembled
+        from cais.image.assemble import with_layers
+
+        return with_layers(assembled, layers, oci=output.oci, annotations=own)
+
+    def _index(self, output: Output, children: Sequence[Assembled], annotations: Sequence[Annotation]) -> Descriptor:
+        from cais.image.assemble import Child, index, store_index
+
+        made = index(
+            [
+                Child(child, built.platform, _of_kind(annotations, "manifest-descriptor", built.platform))
+                for child, built in zip(children, self._built, strict=True)
+            ],
+            oci=output.oci,
+            annotations=_of_kind(annotations, "index"),
+        )
+        own = _of_kind(annotations, "index-descriptor")
+        return store_index(self._stores.content, made)._replace(annotations=own or None)
+
+    def _archive(
+        self, output: Output, children: Sequence[Assembled], target: Descriptor, names: Sequence[Reference]
+    ) -> None:
+        from cais.engine.output_files import write
+        from cais.image.save import Wanted, archive, layout
+
+        # Of several, the one that this host runs stands for all where only one can.
+        host = self._stores.platform
+        own = next((child for child in children if host.matches(child.config.platform)), children[0])
+        created = {"org.opencontainers.image.created": own.config.created} if own.config.created else {}
+        named = target._replace(annotations={**(target.annotations or {}), **created})
+        image = Image(own.config.digest, named, own.manifest, own.config, tuple(names))
+        planned = layout(self._stores.images, [Wanted(image, tuple(names))], docker=output.kind == "docker")
+        if output.archive:
+            write(output.destination, self._options.stdout, archive(planned))
+        else:
+            from cais.image.layout_directory import write_layout
+
+            write_layout(planned, output.destination)
+
+
+def _of_kind(annotations: Sequence[Annotation], kind: str, platform: Platform | None = None) -> dict[str, str]:
+    """Those that ``kind`` gets of a manifest for ``platform``; of the same key the last."""
+    return {
+        item.key: item.value
+        for item in annotations
+        if item.kind == kind and (item.platform is None or item.platform == platform)
+    }
+
+
+def _described(target: Descriptor, built: Built, annotations: Sequence[Annotation]) -> Descriptor:
+    own = _of_kind(annotations, "manifest-descriptor", built.platform)
+    return target._replace(platform=built.lowered.platform, annotations=own or None)
 
 
 def _assembled(options: BuildOptions, built: Built, bases: Bases) -> Assembled:
@@ -127,82 +189,3 @@ def _assembled(options: BuildOptions, built: Built, bases: Bases) -> Assembled:
         platform=lowered.platform,
         author=lowered.author,
     )
-
-
-def _archive(
-    stores: Stores, output: Output, assembled: Assembled, names: Sequence[Reference], stdout: BinaryIO | None
-) -> None:
-    from cais.image.save import Wanted, save
-
-    image = Image(assembled.config.digest, assembled.target, assembled.manifest, assembled.config, tuple(names))
-    _write(output, stdout, save(stores.images, [Wanted(image, tuple(names))]))
-
-
-def _files(stores: Stores, output: Output, chain: Digest | None, stdout: BinaryIO | None) -> None:
-    from cais.host.files import remove_tree
-    from cais.host.mounts import realise, unmount
-    from cais.host.namespaces import enter
-    from cais.spec.mount import plain_directory
-
-    mounts = stores.snapshots.view(chain) if chain is not None else ()
-    directory = plain_directory(mounts)
-    if directory:
-        stores.snapshots.reach()
-        _write_files(stores, output, directory, stdout)
-        return
-    enter()
-    root = temporary_directory(stores)
-    os.makedirs(root, 0o700)
-    try:
-        realise(mounts, root)
-        try:
-            _write_files(stores, output, root, stdout)
-        finally:
-            if mounts:
-                unmount(root)
-    finally:
-        remove_tree(root)
-
-
-def _write_files(stores: Stores, output: Output, root: str, stdout: BinaryIO | None) -> None:
-    from cais.host.copying import copy_tree
-    from cais.snapshot.changes import tree_changes
-    from cais.snapshot.pack import pack
-
-    try:
-        if output.kind == "tar":
-            _write(output, stdout, pack(tree_changes(None, root), root, owners=stores.snapshots.owners))
-        else:
-            os.makedirs(output.destination, exist_ok=True)
-            # As with Docker, the files are the caller's own, and the directory that takes them stays as it is.
-            copy_tree(root, output.destination, replace=True, root=False, owners=False)
-    except OSError as error:
-        raise from_os_error(error, f"write the build's files to {output.destination}")
-
-
-def _write(output: Output, stdout: BinaryIO | None, pieces: Iterable[bytes]) -> None:
-    if output.destination in ("", "-"):
-        if stdout is None or stdout.isatty():
-            raise Invalid("refusing to write an archive to a terminal", hint="Give --output a dest=FILE, or redirect.")
-        for piece in pieces:
-            stdout.write(piece)
-        stdout.flush()
-        return
-    from cais.host.files import random_name
-
-    # A device or a pipe is written to, a link's target replaced.
-    path = os.path.realpath(output.destination)
-    in_place = os.path.lexists(path) and not os.path.isfile(path)
-    temporary = path if in_place else f"{path}.{random_name(6)}.part"
-    try:
-        try:
-            with open(temporary, "wb") as file:
-                for piece in pieces:
-                    file.write(piece)
-            if not in_place:
-                os.rename(temporary, path)
-        finally:
-            if not in_place and os.path.lexists(temporary):
-                os.unlink(temporary)
-    except OSError as error:
-        raise from_os_error(error, f"write {output.destination}")

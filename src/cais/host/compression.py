@@ -56,11 +56,15 @@ def decompressed(pieces: Iterator[bytes], kind: str = "auto", *, limit_bytes: in
 def compressed(pieces: Iterator[bytes], kind: str, level: int | None = None) -> Iterator[bytes]:
     """``pieces`` as one compressed stream. The same bytes give the same result: no name, no time is written.
 
-    ``level``: gzip 0 to 3 (1), zstd 1 to 19 (3).
+    ``level``: gzip 0 to 9 (1; above 3 it is zlib's, which is slow), zstd 0 to 22 (3).
     """
     if kind == "none":
         return pieces
     if kind == "gzip":
+        if level is not None and level > 3:
+            import zlib
+
+            return ahead(_through(pieces, zlib.compressobj(level, wbits=31)))
         from isal import isal_zlib
 
         return ahead(_through(pieces, isal_zlib.compressobj(1 if level is None else level, wbits=31)))

@@ -16,16 +16,24 @@ _OVERLAY = ("trusted.overlay.", "user.overlay.")
 
 
 def copy_tree(
-    source: str | int, target: str | int, *, replace: bool = False, root: bool = True, owners: bool = True
+    source: str | int,
+    target: str | int,
+    *,
+    replace: bool = False,
+    root: bool = True,
+    owners: bool = True,
+    modified: int | None = None,
 ) -> None:
     """Copies what is in the directory ``source`` into the directory ``target``.
 
     Sockets are left out, and so is what this user may not make (devices) or give away (owners). ``replace``: what is
     in the way of an entry is removed; without it that is an error. ``root``: ``target`` takes the attributes of
-    ``source``, too. Without ``owners`` all belongs to this user. Raises OSError.
+    ``source``, too. Without ``owners`` all belongs to this user. ``modified``: the time of everything, in
+    seconds. Raises OSError.
     """
+    time_ns = None if modified is None else modified * 1_000_000_000
     with Beneath(_path(source)) as there, Beneath(_path(target)) as here:
-        _Copy(there, here, replace, owners).run(root)
+        _Copy(there, here, replace, owners, time_ns).run(root)
 
 
 def _path(directory: str | int) -> str:
@@ -33,11 +41,12 @@ def _path(directory: str | int) -> str:
 
 
 class _Copy:
-    def __init__(self, source: Beneath, target: Beneath, replace: bool, owners: bool) -> None:
+    def __init__(self, source: Beneath, target: Beneath, replace: bool, owners: bool, time_ns: int | None) -> None:
         self.source = source
         self.target = target
         self.replace = replace
         self.owners = owners
+        self.time_ns = time_ns
         # Where the first name of a file with several was made.
         self.links: dict[tuple[int, int], bytes] = {}
 
@@ -48,7 +57,7 @@ class _Copy:
             path, entered = pending.pop()
             there = self.source.fd(path)
             if entered:
-                _copy_attributes(there, self.target.fd(path), self.owners)
+                _copy_attributes(there, self.target.fd(path), self.owners, self.time_ns)
                 continue
             if path or root:
                 pending.append((path, True))
@@ -73,10 +82,10 @@ class _Copy:
             os.link(last, name, src_dir_fd=self.target.fd(directory), dst_dir_fd=here, follow_symlinks=False)
             return False
         if stat.S_ISREG(mode):
-            _copy_file(there, here, name, self.owners)
+            _copy_file(there, here, name, self.owners, self.time_ns)
         elif stat.S_ISLNK(mode):
             os.symlink(os.readlink(name, dir_fd=there), name, dir_fd=here)
-            _finish(here, name, status, self.owners, with_mode=False)
+            _finish(here, name, status, self.owners, self.time_ns, with_mode=False)
         elif stat.S_ISSOCK(mode):
             return False
         else:
@@ -84,7 +93,7 @@ class _Copy:
                 os.mknod(name, mode, status.st_rdev, dir_fd=here)
             except PermissionError:
                 return False
-            _finish(here, name, status, self.owners, with_mode=True)
+            _finish(here, name, status, self.owners, self.time_ns, with_mode=True)
         if status.st_nlink > 1:
             self.links[status.st_dev, status.st_ino] = path
         return False
@@ -105,14 +114,14 @@ def _make_way(here: int, name: bytes, is_directory: bool) -> bool:
     return False
 
 
-def _copy_file(there: int, here: int, name: bytes, owners: bool) -> None:
+def _copy_file(there: int, here: int, name: bytes, owners: bool, time_ns: int | None) -> None:
     flags = os.O_NOFOLLOW | os.O_CLOEXEC
     reading = os.open(name, os.O_RDONLY | flags, dir_fd=there)
     try:
         writing = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=here)
         try:
             copy_data(reading, writing)
-            _copy_attributes(reading, writing, owners)
+            _copy_attributes(reading, writing, owners, time_ns)
         finally:
             os.close(writing)
     finally:
@@ -180,7 +189,7 @@ def _copy_piece(reading: int, writing: int, size: int) -> int:
     return done
 
 
-def _copy_attributes(reading: int, writing: int, owners: bool) -> None:
+def _copy_attributes(reading: int, writing: int, owners: bool, time_ns: int | None) -> None:
     status = os.fstat(reading)
     if owners:
         _give(writing, status)
@@ -192,7 +201,7 @@ def _copy_attributes(reading: int, writing: int, owners: bool) -> None:
             except OSError as error:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM):
                     raise
-    os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.utime(writing, ns=_times(status, time_ns))
 
 
 def _give(path: int | bytes, status: os.stat_result, directory: int | None = None) -> None:
@@ -216,10 +225,16 @@ def _attributes(descriptor: int) -> list[str]:
         return []
 
 
-def _finish(here: int, name: bytes, status: os.stat_result, owners: bool, *, with_mode: bool) -> None:
+def _times(status: os.stat_result, time_ns: int | None) -> tuple[int, int]:
+    return (status.st_atime_ns, status.st_mtime_ns) if time_ns is None else (time_ns, time_ns)
+
+
+def _finish(
+    here: int, name: bytes, status: os.stat_result, owners: bool, time_ns: int | None, *, with_mode: bool
+) -> None:
     """Owner, mode and times of what cannot be opened."""
     if owners:
         _give(name, status, here)
     if with_mode:
         os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=here)
-    os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=here, follow_symlinks=False)
+    os.utime(name, ns=_times(status, time_ns), dir_fd=here, follow_symlinks=False)

@@ -9,7 +9,7 @@ from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 from cais.spec.image_config import ImageConfig
-from cais.spec.manifest import Manifest
+from cais.spec.manifest import Index, Manifest
 from cais.spec.named import NamedTuple
 from cais.spec.platform import Platform
 
@@ -41,6 +41,19 @@ class Assembled(NamedTuple):
     @property
     def target(self) -> Descriptor:
         return self.manifest.descriptor
+
+
+class Child(NamedTuple):
+    """One platform's image in an index. ``annotations`` are its descriptor's."""
+
+    assembled: Assembled
+    platform: Platform
+    annotations: Mapping[str, str] | None = None
+
+    @property
+    def descriptor(self) -> Descriptor:
+        annotations = dict(self.annotations) if self.annotations else None
+        return self.assembled.target._replace(platform=self.platform, annotations=annotations)
 
 
 _AS_OCI = {
@@ -94,6 +107,49 @@ def assemble(
     ]
     descriptors += [Descriptor(types.OCI_LAYER, layer.diff_id, layer.size_bytes) for layer in layers]
     return Assembled(config, Manifest.encode(config.descriptor, descriptors, annotations=annotations))
+
+
+_AS_DOCKER = {
+    types.OCI_LAYER: types.DOCKER_LAYER,
+    types.OCI_LAYER_GZIP: types.DOCKER_LAYER_GZIP,
+    types.OCI_LAYER_ZSTD: types.DOCKER_LAYER_ZSTD,
+}
+
+
+def with_layers(
+    assembled: Assembled,
+    layers: Sequence[Descriptor],
+    *,
+    oci: bool = True,
+    annotations: Mapping[str, str] | None = None,
+) -> Assembled:
+    """Pure. The same image with its layers packed in another way; ``oci`` False: in Docker's media types."""
+    config = assembled.config.descriptor
+    if oci:
+        return Assembled(assembled.config, Manifest.encode(config, layers, annotations=annotations))
+    manifest = Manifest.encode(
+        config._replace(media_type=types.DOCKER_CONFIG),
+        [layer._replace(media_type=_AS_DOCKER.get(layer.media_type, layer.media_type)) for layer in layers],
+        media_type=types.DOCKER_MANIFEST,
+        annotations=annotations,
+    )
+    return Assembled(assembled.config, manifest)
+
+
+def index(children: Sequence[Child], *, oci: bool = True, annotations: Mapping[str, str] | None = None) -> Index:
+    """Pure. The images of several platforms as one, in the order given (image-spec image-index.md)."""
+    return Index.encode(
+        [child.descriptor for child in children],
+        media_type=types.OCI_INDEX if oci else types.DOCKER_INDEX,
+        annotations=annotations,
+    )
+
+
+def store_index(content: ContentStore, index: Index) -> Descriptor:
+    """Writes an index whose children are there. Raises Unavailable (no space)."""
+    content.hold((index.digest,))
+    content.add(index.raw, [child.digest for child in index.children])
+    return index.descriptor
 
 
 def store(content: ContentStore, assembled: Assembled) -> Descriptor:

@@ -33,6 +33,14 @@ SCHEMA = (
         diff_id TEXT NOT NULL,
         size_bytes INTEGER NOT NULL
     ) WITHOUT ROWID""",
+    """CREATE TABLE compressed_layers (
+        diff_id TEXT NOT NULL,
+        compression TEXT NOT NULL,
+        level INTEGER NOT NULL,
+        blob TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        PRIMARY KEY (diff_id, compression, level)
+    ) WITHOUT ROWID""",
 )
 
 # For the collector: a query that gives the keys of what has to stay.
@@ -120,9 +128,29 @@ class ImageRecords:
         with self._database.transaction() as change:
             change.execute("INSERT OR REPLACE INTO layer_contents VALUES (?, ?, ?)", (blob, diff_id, size_bytes))
 
+    def compressed_layer(self, diff_id: Digest, compression: str, level: int) -> tuple[Digest, int] | None:
+        """The blob, and its size in bytes, that a layer was compressed to here."""
+        row = self._database.row(
+            "SELECT blob, size_bytes FROM compressed_layers WHERE diff_id = ? AND compression = ? AND level = ?",
+            (diff_id, compression, level),
+        )
+        return None if row is None else (Digest(row[0]), int(row[1]))
+
+    def set_compressed_layer(
+        self, diff_id: Digest, compression: str, level: int, blob: Digest, size_bytes: int, plain_bytes: int
+    ) -> None:
+        """``size_bytes`` is the blob's, ``plain_bytes`` the plain tar's."""
+        with self._database.transaction() as change:
+            change.execute(
+                "INSERT OR REPLACE INTO compressed_layers VALUES (?, ?, ?, ?, ?)",
+                (diff_id, compression, level, blob, size_bytes),
+            )
+            change.execute("INSERT OR REPLACE INTO layer_contents VALUES (?, ?, ?)", (blob, diff_id, plain_bytes))
+
     def forget_layer_contents(self, change: Transaction) -> None:
         """Of blobs that are gone."""
         change.execute("DELETE FROM layer_contents WHERE blob NOT IN (SELECT digest FROM blobs)")
+        change.execute("DELETE FROM compressed_layers WHERE blob NOT IN (SELECT digest FROM blobs)")
 
     def _query(self, clause: str, parameters: Sequence[object] = ()) -> list[ImageRecord]:
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM images {clause}", parameters)

@@ -69,11 +69,18 @@ def _meant(images: Images, text: str, platform: Platform | None) -> Iterable[tup
     return [(image, ())]
 
 
-def save(images: Images, wanted: Sequence[Wanted], platform: Platform | None = None) -> Iterator[bytes]:
-    """The archive, in pieces. Everything that it needs is looked for before the first piece.
+class Layout(NamedTuple):
+    """An OCI layout that is to be written: what stands beside its blobs, and the blobs, each once."""
 
-    Raises NotFound when a blob is missing; Corrupt, while it goes on, when a blob is not what it should be.
-    """
+    documents: dict[str, bytes]
+    blobs: dict[Digest, Descriptor]
+    source: LayerSource
+
+
+def layout(
+    images: Images, wanted: Sequence[Wanted], platform: Platform | None = None, *, docker: bool = True
+) -> Layout:
+    """What ``wanted`` needs; ``docker``: with the document of a Docker archive, too. Raises NotFound for a blob."""
     source = LayerSource(images.content, images.snapshots)
     blobs: dict[Digest, Descriptor] = {}
     entries: list[Descriptor] = []
@@ -83,20 +90,26 @@ def save(images: Images, wanted: Sequence[Wanted], platform: Platform | None = N
             target = image.manifest.descriptor
         _collect(images, target, blobs, source)
         entries += [_named(target, name) for name in names or (None,)]
-    documents = {
-        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
-        "index.json": Index.encode(entries).raw,
-        "manifest.json": encode([_docker_entry(item) for item in wanted]),
-    }
-    return _archive(documents, blobs, source)
+    documents = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": Index.encode(entries).raw}
+    if docker:
+        documents["manifest.json"] = encode([_docker_entry(item) for item in wanted])
+    return Layout(documents, blobs, source)
+
+
+def save(images: Images, wanted: Sequence[Wanted], platform: Platform | None = None) -> Iterator[bytes]:
+    """The archive, in pieces. Everything that it needs is looked for before the first piece.
+
+    Raises NotFound when a blob is missing; Corrupt, while it goes on, when a blob is not what it should be.
+    """
+    return archive(layout(images, wanted, platform))
 
 
 def _named(target: Descriptor, name: Reference | None) -> Descriptor:
     """The index's entry. Both annotations have the full name: readers know one or the other."""
-    if name is None:
-        return target._replace(annotations=None, platform=None, extra=None)
-    annotations = {"io.containerd.image.name": str(name), "org.opencontainers.image.ref.name": str(name)}
-    return Descriptor(target.media_type, target.digest, target.size_bytes, annotations)
+    annotations = dict(target.annotations or {})
+    if name is not None:
+        annotations["io.containerd.image.name"] = annotations["org.opencontainers.image.ref.name"] = str(name)
+    return Descriptor(target.media_type, target.digest, target.size_bytes, annotations or None, target.platform)
 
 
 def _docker_entry(wanted: Wanted) -> dict[str, Any]:
@@ -146,9 +159,11 @@ def _collect(
                 raise NotFound(f"no such blob: {item.digest}")
 
 
-def _archive(documents: dict[str, bytes], blobs: dict[Digest, Descriptor], source: LayerSource) -> Iterator[bytes]:
+def archive(planned: Layout) -> Iterator[bytes]:
+    """The layout as a tar, in pieces. Raises Corrupt, while it goes on, when a blob is not what it should be."""
     from cais.host.tar_writer import padding, plain_header, trailer
 
+    documents, blobs, source = planned
     for name, data in documents.items():
         yield plain_header(name, len(data)) + data + padding(len(data))
     for directory in sorted({"blobs/", *(f"blobs/{digest.algorithm}/" for digest in blobs)}):
@@ -156,12 +171,12 @@ def _archive(documents: dict[str, bytes], blobs: dict[Digest, Descriptor], sourc
     # Small ones first: configs and manifests.
     for blob in sorted(blobs.values(), key=lambda item: (item.size_bytes > types.CONFIG_LIMIT_BYTES, item.digest)):
         yield plain_header(blob_name(blob.digest), blob.size_bytes)
-        yield from _verified(blob, source.fetch(blob))
+        yield from sized(blob, source.fetch(blob))
         yield padding(blob.size_bytes)
     yield trailer()
 
 
-def _verified(blob: Descriptor, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def sized(blob: Descriptor, pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The pieces; their number of bytes is what the header said. Their digest is the reader's to verify."""
     left = blob.size_bytes
     for piece in pieces:

@@ -168,6 +168,16 @@ class Images:
         manifest, config = self.read_manifest(record.manifest)
         return Image(record.id, record.target, manifest, config, self.names(record.id))
 
+    def configs(self, record: ImageRecord) -> list[ImageConfig]:
+        """The configs of all images behind a record, in the index's order: its platforms."""
+        found = []
+        for item in self.manifests_of(record.target):
+            try:
+                found.append(self.read_manifest(item)[1])
+            except Invalid:
+                continue  # an attestation beside the images
+        return found
+
     def names(self, id: Digest) -> tuple[Reference, ...]:
         """All names of the image, whichever of its targets they point at, ordered."""
         names: list[Reference] = []

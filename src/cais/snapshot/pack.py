@@ -26,8 +26,19 @@ _PADDINGS = [bytes(-size % 512) for size in range(512)]
 _METACOPY = {prefix + "metacopy" for prefix in xattrs.OVERLAY_PREFIXES}
 
 
-def pack(changes: Iterable[Change], root: str, *, owners: bool = True) -> Iterator[bytes]:
+def pack(
+    changes: Iterable[Change],
+    root: str,
+    *,
+    owners: bool = True,
+    modified: int | None = None,
+    prefix: bytes = b"",
+    last: bool = True,
+) -> Iterator[bytes]:
     """The layer's tar, in pieces. Without ``owners`` all is 0:0, as where a user alone made files that are all its own.
+
+    ``modified``: the time of everything, in seconds. ``prefix`` (with a slash at its end) stands before every name.
+    ``last`` False leaves the end of the archive out, so that another may follow.
 
     Raises Conflict where a file changes while it is read, Unsupported where a name cannot be in a layer, NotFound where
     something is gone, OSError.
@@ -49,7 +60,7 @@ def pack(changes: Iterable[Change], root: str, *, owners: bool = True) -> Iterat
                     fd = _open(tree, directory, name, path)
                     try:
                         data, found = _begin(fd, path, status)
-                        waiting.append(header(_entry(path, kind, status, b"", found, owners)))
+                        waiting.append(header(_entry(path, kind, status, b"", found, owners, modified, prefix)))
                         if data is not None:
                             waiting.append(data)
                             waiting.append(_PADDINGS[len(data) % 512])
@@ -70,14 +81,15 @@ def pack(changes: Iterable[Change], root: str, *, owners: bool = True) -> Iterat
                     link = os.readlink(name, dir_fd=tree.fd(directory))
                 where = tree.fd(path) if kind == "directory" else tree.path(directory, name)
                 found = {} if kind == "hardlink" else xattrs.read(where, xattrs.listed(where))
-                entry = _entry(path, kind, status, link, found, owners)
+                entry = _entry(path, kind, status, link, found, owners, modified, prefix)
             waiting.append(header(entry))
             size += 512
             if size >= _PIECE_BYTES:
                 yield b"".join(waiting)
                 waiting.clear()
                 size = 0
-    waiting.append(trailer())
+    if last:
+        waiting.append(trailer())
     yield b"".join(waiting)
 
 
@@ -93,21 +105,28 @@ def measure(changes: Iterable[Change], root: str, *, owners: bool = True) -> tup
 
 
 def _entry(
-    path: bytes, kind: str, status: os.stat_result, link: bytes, found: dict[bytes, bytes], owners: bool
+    path: bytes,
+    kind: str,
+    status: os.stat_result,
+    link: bytes,
+    found: dict[bytes, bytes],
+    owners: bool,
+    modified: int | None,
+    prefix: bytes,
 ) -> TarEntry:
     device = (0, 0)
     if kind == "char" or kind == "block":
         device = (os.major(status.st_rdev), os.minor(status.st_rdev))
     # st_mtime is a float, exact to about 1e-7 s only: the nanoseconds round down for sure.
     return TarEntry(
-        path,
+        prefix + path,
         kind,
         status.st_mode & 0o7777,
         status.st_uid if owners else 0,
         status.st_gid if owners else 0,
-        status.st_mtime_ns // 1_000_000_000,
+        status.st_mtime_ns // 1_000_000_000 if modified is None else modified,
         status.st_size,
-        link,
+        prefix + link if kind == "hardlink" else link,
         device,
         found,
     )

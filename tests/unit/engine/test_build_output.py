@@ -13,8 +13,10 @@ import pytest
 
 import cais
 from cais.engine import Settings
-from cais.engine.build_output import Output
+from cais.engine.annotations import Annotation
+from cais.engine.output_options import Output
 from cais.errors import CaisError, Invalid, Unsupported
+from cais.spec.platform import Platform
 
 pytestmark = pytest.mark.root
 
@@ -39,6 +41,25 @@ class TestParsing:
             (" TYPE=oci,Dest=a.tar,name=x,name=y", Output("oci", "a.tar", ("x", "y"))),
             ("type=docker", Output("docker")),
             ("type=image,name=app", Output("image", "", ("app",))),
+            ('type=image,"name=a,b"', Output("image", "", ("a", "b"))),
+            ('"type=local","dest=a ""b"", c"', Output("local", 'a "b", c')),
+            ("type=oci", Output("oci", "-")),
+            ("type=oci,dest=d,tar=false", Output("oci", "d", archive=False)),
+            ("type=local,dest=d,platform-split=false", Output("local", "d", split=False)),
+            ("type=image,compression=uncompressed", Output("image", compression="none")),
+            ("type=image,compression-level=7", Output("image", compression="gzip", level=7)),
+            ("type=image,compression=zstd,oci-mediatypes=0", Output("image", compression="zstd")),
+            ("type=image,oci-mediatypes=F,store=false", Output("image", oci=False, store=False)),
+            (
+                "type=image,annotation.a=b,annotation-manifest[linux/arm64].c=d=e",
+                Output(
+                    "image",
+                    annotations=(
+                        Annotation("manifest", None, "a", "b"),
+                        Annotation("manifest", Platform("linux", "arm64"), "c", "d=e"),
+                    ),
+                ),
+            ),
         ],
     )
     def test_good(self, text, output):
@@ -47,15 +68,33 @@ class TestParsing:
     @pytest.mark.parametrize(
         ("text", "kind", "message"),
         [
-            ("type=tar", Invalid, "needs a dest="),
-            ("type=oci", Invalid, "needs a dest="),
-            ("type=local", Invalid, "needs a dest="),
-            ("type=local,dest=-", Invalid, "needs a directory"),
-            ("type=zip,dest=x", Invalid, "'zip'"),
+            ("type=tar", Invalid, "refusing to write to console"),
+            ("type=oci", Invalid, "refusing to write to console"),
+            ("type=local", Invalid, "dest is required for local exporter"),
+            ("type=local,dest=-", Invalid, "dest cannot be stdout"),
+            ("type=oci,tar=false", Invalid, "needs a dest=DIRECTORY"),
+            ("type=zip,dest=x", Invalid, 'exporter "zip" could not be found'),
             ("dest=x", Invalid, "type"),
-            ("type=tar,x", Invalid, "'x'"),
+            ("type=tar,x", Invalid, "invalid value x"),
             ("type=tar,dest=x,compression=gzip", Unsupported, "'compression'"),
+            ("type=tar,dest=x,name=app", Unsupported, "'name'"),
+            ("type=image,dest=x", Unsupported, "'dest'"),
+            ("type=image,foo=x", Unsupported, "'foo'"),
+            ("type=image,name=APP", Invalid, "lowercase"),
+            ("type=oci,dest=x,compression=lz4", Invalid, "unsupported compression type lz4"),
+            ("type=oci,dest=x,compression=estargz", Unsupported, "estargz"),
+            ("type=oci,dest=x,compression-level=x", Invalid, "non-integer value x specified for compression-level"),
+            ("type=oci,dest=x,compression=gzip,compression-level=10", Invalid, "compression-level 10"),
+            ("type=oci,dest=x,compression=zstd,compression-level=-1", Invalid, "non-integer value -1"),
+            ("type=oci,dest=x,force-compression=maybe", Invalid, "non-bool value maybe specified for force-compression"),
+            ('type=oci,dest="a', Invalid, "bare"),
+            ('type=oci,"dest=a', Invalid, "quoted-field"),
+            ('type=oci,"dest=a"b', Invalid, "quoted-field"),
+            ("type=image,annotation-index.a=b", Invalid, "index annotations not supported for single platform"),
+            ("type=image,annotation-foo.a=b", Invalid, 'unknown annotation type "foo"'),
+            ("type=image,annotation=b", Invalid, "annotation"),
             ("type=registry", Unsupported, "registry"),
+            ("type=image,push=true,name=x", Unsupported, "registry"),
             ("", Invalid, "empty"),
         ],
     )
@@ -142,7 +181,7 @@ class TestTar:
 
     def test_not_to_a_terminal(self, ready):
         master, slave = os.openpty()
-        with open(slave, "wb", buffering=0) as terminal, pytest.raises(Invalid, match="terminal"):
+        with open(slave, "wb", buffering=0) as terminal, pytest.raises(Invalid, match="refusing to write to console"):
             ready.build(outputs=["-"], stdout=terminal)
         os.close(master)
 

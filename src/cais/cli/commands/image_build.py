@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cais.cli.container_flags import ulimit
 from cais.cli.declare import BadValue, Command, Flag
-from cais.cli.list_flags import platform
 from cais.cli.values import environment, label
 
 TYPE_CHECKING = False
@@ -53,6 +52,7 @@ COMMAND = Command(
         Flag("file", "f", "string", 'Name of the Dockerfile (Default is "PATH/Dockerfile")', complete="file"),
         Flag("iidfile", "", "string", "Write the image ID to the file", complete="file"),
         Flag("label", "", "list", "Set metadata for an image", check=label),
+        Flag("load", "", "", 'Shorthand for "--output=type=docker"'),
         Flag("memory", "m", "bytes", "Memory limit of RUN"),
         Flag("memory-swap", "", "bytes", "Limit of memory plus swap of RUN: '-1' to enable unlimited swap"),
         Flag("metadata-file", "", "string", "Write build result metadata to the file", complete="file"),
@@ -61,9 +61,9 @@ COMMAND = Command(
         Flag("no-cache", "", "", "Do not use cache when building the image"),
         Flag("no-cache-filter", "", "stringArray", "Do not cache specified stages"),
         Flag("output", "o", "stringArray",
-             'Output destination (format: "type=local|tar|oci|docker,dest=path")'),
+             'Output destination (format: "type=local,dest=path")'),
         Flag("plan", "", "", "Show which steps would run, and why, and build nothing"),
-        platform("Set platform of the image"),
+        Flag("platform", "", "stringArray", "Set target platform for build"),
         Flag("progress", "", "string",
              'Set type of progress output ("auto", "quiet", "plain", "tty", "rawjson")', "auto",
              complete="auto,plain,tty,rawjson,quiet"),
@@ -86,7 +86,6 @@ COMMAND = Command(
         Flag("disable-content-trust", "", "", hidden=True, default=True),
         Flag("force-rm", "", "", hidden=True),
         Flag("isolation", "", "string", hidden=True),
-        Flag("load", "", "", hidden=True),
         Flag("rm", "", "", hidden=True, default=True),
         # BuildKit takes these and does nothing with them; here a line says so.
         Flag("security-opt", "", "list", hidden=True),
@@ -194,9 +193,9 @@ def _options(call: Call) -> BuildOptions:
         target=call["target"],
         no_cache=call["no-cache"],
         labels=key_values(call["label"]),
-        platform=call["platform"],
+        platform=",".join(call["platform"]),
         network=call["network"],
-        outputs=call["output"],
+        outputs=_outputs(call),
         epoch=int(epoch) if epoch else None,
         stdin=sys.stdin.buffer if sys.stdin else None,
         stdout=sys.stdout.buffer,
@@ -236,6 +235,16 @@ def _warn_of_ignored(call: Call) -> None:
         warn("WARNING: --security-opt is ignored, as with BuildKit: see RUN --security and --allow.")
     if call["isolation"] not in ("", "default"):
         warn(f"WARNING: --isolation {call['isolation']} is ignored: there is one kind of isolation on Linux.")
+
+
+def _outputs(call: Call) -> list[str]:
+    """``--load`` and ``--push`` are short for an output."""
+    outputs = list(call["output"])
+    if call["push"]:
+        outputs.append("type=registry")
+    if call["load"]:
+        outputs.append("type=docker")
+    return outputs
 
 
 def _contexts(texts: list[str]) -> dict[str, str]:
@@ -300,10 +309,7 @@ def _write_files(call: Call, result: BuildResult) -> None:
     if call["metadata-file"]:
         import json
 
-        metadata = {"containerimage.config.digest": result.image_id, "containerimage.digest": result.digest}
-        if result.names:
-            metadata["image.name"] = ",".join(result.names)
-        contents[call["metadata-file"]] = json.dumps(metadata, indent=2) + "\n"
+        contents[call["metadata-file"]] = json.dumps(result.metadata(), indent=2) + "\n"
     for path, content in contents.items():
         try:
             with open(path, "w", encoding="utf-8") as file:

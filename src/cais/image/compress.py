@@ -1,0 +1,147 @@
+"""Layers compressed for whoever takes an image: in threads, as streams, and once.
+
+The compressed layer is a blob like one that was pulled; it stays as long as the layer that it is of, so that the next
+output finds it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from cais.errors import Corrupt
+from cais.image.layers import LayerSource, plain_tar
+from cais.spec import media_types as types
+from cais.spec.descriptor import Descriptor
+from cais.spec.digest import Digest
+from cais.spec.image_config import chain_ids
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.image.assemble import Assembled
+    from cais.image.store import Images
+
+DEFAULT_LEVELS = {"gzip": 1, "zstd": 3, "none": 0}
+
+
+class Compression(NamedTuple):
+    """``kind`` is ``gzip``, ``zstd`` or ``none``. ``force``: also of layers that came compressed in another way."""
+
+    kind: str
+    level: int | None = None
+    force: bool = False
+
+    @property
+    def exact_level(self) -> int:
+        return DEFAULT_LEVELS[self.kind] if self.level is None else self.level
+
+
+def compressed_layers(images: Images, assembled: Assembled, how: Compression) -> list[Descriptor]:
+    """The layers of an image, those compressed that have no blob of their own yet (all of another kind: ``force``).
+
+    Raises Corrupt where a layer is not what the config says, Unavailable (no space).
+    """
+    config, manifest = assembled.config, assembled.manifest
+    found: list[Descriptor] = list(manifest.layers)
+    todo: list[tuple[int, Digest, Digest]] = []
+    for number, (layer, diff_id, chain) in enumerate(
+        zip(manifest.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True)
+    ):
+        if _is_kept(images, layer, how):
+            continue
+        known = _known(images, diff_id, how)
+        if known is not None:
+            found[number] = known
+        else:
+            todo.append((number, diff_id, chain))
+    _Work(images, found, todo, how).run()
+    return found
+
+
+def _is_kept(images: Images, layer: Descriptor, how: Compression) -> bool:
+    if (layer.extra or {}).get("urls"):
+        return True  # lives elsewhere
+    if types.compression_of(layer.media_type) == how.kind:
+        return True
+    return not how.force and images.content.exists(layer)
+
+
+def _known(images: Images, diff_id: Digest, how: Compression) -> Descriptor | None:
+    media_type = types.layer_media_type(how.kind)
+    if how.kind == "none":
+        layer = images.snapshots.find(diff_id)
+        return Descriptor(media_type, diff_id, layer.size_bytes) if layer is not None else None
+    row = images.records.compressed_layer(diff_id, how.kind, how.exact_level)
+    if row is None:
+        return None
+    blob = Descriptor(media_type, *row)
+    images.content.hold((blob.digest,))
+    return blob if images.content.exists(blob) else None  # it may have been collected a moment ago
+
+
+class _Work:
+    """Several layers at a time, as many as there are processors."""
+
+    def __init__(
+        self, images: Images, found: list[Descriptor], todo: list[tuple[int, Digest, Digest]], how: Compression
+    ) -> None:
+        self._images = images
+        self._found = found
+        self._todo = list(reversed(todo))
+        self._how = how
+        self._lock = threading.Lock()
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        count = min(len(self._todo), len(os.sched_getaffinity(0)))
+        if count <= 1:
+            self._take()
+        else:
+            threads = [threading.Thread(target=self._take, daemon=True) for _ in range(count)]
+            try:
+                for thread in threads:
+                    thread.start()
+            finally:
+                for thread in threads:
+                    if thread.ident is not None:
+                        thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _take(self) -> None:
+        while True:
+            with self._lock:
+                if not self._todo or self._error is not None:
+                    return
+                number, diff_id, chain = self._todo.pop()
+            try:
+                self._found[number] = self._compress(self._found[number], diff_id, chain)
+            except BaseException as error:
+                with self._lock:
+                    self._error = self._error or error
+                return
+
+    def _compress(self, layer: Descriptor, diff_id: Digest, chain: Digest) -> Descriptor:
+        from cais.host.ahead import HashBeside
+        from cais.host.compression import compressed
+
+        images, how = self._images, self._how
+        source = LayerSource(images.content, images.snapshots)
+        hashed = HashBeside()
+        try:
+            with images.content.ingest() as ingest:
+                for piece in compressed(hashed.through(plain_tar(source, layer)), how.kind, how.level):
+                    ingest.write(piece)
+                if diff_id.algorithm == "sha256" and hashed.digest() != diff_id:
+                    raise Corrupt(
+                        f"the layer {diff_id} has the content of {hashed.digest()}: it was changed on disk",
+                        hint="Run: cais system check",
+                    )
+                blob = ingest.commit()
+                size_bytes = ingest.size_bytes
+        finally:
+            hashed.close()
+        images.content.link(f"chain:{chain}", [blob])
+        images.records.set_compressed_layer(diff_id, how.kind, how.exact_level, blob, size_bytes, hashed.size_bytes)
+        return Descriptor(types.layer_media_type(how.kind), blob, size_bytes)
