@@ -86,7 +86,11 @@ class TestParsing:
             ("type=oci,dest=x,compression-level=x", Invalid, "non-integer value x specified for compression-level"),
             ("type=oci,dest=x,compression=gzip,compression-level=10", Invalid, "compression-level 10"),
             ("type=oci,dest=x,compression=zstd,compression-level=-1", Invalid, "non-integer value -1"),
-            ("type=oci,dest=x,force-compression=maybe", Invalid, "non-bool value maybe specified for force-compression"),
+            (
+                "type=oci,dest=x,force-compression=maybe",
+                Invalid,
+                "non-bool value maybe specified for force-compression",
+            ),
             ('type=oci,dest="a', Invalid, "bare"),
             ('type=oci,"dest=a', Invalid, "quoted-field"),
             ('type=oci,"dest=a"b', Invalid, "quoted-field"),
