@@ -35,6 +35,7 @@ bench: ## Cais and every installed peer on the same work; writes bench/RESULTS.m
 docs: ## Write the reference of the commands; check links, commands and examples of the documentation
 	@PYTHON='$(PYTHON)' scripts/setup test
 	.venv/bin/python scripts/reference
+	.venv/bin/python scripts/differences
 	.venv/bin/python -m pytest -q tests/docs
 
 lock: ## Pin the newest versions that pyproject.toml's ranges allow

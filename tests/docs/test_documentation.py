@@ -57,6 +57,12 @@ def test_the_reference_is_what_the_commands_say() -> None:
     assert kept == made, "docs/reference/commands.md is old: run make docs"
 
 
+def test_what_peers_build_otherwise_is_listed_with_the_reason() -> None:
+    made = runpy.run_path(str(PROJECT / "scripts" / "differences"))["page"]()
+    kept = (PROJECT / "docs" / "reference" / "compatibility.md").read_text()
+    assert kept == made, "docs/reference/compatibility.md is old: run make docs"
+
+
 def test_every_module_of_a_command_is_in_the_reference() -> None:
     kept = (PROJECT / "docs" / "reference" / "commands.md").read_text()
     for path in (PROJECT / "src" / "cais" / "cli" / "commands").glob("*.py"):
