@@ -260,8 +260,8 @@ class Lowering:
         source = self.stages.source(instruction, number)
         if isinstance(source, int):
             return self.states[source].vertex
-        if self.stages.is_directory(source):
-            return self.directory(source.lower())
+        if directory := self.stages.directory(source):
+            return self.directory(directory)
         image = self.stages.image(source, self.platform, instruction.span)
         if image.reference not in self.sources:
             vertex = None

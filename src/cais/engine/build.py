@@ -87,11 +87,14 @@ class Builder:
         refuse_not_built_yet(options)
         outputs = parse_outputs(options, len(platforms(options.platform, self._stores.platform)))
         names = [name for output in outputs for name in output.references(options.tags)]
-        name = names[0].familiar if names else options.context
+        name = names[0].familiar if names else _shown(options.context)
         # What this build holds is let go at its end, however long the engine lives.
         stores = self._stores.apart()
         try:
-            with BuildLog(stores, name, progress) as log, open_input(stores, options, log.directory) as given:
+            with (
+                BuildLog(stores, name, progress) as log,
+                open_input(stores, options, log.directory, log.progress) as given,
+            ):
                 run = Run(stores, options, given, log.progress)
                 log.described = run.described
                 product = OutputRun(stores, options, run.solve(), run.bases).run(outputs)
@@ -179,3 +182,12 @@ class Builder:
 
         Records(self._stores.database).prune()
         return self._stores.sources.forget() + collect(self._stores).size_bytes
+
+
+def _shown(context: str) -> str:
+    """The context as the log calls it: without the credentials of a URL."""
+    if "@" not in context:
+        return context
+    from cais.sources.urls import redacted
+
+    return redacted(context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 from cais.engine.stores import Stores
 from cais.errors import NotFound
@@ -14,20 +15,27 @@ from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cais.engine.build_layouts import Layouted
     from cais.image.store import Image
 
 
 class Bases:
     """Each is looked for once, by its full name and the platform that a stage wants."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, layouts: Mapping[str, Layouted] | None = None) -> None:
+        """``layouts`` are images of image layouts, by the names in full under which lowering asks for them."""
         self._stores = stores
+        self._layouts = layouts or {}
         self._found: dict[tuple[str, Platform], Image] = {}
         self._unpacking = threading.Lock()
 
     def config(self, reference: str, platform: Platform) -> ImageConfig:
         """What lowering asks. Raises NotFound where there is no such image, or not for ``platform``."""
         images = self._stores.images
+        layout = self._layouts.get(reference)
+        if layout is not None:
+            image = self._found[reference, platform] = layout.receive(self._stores, platform)
+            return image.config
         try:
             record = images.resolve(reference)
         except NotFound as error:

@@ -19,6 +19,7 @@ from cais.engine.build_input import BuildInput, open_input
 from cais.engine.build_options import BuildOptions
 from cais.engine.build_run import platforms
 from cais.engine.build_settings import run_settings
+from cais.engine.build_sources import Sources
 from cais.engine.stores import Stores
 from cais.errors import CaisError, NotFound
 from cais.spec.image_config import ImageConfig
@@ -107,7 +108,8 @@ def _parsed_before(source: bytes, line: int) -> Dockerfile | None:
 
 
 def _lowering(stores: Stores, options: BuildOptions, dockerfile: Dockerfile, checks: Checks) -> Lowering:
-    bases = Bases(stores)
+    sources = Sources(stores, options)
+    bases = Bases(stores, sources.layouts)
 
     def base(reference: str, platform: Platform) -> ImageConfig:
         try:
@@ -124,7 +126,7 @@ def _lowering(stores: Stores, options: BuildOptions, dockerfile: Dockerfile, che
         dict(options.build_args),
         options.target,
         run_settings(options),
-        dict(options.contexts),
+        dict(sources.lowered),
         False,
         checks,
     )

@@ -1,28 +1,28 @@
-"""What a build starts from: a context and a Dockerfile, from a directory, a file, or standard input."""
+"""What a build starts from: a context and a Dockerfile, from a directory, a file, standard input, or elsewhere."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 
 from cais.build.context import Context
 from cais.build.contexts import Contexts
 from cais.build.tree import Tree
 from cais.engine.build_options import BuildOptions
-from cais.engine.build_sources import Sources
+from cais.engine.build_sources import Sources, git_source
 from cais.engine.stores import Stores
-from cais.errors import Invalid, NotFound, Unsupported, from_os_error
+from cais.errors import CaisError, Invalid, NotFound, from_os_error
 from cais.host.files import random_name, remove_tree
+from cais.spec.progress import Progress, silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from cais.sources.git_urls import GitUrl
+
 # A Dockerfile longer than this is none.
 DOCKERFILE_LIMIT_BYTES = 16 << 20
-_TAR_BLOCK_BYTES = 512
-_REMOTE = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
 
 
 class BuildInput:
@@ -53,45 +53,116 @@ class BuildInput:
             remove_tree(self._temporary)
 
 
-def open_input(stores: Stores, options: BuildOptions, directory: str) -> BuildInput:
+def open_input(stores: Stores, options: BuildOptions, directory: str, progress: Progress = silent) -> BuildInput:
     """``directory`` takes what has to be unpacked; without one, a temporary one is made for it.
 
-    Raises NotFound, Invalid, Unsupported (a remote context), Denied.
+    A context that is neither a directory nor ``-`` is fetched. Raises NotFound, Invalid, Denied, and what fetching it
+    raises.
     """
-    if options.context.startswith(_REMOTE):
-        raise Unsupported(
-            f"the context {options.context!r} is remote, and this version builds from local files",
-            hint="Fetch it first, and give its directory.",
-        )
-    cache = os.path.join(stores.root, "contexts")
-    if options.context == "-":
-        return _from_standard_input(stores, options, directory)
+    sources = Sources(stores, options)
     context = options.context
+    if context == "-":
+        return _from_standard_input(stores, sources, options, directory)
     if not os.path.isdir(context):
         if os.path.lexists(context):
             raise Invalid(
                 f"unable to prepare context: {context!r} is not a directory",
                 hint="The argument is the directory whose files COPY takes; -f names the Dockerfile.",
             )
-        raise NotFound(f"unable to prepare context: path {context!r} not found")
-    if options.dockerfile == "-":
-        source, path, name = _read(_standard_input(options), "Dockerfile"), "", "Dockerfile"
+        remote = _remote(context)
+        if remote is None:
+            raise NotFound(f"unable to prepare context: path {context!r} not found")
+        return _from_elsewhere(stores, sources, options, directory, remote, progress)
+    if (elsewhere := _other_dockerfile(sources, options)) is not None:
+        path, (source, name) = "", elsewhere
     else:
         path = options.dockerfile or _default_dockerfile(context)
         source, name = _read_file(path, context, options.dockerfile), os.path.basename(path)
     scope = f"{os.path.realpath(context)}\0{os.path.realpath(path) if path else '-'}"
-    return BuildInput(Sources(stores, options), Context(context, dockerfile=path, cache=cache), source, name, scope)
+    cache = os.path.join(stores.root, "contexts")
+    return BuildInput(sources, Context(context, dockerfile=path, cache=cache), source, name, scope)
 
 
-def _from_standard_input(stores: Stores, options: BuildOptions, directory: str) -> BuildInput:
+def _remote(context: str) -> GitUrl | str | None:
+    """A repository, or a file's URL."""
+    from cais.sources.git_urls import parse_git_url
+    from cais.sources.urls import is_http
+
+    return parse_git_url(context) or (context if is_http(context) else None)
+
+
+def _from_elsewhere(
+    stores: Stores, sources: Sources, options: BuildOptions, directory: str, remote: GitUrl | str, progress: Progress
+) -> BuildInput:
+    """A repository; an archive; or a file that is the Dockerfile, of a build without files. What it is is kept, and its
+    ignore file does not count, as with BuildKit."""
+    import time
+
+    from cais.sources.files import file_of, tree_of
+    from cais.sources.urls import redacted
+
+    started = time.monotonic()
+    shown = redacted(options.context)
+    kind = "remote build context" if isinstance(remote, str) else "git source"
+    progress({"event": "start", "id": 0, "name": f"[internal] load {kind} {shown}", "stage": "internal"})
+    try:
+        if isinstance(remote, str):
+            fetched, known = sources.files.get(remote, again=options.no_cache)
+            kept = sources.unpacked(fetched)
+        else:
+            kept, known = sources.checked_out(git_source(remote))
+    except CaisError as error:
+        progress({"event": "error", "id": 0, "message": str(error)})
+        raise
+    progress(
+        {"event": "cached", "id": 0} if known else {"event": "done", "id": 0, "seconds": time.monotonic() - started}
+    )
+    scope = f"{shown.partition('#')[0]}\0{options.dockerfile or '-'}"
+    if kept is None:
+        with open(file_of(fetched), "rb") as file:
+            source = _read(file, shown)
+        return _without_files(stores, sources, options, directory, source, scope)
+    tree = tree_of(kept)
+    elsewhere = _other_dockerfile(sources, options)
+    source, name = elsewhere if elsewhere is not None else _read_inside(tree, options.dockerfile)
+    context = Context(tree, cache=os.path.join(stores.root, "contexts"), ignoring=False)
+    return BuildInput(sources, context, source, name, scope)
+
+
+def _other_dockerfile(sources: Sources, options: BuildOptions) -> tuple[bytes, str] | None:
+    """A Dockerfile that is in no directory, and what it is called: ``-f -``, ``-f https://..``."""
+    given = options.dockerfile
+    if given == "-":
+        return _read(_standard_input(options), "Dockerfile"), "Dockerfile"
+    if given.startswith(("http://", "https://")) and not os.path.lexists(given):
+        from cais.sources.files import file_of
+        from cais.sources.urls import redacted
+
+        kept, _ = sources.files.get(given, again=options.no_cache)
+        with open(file_of(kept), "rb") as file:
+            return _read(file, redacted(given)), str(kept.facts["name"])
+    return None
+
+
+def _from_standard_input(stores: Stores, sources: Sources, options: BuildOptions, directory: str) -> BuildInput:
+    """What is unpacked is seen once: nothing is remembered of it."""
+    from cais.engine.build_archives import is_archive, read_start, unpack
+
     if options.dockerfile == "-":
         raise Invalid("invalid argument: can't use stdin for both build context and dockerfile")
     stdin = _standard_input(options)
-    # Its name tells the collector whose it is.
-    temporary = os.path.join(directory, "context") if directory else temporary_directory(stores)
+    start = read_start(stdin)
+    if not is_archive(start):
+        source = start + _read(stdin, "Dockerfile")
+        if len(source) > DOCKERFILE_LIMIT_BYTES:
+            raise _too_large("Dockerfile")
+        return _without_files(stores, sources, options, directory, source, "-")
+    temporary = _temporary(stores, directory)
     try:
-        os.makedirs(temporary, 0o700, exist_ok=True)
-        return _unpacked(Sources(stores, options), stdin, options.dockerfile, temporary)
+        unpack(start, stdin, temporary)
+        elsewhere = _other_dockerfile(sources, options)
+        source, name = elsewhere if elsewhere is not None else _read_inside(temporary, options.dockerfile)
+        return BuildInput(sources, Context(temporary, ignoring=False), source, name, "-", temporary)
     except OSError as error:
         remove_tree(temporary)
         raise from_os_error(error, "unpack the build context")
@@ -100,62 +171,55 @@ def _from_standard_input(stores: Stores, options: BuildOptions, directory: str) 
         raise
 
 
+def _without_files(
+    stores: Stores, sources: Sources, options: BuildOptions, directory: str, source: bytes, scope: str
+) -> BuildInput:
+    if options.dockerfile:
+        raise Invalid("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")
+    temporary = _temporary(stores, directory)
+    return BuildInput(sources, Context(temporary), source, "Dockerfile", scope, temporary)
+
+
+def _temporary(stores: Stores, directory: str) -> str:
+    # Its name tells the collector whose it is.
+    path = os.path.join(directory, "context") if directory else temporary_directory(stores)
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError as error:
+        raise from_os_error(error, "unpack the build context")
+    return path
+
+
 def temporary_directory(stores: Stores) -> str:
     """A path that nobody else has, for what a build needs on the way; it is removed once this process has ended."""
     return os.path.join(stores.root, "builds", f"{random_name(6)}.{stores.leases.id}")
 
 
-def _unpacked(sources: Sources, stdin: BinaryIO, dockerfile: str, directory: str) -> BuildInput:
-    """What is unpacked is seen once: nothing is remembered of it (``cache``)."""
-    start = _read_start(stdin)
-    if not _is_archive(start):
-        source = start + _read(stdin, "Dockerfile")
-        if len(source) > DOCKERFILE_LIMIT_BYTES:
-            raise _too_large("Dockerfile")
-        return BuildInput(sources, Context(directory), source, "Dockerfile", "-", directory)
-    from cais.host.compression import decompressed
-    from cais.snapshot.apply import apply
-
-    apply(decompressed(_pieces(start, stdin), "auto"), directory, style="merged", owners=False)
+def _read_inside(directory: str, dockerfile: str) -> tuple[bytes, str]:
+    """The Dockerfile of a context that others wrote: they do not choose which of this host's files are read."""
     name = dockerfile or os.path.basename(_default_dockerfile(directory))
-    # Whoever wrote the archive does not choose which of this host's files are read.
     with Tree(directory) as tree:
         resolved = tree.resolve(name)
-    if resolved.status is None:
-        raise NotFound(
-            f"failed to read dockerfile: open {name}: no such file or directory",
-            hint="-f names a file in the archive." if dockerfile else "Name another with -f.",
-        )
-    if not stat.S_ISREG(resolved.status.st_mode) and not stat.S_ISDIR(resolved.status.st_mode):
-        raise Invalid(f"failed to read dockerfile: {name} is no regular file")
-    path = os.path.join(directory, resolved.path)
-    source = _read_file(path, directory, dockerfile)
-    return BuildInput(sources, Context(directory, dockerfile=path), source, os.path.basename(path), "-", directory)
-
-
-def _read_start(stream: BinaryIO) -> bytes:
-    """The first block, of a pipe that gives it in parts, too."""
-    start = b""
-    while len(start) < _TAR_BLOCK_BYTES and (piece := stream.read(_TAR_BLOCK_BYTES - len(start))):
-        start += piece
-    return start
+        if resolved.status is None:
+            raise NotFound(
+                f"failed to read dockerfile: open {name}: no such file or directory",
+                hint="-f names a file in the context." if dockerfile else "Name another with -f.",
+            )
+        if stat.S_ISDIR(resolved.status.st_mode):
+            raise Invalid(f"failed to read dockerfile: {name!r} is a directory")
+        if not stat.S_ISREG(resolved.status.st_mode):
+            raise Invalid(f"failed to read dockerfile: {name} is no regular file")
+        try:
+            with open(tree.open_file(resolved.path), "rb") as file:
+                return _read(file, name), os.path.basename(resolved.path)
+        except OSError as error:
+            raise from_os_error(error, f"read the Dockerfile {name}")
 
 
 def _standard_input(options: BuildOptions) -> BinaryIO:
     if options.stdin is None:
         raise Invalid("standard input is asked for, and there is none")
     return options.stdin
-
-
-def _pieces(start: bytes, stream: BinaryIO) -> Iterator[bytes]:
-    yield start
-    while piece := stream.read(1 << 16):
-        yield piece
-
-
-def _is_archive(start: bytes) -> bool:
-    """As Docker's client tells: by the magic of a compression, or of a tar."""
-    return start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")) or start[257:262] == b"ustar"
 
 
 def _default_dockerfile(context: str) -> str:

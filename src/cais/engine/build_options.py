@@ -79,6 +79,6 @@ def refuse_not_built_yet(options: BuildOptions) -> None:
 
 # Shorter with every step of the builder.
 _NOT_YET = (
-    "contexts", "secrets", "ssh", "no_cache_filter", "pull",
+    "secrets", "ssh", "no_cache_filter", "pull",
     "cache_from", "cache_to", "attest",
 )  # fmt: skip

@@ -24,7 +24,7 @@ from cais.engine.build_input import BuildInput
 from cais.engine.build_options import BuildOptions, Limits
 from cais.engine.build_record import BuildStep, options_kept, steps_of
 from cais.engine.build_settings import run_settings, step_settings
-from cais.engine.build_sources import FETCHED
+from cais.engine.build_sources import FETCHED, shown_source
 from cais.engine.stores import Stores
 from cais.errors import CaisError
 from cais.spec.digest import Digest
@@ -58,7 +58,7 @@ class Run:
         self._given = given
         self._progress = progress
         self._records = Records(stores.database)
-        self.bases = Bases(stores)
+        self.bases = Bases(stores, given.sources.layouts)
         self.platforms = platforms(options.platform, stores.platform)
         self._targets: list[Lowered] = []
         self._verdicts: Mapping[Vertex, Verdict] = {}
@@ -158,7 +158,7 @@ class Run:
             "dockerfile": {
                 "name": self._given.dockerfile_name,
                 "path": self._given.place,
-                "text": self._given.source.decode("utf-8", "surrogateescape"),
+                "text": shown_source(self._given.source),
             },
             "platforms": [str(platform) for platform in self.platforms],
             "steps": [step.to_json() for step in self.steps()],
@@ -192,6 +192,7 @@ class Run:
             labels=self._options.labels,
             target=self._options.target,
             runs=self._runs,
+            contexts=self._given.sources.lowered,
             several=len(self.platforms) > 1,
             checks=checks,
         )
@@ -286,4 +287,5 @@ class _Explained:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, CaisError) and error.span is not None and not error.lines:
-            error.lines = marked_lines(self._given.dockerfile_name, self._given.source, Span(*error.span))
+            source = shown_source(self._given.source).encode("utf-8", "surrogateescape")
+            error.lines = marked_lines(self._given.dockerfile_name, source, Span(*error.span))

@@ -9,16 +9,19 @@ from collections.abc import Mapping, Sequence
 
 from cais.build.context import Context
 from cais.build.contexts import Contexts, TreeOp
-from cais.build.graph import GitSource, HttpSource, Vertex
+from cais.build.graph import Copy, GitSource, HttpSource, LocalSource, Vertex
 from cais.engine.build_options import BuildOptions
 from cais.engine.stores import Stores
-from cais.errors import CaisError, Unsupported
-from cais.spec.progress import Progress
+from cais.errors import CaisError, Invalid
+from cais.spec.progress import Progress, silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cais.engine.build_layouts import Layouted
     from cais.sources.files import Files
     from cais.sources.git import Repositories
+    from cais.sources.git_urls import GitUrl
+    from cais.sources.store import Kept
 
 FETCHED = (HttpSource, GitSource)
 # At once; each may have its own server.
@@ -29,8 +32,26 @@ class Sources:
     """``open`` gives a tree by its op; ``fetch`` all that a graph needs, before it is asked for."""
 
     def __init__(self, stores: Stores, options: BuildOptions) -> None:
+        """Raises NotFound and Invalid for named contexts that are none; nothing is fetched yet."""
         self._stores = stores
         self._options = options
+        # What lowering is told of the named contexts: an image, or files.
+        self.lowered: dict[str, str] = {}
+        self.layouts: dict[str, Layouted] = {}
+        for name, value in options.contexts.items():
+            self.lowered[name] = self._named(name, value)
+
+    def _named(self, name: str, value: str) -> str:
+        from cais.engine import named_contexts
+
+        kind = named_contexts.kind_of(name, value)
+        if kind == "layout":
+            from cais.engine.build_layouts import layouted
+
+            found = layouted(self._stores, name, value)
+            self.layouts[found.reference] = found
+            return f"docker-image://{found.reference}"
+        return value if kind == "image" else "files"
 
     def open(self, op: TreeOp) -> Context:
         """Raises what fetching raises, NotFound and Invalid for a named context that is none."""
@@ -40,9 +61,17 @@ class Sources:
         self, vertices: Sequence[Vertex], contexts: Contexts, progress: Progress, ids: Mapping[Vertex, int]
     ) -> None:
         """Fetches what ``vertices`` take from elsewhere, several at once. Raises what the first failure raised."""
-        wanted = [vertex for vertex in vertices if isinstance(vertex.op, FETCHED)]
+        # Of the named contexts the directories are opened when they are read.
+        wanted = [vertex for vertex in vertices if isinstance(vertex.op, FETCHED) or self._is_remote(vertex.op)]
         if not wanted:
             return
+        # Where a file is put into a directory it needs a name.
+        named = {
+            source
+            for vertex in vertices
+            if isinstance(vertex.op, Copy) and vertex.op.destination.endswith("/")
+            for source in vertex.inputs[1:]
+        }
         pending = iter(wanted)
         lock = threading.Lock()
         failures: list[tuple[int, BaseException]] = []
@@ -53,21 +82,25 @@ class Sources:
                     vertex = None if failures else next(pending, None)
                 if vertex is None:
                     return
-                id = ids[vertex]
+                id = ids.get(vertex, 0)
+                show = progress if id else silent  # a named context is no step
                 started = time.monotonic()
-                progress({"event": "start", "id": id})
+                show({"event": "start", "id": id})
                 try:
-                    assert isinstance(vertex.op, FETCHED)
+                    assert isinstance(vertex.op, TreeOp)
                     context, known = self._opened(vertex.op)
                     contexts.put(vertex.op, context)
+                    if isinstance(vertex.op, HttpSource) and vertex in named:
+                        _require_name(context, vertex.origin.text)
                 except BaseException as error:
                     if isinstance(error, CaisError):
-                        error.span = error.span or vertex.origin[:2]
-                        progress({"event": "error", "id": id, "message": str(error)})
+                        if vertex.origin.first_line:
+                            error.span = error.span or vertex.origin[:2]
+                        show({"event": "error", "id": id, "message": str(error)})
                     with lock:
                         failures.append((id, error))
                     return
-                progress(
+                show(
                     {"event": "cached", "id": id}
                     if known
                     else {"event": "done", "id": id, "seconds": time.monotonic() - started}
@@ -82,27 +115,73 @@ class Sources:
         if failures:
             raise min(failures, key=lambda item: item[0])[1]
 
+    def _is_remote(self, op: object) -> bool:
+        return isinstance(op, LocalSource) and bool(op.name) and not os.path.isdir(self._value(op.name))
+
+    def _value(self, name: str) -> str:
+        return self._options.contexts.get(name, "")
+
     def _opened(self, op: TreeOp) -> tuple[Context, bool]:
         """The tree, and whether nothing new had to be fetched for it."""
-        from cais.sources.files import tree_of
-
         if isinstance(op, HttpSource):
             kept, known = self.files.get(op.url, op.checksum, again=self._options.no_cache)
-            return self._tree(tree_of(kept)), known
+            return self._tree(kept), known
         if isinstance(op, GitSource):
-            kept, known = self.repositories.get(
-                op.url,
-                op.reference,
-                op.subdirectory,
-                checksum=op.checksum,
-                submodules=op.submodules,
-                keep_git_directory=op.keep_git_directory,
-            )
-            return self._tree(tree_of(kept)), known
-        raise Unsupported(f"{op!r} is not in this version of cais")
+            return self._checkout(op)
+        value = self._value(op.name)
+        if os.path.isdir(value):
+            return Context(value, cache=self._cache), True
+        from cais.sources.git_urls import parse_git_url
 
-    def _tree(self, path: str) -> Context:
-        return Context(path, cache=os.path.join(self._stores.root, "contexts"), ignoring=False)
+        repository = parse_git_url(value)
+        if repository is not None:
+            return self._checkout(git_source(repository))
+        kept, known = self.files.get(value, again=self._options.no_cache)
+        return self._tree(self.unpacked(kept) or kept), known
+
+    def _checkout(self, op: GitSource) -> tuple[Context, bool]:
+        kept, known = self.checked_out(op)
+        return self._tree(kept), known
+
+    def checked_out(self, op: GitSource) -> tuple[Kept, bool]:
+        """The files of a commit."""
+        return self.repositories.get(
+            op.url,
+            op.reference,
+            op.subdirectory,
+            checksum=op.checksum,
+            submodules=op.submodules,
+            keep_git_directory=op.keep_git_directory,
+        )
+
+    def unpacked(self, kept: Kept) -> Kept | None:
+        """The files of a fetched archive; None where it is none. Unpacked once for the same bytes."""
+        from cais.engine.build_archives import start_of, unpack
+        from cais.sources.files import file_of
+        from cais.sources.store import key_of
+
+        with open(file_of(kept), "rb") as file:
+            start = start_of(file)
+            if start is None:
+                return None
+            key = key_of("unpacked", str(kept.facts["sha256"]))
+            found = self._stores.sources.find(key)
+            if found is not None:
+                return found
+            with self._stores.sources.ingest() as directory:
+                tree = os.path.join(directory, "tree")
+                os.mkdir(tree, 0o755)
+                size_bytes = unpack(start, file, tree)
+                return self._stores.sources.commit(directory, key, "tree", kept.shown, {}, size_bytes)
+
+    def _tree(self, kept: Kept) -> Context:
+        from cais.sources.files import tree_of
+
+        return Context(tree_of(kept), cache=self._cache, ignoring=False)
+
+    @property
+    def _cache(self) -> str:
+        return os.path.join(self._stores.root, "contexts")
 
     @property
     def files(self) -> Files:
@@ -124,3 +203,28 @@ class Sources:
         from cais.sources.proxies import proxy_variables
 
         return proxy_variables(self._options.build_args, self._options.environment)
+
+
+def _require_name(context: Context, url: str) -> None:
+    from cais.sources.files import UNNAMED
+
+    if context.tree.status(UNNAMED) is not None:
+        raise Invalid(
+            f"cannot determine filename from source: {url}",
+            hint="Its URL ends without a name, and the server says none: name the file in the destination.",
+        )
+
+
+def git_source(url: GitUrl) -> GitSource:
+    """A repository that is a context."""
+    return GitSource(url.url, url.reference, url.subdirectory, url.keep_git_directory, url.submodules, url.checksum)
+
+
+def shown_source(source: bytes) -> str:
+    """A Dockerfile as records and errors show it: without the credentials of its URLs."""
+    text = source.decode("utf-8", "surrogateescape")
+    if "://" not in text:
+        return text
+    from cais.sources.urls import redacted
+
+    return redacted(text)

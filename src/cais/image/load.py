@@ -76,6 +76,16 @@ def load(images: Images, received: Archive | Layout) -> list[Loaded]:
     return loaded
 
 
+def receive(images: Images, received: Layout, target: Descriptor) -> None:
+    """Stores one image of a layout, verified as ``load`` does, under no name and unknown to ``ls``: for this process.
+
+    Raises Invalid, Corrupt, Unsupported.
+    """
+    _check_layout(received.documents)
+    if not _check(images, received, target, 0):
+        raise Invalid(f"{target.digest} of the layout is no image")
+
+
 def annotated_name(item: Descriptor) -> Reference | None:
     """The name that an index gives a manifest. A bare word (``latest``, ``v1``) is a tag without a name: none."""
     for key in NAME_ANNOTATIONS:

@@ -178,6 +178,14 @@ class Images:
                 continue  # an attestation beside the images
         return found
 
+    def of_target(self, target: Descriptor, platform: Platform) -> Image:
+        """An image that is stored and need not be recorded. Raises NotFound where it is not for ``platform``."""
+        found = self._of_platform(target, platform)
+        if found is None:
+            raise NotFound(f"the image {target.digest} does not provide the specified platform ({platform})")
+        manifest, config = found
+        return Image(config.digest, target, manifest, config, ())
+
     def names(self, id: Digest) -> tuple[Reference, ...]:
         """All names of the image, whichever of its targets they point at, ordered."""
         names: list[Reference] = []

@@ -10,7 +10,7 @@ import tarfile
 import pytest
 
 from cais.engine.build_input import DOCKERFILE_LIMIT_BYTES
-from cais.errors import Corrupt, Invalid, NotFound, Unsupported
+from cais.errors import CaisError, Corrupt, Invalid, NotFound, Unavailable
 
 pytestmark = pytest.mark.root
 
@@ -82,8 +82,8 @@ class TestDirectory:
             ({"dockerfile": "nowhere"}, NotFound, "open nowhere: no such file"),
             ({}, NotFound, "open Dockerfile: no such file"),
             ({"dockerfile": "/"}, Invalid, "is a directory"),
-            ({"context": "https://example.org/x.git"}, Unsupported, "remote"),
-            ({"context": "git@example.org:x.git"}, Unsupported, "remote"),
+            ({"context": "https://127.0.0.1:1/x.git"}, CaisError, "failed to fetch remote"),
+            ({"context": "http://127.0.0.1:1/x"}, Unavailable, "failed to load"),
             ({"context": "-"}, Invalid, "standard input is asked for"),
             ({"context": "-", "dockerfile": "-"}, Invalid, "both build context and dockerfile"),
         ],
@@ -143,9 +143,14 @@ class TestStandardInput:
             from_stdin(work, data)
         assert work.leftovers() == []
 
-    def test_an_ignore_file_in_it(self, work):
-        data = tar(("Dockerfile", "FROM scratch\nCOPY . /\n"), ("x", "1"), ("y", "2"), (".dockerignore", "x\nD*\n.*"))
-        assert from_stdin(work, data) == {"y": "2"}
+    def test_an_ignore_file_in_it_is_a_file_like_others(self, work):
+        """Measured on BuildKit: what a client sends as an archive is taken as it is."""
+        data = tar(("Dockerfile", "FROM scratch\nCOPY . /\n"), ("x", "1"), (".dockerignore", "x\nD*\n.*"))
+        assert sorted(from_stdin(work, data)) == [".dockerignore", "Dockerfile", "x"]
+
+    def test_a_dockerfile_and_another(self, work):
+        with pytest.raises(Invalid, match="ambiguous Dockerfile source"):
+            from_stdin(work, b"FROM scratch\n", dockerfile="x")
 
     def test_the_second_time_it_is_a_hit(self, work):
         data = tar(("Dockerfile", "FROM scratch\nCOPY x /\n"), ("x", "1"))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cais.build.checks.report import Checks
 from cais.build.checks.steps import invalid_base_image_platform
-from cais.build.dockerfile.errors import BaseNotFound, DockerfileError, NotBuiltYet, Span, did_you_mean
+from cais.build.dockerfile.errors import BaseNotFound, DockerfileError, Span, did_you_mean
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.instructions import Copy, From, Instruction, OnBuild
 from cais.build.dockerfile.parser import Dockerfile, Stage, parse_trigger
@@ -20,6 +20,7 @@ from cais.spec.platform import Platform
 from cais.spec.reference import Reference
 
 SCRATCH = "scratch"
+_IMAGE = "docker-image://"
 Base = Callable[[str, Platform], ImageConfig]
 
 
@@ -65,7 +66,7 @@ class Stages:
         self.dockerfile = dockerfile
         self.arguments = arguments
         self.platform = platform
-        self.contexts = {name.lower(): value for name, value in contexts.items()}
+        self.contexts = {context_key(name): (name, value) for name, value in contexts.items()}
         self._checks = checks
         self._base = base
         self._images: dict[tuple[str, Platform], Image] = {}
@@ -119,7 +120,7 @@ class Stages:
                 span,
                 hint="Define a stage with FROM using an ARG from before the first FROM, and copy from that stage.",
             )
-        if name.lower() in self.contexts:
+        if self.context(name):
             return name
         if name.isascii() and name.isdigit():
             if len(name) > 8 or int(name) >= len(self.dockerfile.stages):
@@ -141,9 +142,9 @@ class Stages:
 
     def image(self, name: str, platform: Platform, span: Span) -> Image:
         """The image called ``name``. Raises DockerfileError (no name), BaseNotFound, what ``base`` raises."""
-        context = self.contexts.get(name.lower(), "")
-        if context.startswith("docker-image://"):
-            name = context[len("docker-image://") :]
+        context = self.context(name, platform)
+        if context and context[1].startswith(_IMAGE):
+            name = context[1][len(_IMAGE) :]
         try:
             reference = str(Reference.parse(name))
         except Invalid as error:
@@ -157,13 +158,20 @@ class Stages:
                 raise BaseNotFound(error.message + meant, span, hint=error.hint)
         return self._images[key]
 
+    def context(self, name: str, platform: Platform | None = None) -> tuple[str, str] | None:
+        """The named context that stands for ``name``: what it is called, and its value. One for the platform first."""
+        if not self.contexts:
+            return None
+        key = context_key(name)
+        return self.contexts.get(f"{key}::{platform or self.platform}") or self.contexts.get(key)
+
+    def directory(self, name: str, platform: Platform | None = None) -> str:
+        """What the named context of files is called that stands for ``name``; "" where there is none."""
+        context = self.context(name, platform)
+        return context[0] if context and not context[1].startswith(_IMAGE) else ""
+
     def is_directory(self, name: str) -> bool:
-        """Whether ``name`` is a named context of files. Raises NotBuiltYet for other kinds of context."""
-        context = self.contexts.get(name.lower(), "")
-        kind = context.partition("://")[0] if "://" in context else ""
-        if kind and kind != "docker-image":
-            raise NotBuiltYet(f"a build context by {kind}:// ({name}) is not built by this version", Span(1, 1))
-        return bool(context) and not kind
+        return bool(self.directory(name))
 
     def _expand(self, text: str, head: From) -> str:
         try:
@@ -184,12 +192,11 @@ class Stages:
             except Invalid as error:
                 raise DockerfileError(f"failed to parse platform {text}: {error.message}", head.span, hint=error.hint)
         platform = begun.platform or self.platform
-        if stage.name and stage.name in self.contexts:
+        if stage.name and self.context(stage.name, platform):
             # --build-context replaces the whole stage.
             begun.instructions = ()
-            if self.is_directory(stage.name):
-                begun.directory = stage.name
-            else:
+            begun.directory = self.directory(stage.name, platform)
+            if not begun.directory:
                 begun.image = self.image(stage.name, platform, head.span)
             return begun
         name = self._expand(head.base, head)
@@ -202,8 +209,8 @@ class Stages:
             begun.triggers = tuple(
                 item.instruction._replace(span=head.span) for item in parent.instructions if isinstance(item, OnBuild)
             )
-        elif self.is_directory(name):
-            begun.directory = name
+        elif name != SCRATCH and (directory := self.directory(name, platform)):
+            begun.directory = directory
         elif name != SCRATCH:
             try:
                 begun.image = self.image(name, platform, head.span)
@@ -254,3 +261,14 @@ class Stages:
                 if number not in done:
                     path.append(number)
                     todo.append(list(edges[number]))
+
+
+def context_key(name: str) -> str:
+    """What all ways to write one image have in common, as Docker has it: ``docker.io/library/alpine:latest`` is
+    ``alpine``. A platform may follow: ``alpine::linux/arm64``."""
+    name, colons, platform = name.partition("::")
+    try:
+        name = Reference.parse(name).familiar.removesuffix(":latest")
+    except Invalid:
+        name = name.lower()
+    return name + colons + platform
