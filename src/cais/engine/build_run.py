@@ -129,6 +129,23 @@ class Run:
             except CaisError as error:
                 error.span = min((vertex.origin[:2] for vertex in runs), default=None)
                 raise
+            self._emulate(runs)
+
+    def _emulate(self, runs: Sequence[Vertex]) -> None:
+        """Steps of other architectures have what runs them. Raises Unsupported, with the line of the first step."""
+        foreign: dict[str, Vertex] = {}
+        for vertex in sorted(runs, key=lambda vertex: vertex.origin[:2]):
+            if isinstance(vertex.op, Exec) and vertex.op.platform:
+                foreign.setdefault(Platform.parse(vertex.op.platform).architecture, vertex)
+        if not foreign:
+            return
+        from cais.host.binfmt import NotRunnable, need
+
+        try:
+            need(list(foreign), self._stores.platform.architecture)
+        except NotRunnable as error:
+            error.span = foreign[error.architecture].origin[:2]
+            raise
 
     def plan(self) -> tuple[list[Vertex], dict[Vertex, Verdict]]:
         """The vertices that the targets need, inputs first, and their verdicts; what is a hit is held from now on."""

@@ -7,6 +7,7 @@ chain id is one that some process still prepares.
 from __future__ import annotations
 
 import os
+from _thread import RLock
 from collections.abc import Iterator
 
 from cais.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, from_os_error
@@ -74,6 +75,7 @@ class SnapshotStore:
         # Whether files can have other owners than this user.
         self.owners = owners
         self._driver: Driver | None = None
+        self._choosing = RLock()
         self._reached = False
 
     def reach(self) -> None:
@@ -93,21 +95,26 @@ class SnapshotStore:
     @property
     def driver(self) -> Driver:
         if self._driver is None:
-            row = self._database.row("SELECT name FROM snapshot_driver")
-            name = str(row[0]) if row else ""
-            if not name:
-                os.makedirs(self.directory, 0o711, exist_ok=True)
-                name = self._forced or drivers.probe(self.directory, self._leases.id)
-                with self._database.transaction() as change:
-                    change.execute("INSERT OR IGNORE INTO snapshot_driver VALUES (1, ?)", (name,))
-                    name = change.row("SELECT name FROM snapshot_driver")[0]
-            if self._forced and name != self._forced:
-                raise Conflict(
-                    f"this root directory keeps its snapshots with the driver {name!r}, not {self._forced!r}",
-                    hint="Use another root directory (CAIS_ROOT or --root) for another driver.",
-                )
-            self._driver = drivers.make(name)
+            with self._choosing:  # steps that begin at once ask at once
+                if self._driver is None:
+                    self._driver = self._chosen()
         return self._driver
+
+    def _chosen(self) -> Driver:
+        row = self._database.row("SELECT name FROM snapshot_driver")
+        name = str(row[0]) if row else ""
+        if not name:
+            os.makedirs(self.directory, 0o711, exist_ok=True)
+            name = self._forced or drivers.probe(self.directory, self._leases.id)
+            with self._database.transaction() as change:
+                change.execute("INSERT OR IGNORE INTO snapshot_driver VALUES (1, ?)", (name,))
+                name = change.row("SELECT name FROM snapshot_driver")[0]
+        if self._forced and name != self._forced:
+            raise Conflict(
+                f"this root directory keeps its snapshots with the driver {name!r}, not {self._forced!r}",
+                hint="Use another root directory (CAIS_ROOT or --root) for another driver.",
+            )
+        return drivers.make(name)
 
     def is_probe(self, name: str) -> bool:
         """Whether a directory is where a living process tries drivers."""

@@ -80,6 +80,8 @@ class Runs:
         if wanted is not None:
             self._warn(wanted.notes)
         mounts = [_script(bundle, name, text) for name, text in op.scripts]
+        if op.platform:
+            mounts += _interpreter(op.platform)
         return step_spec(
             self._runtime,
             args or op.args,
@@ -128,6 +130,16 @@ class Runs:
 
 def _command(op: Exec) -> str:
     return " ".join(op.args)
+
+
+def _interpreter(platform: str) -> list[Mapping[str, object]]:
+    """What runs the programs of another architecture, where the kernel looks for it in the step's own root."""
+    from cais.host.binfmt import shown_interpreter
+    from cais.runtime.spec import bind
+    from cais.spec.platform import Platform
+
+    path = shown_interpreter(Platform.parse(platform).architecture)
+    return [bind(os.path.realpath(path), path, ("ro",))] if path else []
 
 
 def _script(bundle: Bundle, name: str, text: str) -> Mapping[str, object]:
