@@ -126,6 +126,7 @@ class Planner:
         origin = vertex.origin
         below = vertex.inputs[0] if vertex.inputs else None
         said = {"text": origin.text, "line": origin.first_line, "stage": origin.stage, "place": self._place}
+        said["title"] = origin.title
         said["below"] = below.origin.text if below is not None else "FROM scratch"
         return Mark(self.step(vertex), _digest(self._scope, origin.stage), _instruction(vertex), said)
 

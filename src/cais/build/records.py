@@ -55,6 +55,10 @@ SCHEMA = (
     CREATE TRIGGER build_records_pruned AFTER DELETE ON build_records BEGIN
         INSERT OR REPLACE INTO build_pruned (key, step, at) VALUES (old.key, old.step, julianday('now'));
     END""",
+    # The index by use answers how much there is, and how old the oldest is.
+    """ALTER TABLE build_records ADD COLUMN uses INTEGER NOT NULL DEFAULT 1;
+    CREATE INDEX build_records_by_use ON build_records (used, size_bytes);
+    CREATE INDEX build_records_by_chain ON build_records (chain_id)""",
 )
 
 # Of each step: to say what changed, and to take unchanged files over.
@@ -154,6 +158,11 @@ class Records:
         )
         return None if row is None else Pruned(row[0], row[1], bool(row[2]))
 
+    def of_chain(self, chain: Digest) -> list[Record]:
+        """All records whose result is ``chain``: one step may have several keys."""
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM build_records WHERE chain_id = ?", (chain,))
+        return [_record(row) for row in rows]
+
     @staticmethod
     def pruned_by(change: Transaction, command: str) -> None:
         """Says of the records that ``change`` deleted which command did it."""
@@ -185,7 +194,7 @@ class Records:
         """Marks records as used now; False where one of them, or its snapshot, is not there any more."""
         found = [
             change.execute(
-                """UPDATE build_records SET used = julianday('now') WHERE key = ?
+                """UPDATE build_records SET used = julianday('now'), uses = uses + 1 WHERE key = ?
                    AND EXISTS (SELECT 1 FROM snapshots WHERE chain_id = build_records.chain_id)""",
                 (key,),
             )
@@ -206,13 +215,11 @@ class Records:
                 WHERE json_extract(parts, '$.files') NOTNULL)"""
         )
 
-    def prune(self) -> int:
-        """Forgets all records; returns how many there were. The snapshots are the collector's."""
-        with self._database.transaction() as change:
-            change.execute("DELETE FROM build_listings")
-            count = change.execute("DELETE FROM build_records")
-            self.pruned_by(change, "cais builder prune")
-            return count
+    @classmethod
+    def forget(cls, change: Transaction, chains: Sequence[str], command: str) -> None:
+        """Forgets the records of these results; ``command`` is who says so. The snapshots are the collector's."""
+        change.execute_many("DELETE FROM build_records WHERE chain_id = ?", [(chain,) for chain in chains])
+        cls.pruned_by(change, command)
 
 
 def _record(row: Sequence[Any]) -> Record:

@@ -58,6 +58,7 @@ FAMILIES = {
         "Manage builds",
         (
             ("build", "image_build", _BUILD),
+            ("du", "builder_du", "Disk usage"),
             ("logs", "builder_logs", "Show the logs of the last builds"),
             ("ls", "builder_ls", "List the last builds"),
             ("prune", "builder_prune", "Remove build cache"),

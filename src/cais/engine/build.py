@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from cais.build.records import Records
 from cais.engine.build_input import open_input
 from cais.engine.build_log import BuildLog, BuildRow, builds, events
 from cais.engine.build_options import BuildOptions, refuse_not_built_yet
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from cais.build.outline import Outline, Target
+    from cais.engine.build_cache import CacheEntry
     from cais.engine.build_checks import CheckReport, Finding
+    from cais.engine.build_prune import PruneOptions, PruneReport
 
     Seen = TypeVar("Seen")
 
@@ -176,12 +177,22 @@ class Builder:
         """The progress events of a kept build (default: the latest). Raises NotFound."""
         return events(self._stores, build)
 
-    def prune(self) -> int:
-        """Forgets the build cache; returns the bytes of layers and blobs that nothing else needed."""
-        from cais.engine.collect import collect
+    def cache(self, filters: Sequence[str] = ()) -> Sequence[CacheEntry]:
+        """What is kept for later builds, the last used first. ``filters`` as of ``prune``. Raises Invalid."""
+        from cais.engine.build_cache import entries
 
-        Records(self._stores.database).prune()
-        return self._stores.sources.forget() + collect(self._stores).size_bytes
+        if not filters:
+            return entries(self._stores)
+        from cais.engine.build_cache_filter import parse_filters
+
+        fits = parse_filters(filters, time.time())
+        return [entry for entry in entries(self._stores) if fits(entry)]
+
+    def prune(self, options: PruneOptions | None = None) -> PruneReport:
+        """Forgets what ``options`` say of the build cache (default: what no image has). Raises Invalid."""
+        from cais.engine.build_prune import PruneOptions, prune
+
+        return prune(self._stores, options or PruneOptions())
 
 
 def _shown(context: str) -> str:

@@ -116,8 +116,13 @@ class SourceStore:
         """Forgets what is kept under ``keys`` (None: all); returns its bytes. The collector removes the directories."""
         with self._database.transaction() as change:
             rows = [row for row in self._rows(change, "", ()) if keys is None or row.key in keys]
-            change.execute_many("DELETE FROM sources WHERE key = ?", [(row.key,) for row in rows])
+            self.forget_within(change, [row.key for row in rows])
         return sum(row.size_bytes for row in rows)
+
+    @staticmethod
+    def forget_within(change: Transaction, keys: Sequence[str]) -> None:
+        """``forget`` as part of a larger transaction."""
+        change.execute_many("DELETE FROM sources WHERE key = ?", [(key,) for key in keys])
 
     def orphans(self, change: Transaction) -> list[str]:
         """Directories that no row and no living process needs, and what dead processes were filling.

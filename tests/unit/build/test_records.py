@@ -96,8 +96,11 @@ def test_listings_without_a_record_are_forgotten(stores, records):
     assert records.listing("sha256:a") == b"a" and records.listing("sha256:b") is None
 
 
-def test_pruned(stores, records):
-    records.put(record("key", files="sha256:a"), ("sha256:a", b"a"))
-    records.put(record("other"))
-    assert records.prune() == 2 and records.prune() == 0
-    assert records.latest("step") is None and records.listing("sha256:a") is None
+def test_forgotten_by_result(stores, records):
+    chain = Digest.of(b"result")
+    records.put(record("key", files="sha256:a")._replace(chain_id=chain), ("sha256:a", b"a"))
+    records.put(record("other")._replace(chain_id=chain))
+    assert {item.key for item in records.of_chain(chain)} == {"key", "other"}
+    with stores.database.transaction() as change:
+        Records.forget(change, [chain], "test")
+    assert records.latest("step") is None and records.of_chain(chain) == []

@@ -13,6 +13,7 @@ import pytest
 
 from cais.build.ops.run import StepFailed
 from cais.engine import Engine, Settings
+from cais.engine.build_prune import PruneOptions
 from cais.errors import Failed, Invalid, NotFound
 from cais.image.layers import LayerSource
 
@@ -351,7 +352,7 @@ class TestCache:
 
     def test_after_a_prune_all_is_built_again(self, built):
         built.engine.images.remove(built.engine.builder.list()[0].image)
-        assert built.engine.builder.prune() > 0
+        assert built.engine.builder.prune(PruneOptions(all=True)).reclaimed_bytes > 0
         assert built.leftovers() == [] and built.count("build_listings") == 0
         built.build()
         assert len(built.ran) == 4

@@ -14,6 +14,7 @@ import pytest
 import cais
 from cais.engine import Settings
 from cais.engine.build import BuildOptions
+from cais.engine.build_prune import PruneOptions
 from cais.engine.collect import collect
 from cais.engine.stores import Stores
 from cais.spec.digest import Digest
@@ -52,13 +53,13 @@ class TestWhatStays:
 
     def test_it_goes_with_the_cache(self, built):
         built.engine.images.remove("app")
-        freed = built.engine.builder.prune()
+        freed = built.engine.builder.prune(PruneOptions(all=True)).reclaimed_bytes
         assert freed > 0 and snapshots(built) == 0 and built.count("blobs") == 0
         assert files_of(built, "content") == [] and files_of(built, "snapshots") == []
-        assert built.engine.builder.prune() == 0
+        assert built.engine.builder.prune(PruneOptions(all=True, filters=["type=regular"])).reclaimed_bytes == 0
 
     def test_an_image_s_layers_stay_without_the_cache(self, built):
-        assert built.engine.builder.prune() == 0
+        assert built.engine.builder.prune(PruneOptions(all=True, filters=["type=regular"])).reclaimed_bytes == 0
         assert snapshots(built) == 2 and built.engine.system.check() == []
         built.engine.images.remove("app")
         assert snapshots(built) == 0 and built.count("blobs") == 0
@@ -68,10 +69,10 @@ class TestWhatStays:
         other = Stores(built.engine.settings)
         chain = Digest(other.database.row("SELECT chain_id FROM snapshots ORDER BY parent NOTNULL DESC")[0])
         assert other.snapshots.hold(chain)
-        assert built.engine.builder.prune() == 0
+        assert built.engine.builder.prune(PruneOptions(all=True, filters=["type=regular"])).reclaimed_bytes == 0
         assert snapshots(built) == 2, "what is below it stays, too"
         other.close()
-        assert collect(built.stores).size_bytes > 0 and snapshots(built) == 0
+        assert built.engine.builder.prune(PruneOptions(all=True)).reclaimed_bytes > 0 and snapshots(built) == 0
 
     def test_a_lease_ends_with_its_process(self, built):
         built.engine.images.remove("app")
@@ -93,10 +94,10 @@ class TestWhatStays:
             env={**os.environ, "PYTHONPATH": str(Path(cais.__file__).parents[1])},
         )
         assert child.stdout.readline() == b"True\n"
-        assert built.engine.builder.prune() == 0
+        assert built.engine.builder.prune(PruneOptions(all=True, filters=["type=regular"])).reclaimed_bytes == 0
         child.kill()
         child.communicate()
-        assert collect(built.stores).size_bytes > 0
+        assert built.engine.builder.prune(PruneOptions(all=True)).reclaimed_bytes > 0
         assert os.listdir(Path(built.stores.root, "leases")) == [] or snapshots(built) == 0
 
 
@@ -189,7 +190,7 @@ def test_a_hit_that_is_collected_before_it_is_used_is_built_again(work):
             pruned.append(record)
             other = cais.Engine(work.engine.settings)
             other.images.remove(other.images.list(all=True)[0].id, force=True)
-            other.builder.prune()
+            other.builder.prune(PruneOptions(all=True))
             other.close()
         return record
 
@@ -208,9 +209,9 @@ def test_collectors_beside_builds_lose_nothing(work):
     work.engine.close()
     root = work.stores.root
     collector = (
-        "import sys, cais\nfrom cais.engine import Settings\n"
+        "import sys, cais\nfrom cais.engine import Settings\nfrom cais.engine.build_prune import PruneOptions\n"
         "with cais.Engine(Settings(sys.argv[1])) as engine:\n"
-        "    while True:\n        engine.builder.prune()\n"
+        "    while True:\n        engine.builder.prune(PruneOptions(all=True))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(cais.__file__).parents[1])}
     process = subprocess.Popen([sys.executable, "-c", collector, root], env=environment, stderr=subprocess.PIPE)
