@@ -43,7 +43,7 @@ def prune(work, **options):
 def aged(work, hours, pattern):
     with work.stores.database.transaction() as change:
         change.execute(
-            "UPDATE build_records SET used = used - ? WHERE description LIKE ?", (hours / 24, f"%{pattern}%")
+            "UPDATE build_records SET used = used - ? WHERE origin LIKE ?", (hours / 24, f"%{pattern}%")
         )
 
 
