@@ -43,7 +43,8 @@ def prune(work, **options):
 def aged(work, hours, pattern):
     with work.stores.database.transaction() as change:
         change.execute(
-            "UPDATE build_records SET used = used - ? WHERE origin LIKE ?", (hours / 24, f"%{pattern}%")
+            "UPDATE build_records SET used = used - ? WHERE json_extract(origin, '$.title') LIKE ?",
+            (hours / 24, f"%{pattern}%"),
         )
 
 
@@ -181,7 +182,7 @@ class TestPruned:
             "FROM base\nRUN echo one > /one\n"
             f"RUN echo ready; until echo x | nc 127.0.0.1 {port}; do sleep 0.05; done; echo two > /two\n"
         )
-        based.build("FROM base\nRUN echo one > /one\n")
+        based.build("FROM base\nRUN echo one > /one\n", network="host")
         options = based.options(text, tags=["waiting"], network="host")
         ready = threading.Event()
         result = []
@@ -191,7 +192,7 @@ class TestPruned:
                 ready.set()
 
         builder = cais.Engine(based.engine.settings)
-        thread = threading.Thread(target=lambda: result.append(builder.builder.build(options, progress)))
+        thread = threading.Thread(target=lambda: result.append(builder.builder.build(options, progress)), daemon=True)
         thread.start()
         assert ready.wait(60)
         (one,) = regular(based, "description~=echo one")
