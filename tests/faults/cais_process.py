@@ -72,3 +72,10 @@ class Cais:
         """`system check` finds nothing, and a new build works."""
         done = self("system", "check", check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def nothing_left(cais: Cais) -> bool:
+    """No bundle, no state of a runtime: nothing that was run, and nothing that was mounted for it."""
+    run = cais.root / "run"
+    names = [name for name in os.listdir(run) if not name.startswith(".")]
+    return not names and not os.listdir(run / ".state")

@@ -10,7 +10,7 @@ from cais.build.context import Context, select_from
 from cais.build.contexts import Contexts
 from cais.build.graph import Copy, Exec, MakeDirectory, Vertex
 from cais.build.hashing import digest_of
-from cais.build.ops.run import Runs
+from cais.build.ops.run import Runs, StepFailed
 from cais.build.ops.step_settings import NO_LIMITS, StepSettings
 from cais.build.ops.target import LayerTarget, Target
 from cais.build.plan import Result
@@ -23,6 +23,7 @@ from cais.runtime.runner import Bundle, Runtime
 from cais.snapshot.store import Layer, Prepared, SnapshotStore
 from cais.spec.digest import Digest
 from cais.spec.mount import Mount, plain_directory
+from cais.spec.named import NamedTuple
 from cais.spec.progress import Progress
 
 TYPE_CHECKING = False
@@ -32,9 +33,17 @@ if TYPE_CHECKING:
     from cais.build.ops.reuse import Reuse
 
 
+class FailedStep(NamedTuple):
+    """A RUN that failed, and the file system as it left it."""
+
+    error: StepFailed
+    prepared: Prepared
+
+
 class OpExecutor:
     """Implements ``solve.Executor``.
 
+    ``keep_failed``: the file system of the first RUN that fails is kept, as ``failed``, until ``drop_failed``.
     ``ensure`` unpacks a base image's layers before they are stood on; ``base_time`` is when it was made, in seconds.
     ``listing_of`` gives the kept listing of a selection by its digest.
     """
@@ -51,6 +60,7 @@ class OpExecutor:
         base_time: Callable[[Digest], int],
         epoch: int | None = None,
         settings: StepSettings = NO_LIMITS,
+        keep_failed: bool = False,
     ) -> None:
         self._snapshots = snapshots
         self._runtime = runtime
@@ -63,6 +73,8 @@ class OpExecutor:
         self._cancelled = threading.Event()
         # Steps that copy do not wait for anything but the machine.
         self._processors = threading.BoundedSemaphore(max(2, len(os.sched_getaffinity(0))))
+        self._keep_failed = keep_failed
+        self.failed: FailedStep | None = None
         self._runs = Runs(runtime, progress, self._cancelled, settings)
         self._listings: dict[Vertex, tuple[Digest, bytes]] = {}
         self._unsettled: set[Vertex] = set()
@@ -89,9 +101,26 @@ class OpExecutor:
         except OSError as error:
             self._drop(prepared)
             raise from_os_error(error, f"carry out {vertex.origin.text}")
-        except BaseException:
-            self._drop(prepared)
+        except BaseException as error:
+            # The first one is what the build fails with.
+            if self._keep_failed and self.failed is None and isinstance(error, StepFailed):
+                self.failed = FailedStep(error, prepared)
+            else:
+                self._drop(prepared)
             raise
+
+    def spec_of_failed(self, bundle: Bundle, args: Sequence[str], terminal: bool) -> dict[str, Any]:
+        """The spec of ``args`` where the step that was kept failed; its file system is mounted in ``bundle``."""
+        assert self.failed is not None
+        op = self.failed.error.vertex.op
+        assert isinstance(op, Exec)
+        return self._runs.spec(op, bundle, args=args, terminal=terminal)
+
+    def drop_failed(self) -> None:
+        """Nothing stays of what was kept."""
+        if self.failed is not None:
+            self._drop(self.failed.prepared)
+            self.failed = None
 
     def _drop(self, prepared: Prepared) -> None:
         """While an error is on its way, which says more than what fails because of it; the collector finds the rest."""

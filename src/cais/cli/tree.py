@@ -58,6 +58,7 @@ FAMILIES = {
         "Manage builds",
         (
             ("build", "image_build", _BUILD),
+            ("debug", "builder_debug", "Open a shell in a step of a build"),
             ("du", "builder_du", "Disk usage"),
             ("logs", "builder_logs", "Show the logs of the last builds"),
             ("ls", "builder_ls", "List the last builds"),

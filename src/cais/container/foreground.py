@@ -136,7 +136,10 @@ def _receive(runtime: Runtime, started: Started, console: object) -> int:
         poll.register(console.descriptor, select.POLLIN)
         ready = [descriptor for descriptor, _ in poll.poll()]
         if console.descriptor in ready:
-            return console.receive()
+            try:
+                return console.receive()
+            except OSError:
+                pass  # it opened the connection, and ended: what it logged says why
     except BaseException:
         runtime.kill(started)
         runtime.abandon(started, wait(started.pid))

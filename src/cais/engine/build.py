@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cais.build.outline import Outline, Target
     from cais.engine.build_cache import CacheEntry
     from cais.engine.build_checks import CheckReport, Finding
+    from cais.engine.build_debug import Place, Wanted
     from cais.engine.build_prune import PruneOptions, PruneReport
 
     Seen = TypeVar("Seen")
@@ -79,8 +80,15 @@ class Builder:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    def build(self, options: BuildOptions, progress: Progress = silent) -> BuildResult:
-        """Raises Invalid (Dockerfile, options), NotFound (base image, files), Failed (a RUN step), Unavailable, ..."""
+    def build(
+        self,
+        options: BuildOptions,
+        progress: Progress = silent,
+        on_failure: Callable[[Place], None] | None = None,
+    ) -> BuildResult:
+        """``on_failure`` is handed the place of a RUN that failed, before that is raised.
+
+        Raises Invalid (Dockerfile, options), NotFound (base image, files), Failed (a RUN step), Unavailable, ..."""
         from cais.engine.build_output import OutputRun
         from cais.engine.output_options import parse_outputs
 
@@ -96,7 +104,7 @@ class Builder:
                 BuildLog(stores, name, progress) as log,
                 open_input(stores, options, log.directory, log.progress) as given,
             ):
-                run = Run(stores, options, given, log.progress)
+                run = Run(stores, options, given, log.progress, on_failure)
                 log.described = run.described
                 product = OutputRun(stores, options, run.solve(), run.bases).run(outputs)
                 log.image = run.image_id = product.image_id
@@ -176,6 +184,16 @@ class Builder:
     def log(self, build: str = "") -> Iterator[dict[str, Any]]:
         """The progress events of a kept build (default: the latest). Raises NotFound."""
         return events(self._stores, build)
+
+    def debug(self, wanted: Wanted, action: Callable[[Place], int]) -> int:
+        """``action`` in the file system of a step of a kept build; what it returns. Raises NotFound, Invalid."""
+        from cais.engine.build_debug import debug
+
+        stores = self._stores.apart()
+        try:
+            return debug(stores, wanted, action)
+        finally:
+            stores.leases.release()
 
     def cache(self, filters: Sequence[str] = ()) -> Sequence[CacheEntry]:
         """What is kept for later builds, the last used first. ``filters`` as of ``prune``. Raises Invalid."""

@@ -108,8 +108,17 @@ def _step(vertex: Vertex, verdict: Verdict, outcome: Outcome | None, numbers: Ma
         seconds,
         layer.size_bytes if layer is not None else 0,
         chain or "",
-        {"args": op.args, "env": dict(op.env), "cwd": op.cwd, "user": op.user} if isinstance(op, Exec) else None,
+        _run(op) if isinstance(op, Exec) else None,
     )
+
+
+def _run(op: Exec) -> dict[str, Any]:
+    """What is there to be run again by hand (``builder debug``); what is not there is the default."""
+    kept: dict[str, Any] = {"args": op.args, "env": dict(op.env), "cwd": op.cwd, "user": op.user}
+    kept.update((name, value) for name in ("scripts", "security", "hosts", "devices") if (value := getattr(op, name)))
+    if op.network != "default":
+        kept["network"] = op.network
+    return kept
 
 
 def options_kept(options: BuildOptions) -> dict[str, Any]:

@@ -6,7 +6,7 @@ solved together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cais.build.checks.report import Checks
 from cais.build.contexts import Contexts
@@ -36,6 +36,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.build.execute import OpExecutor
+    from cais.engine.build_debug import Place
+    from cais.runtime.runner import Runtime
+    from cais.spec.mount import Mount
+
 
 class Built(NamedTuple):
     """One platform's target: ``chain`` is its file system (None: empty), ``results`` those of all vertices.
@@ -52,7 +57,15 @@ class Built(NamedTuple):
 class Run:
     """``plan`` or ``solve``, once."""
 
-    def __init__(self, stores: Stores, options: BuildOptions, given: BuildInput, progress: Progress) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        options: BuildOptions,
+        given: BuildInput,
+        progress: Progress,
+        on_failure: Callable[[Place], None] | None = None,
+    ) -> None:
+        self._on_failure = on_failure
         self._stores = stores
         self._options = options
         self._given = given
@@ -107,15 +120,34 @@ class Run:
             listing_of=self._records.listing,
             epoch=self._options.epoch,
             settings=step_settings(self._options),
+            keep_failed=self._on_failure is not None,
         )
         solver = Solver(self._planner, self._records, executor, self._named(ids), ids, self._options.workers)
         self._outcomes = solver.outcomes
         try:
             with self._explained():
                 solver.solve(vertices, verdicts, *targets)
+        except CaisError as error:
+            self._show_failed(executor, runtime, error)
+            raise
         finally:
+            executor.drop_failed()
             runtime.close()
         return solver.results
+
+    def _show_failed(self, executor: OpExecutor, runtime: Runtime, error: CaisError) -> None:
+        failed = executor.failed
+        if failed is None or self._on_failure is None:
+            return
+        from cais.engine.build_debug import Place, shell_of
+
+        vertex, snapshots = failed.error.vertex, self._stores.snapshots
+        args = vertex.op.args if isinstance(vertex.op, Exec) else ()
+
+        def mounts() -> Sequence[Mount]:
+            return snapshots.reopen(failed.prepared.id, failed.prepared.parent, volatile=True).mounts
+
+        self._on_failure(Place(runtime, vertex.origin.title, shell_of(args), mounts, executor.spec_of_failed, error))
 
     def _enter(self, runs: Sequence[Vertex]) -> None:
         """What is mounted goes with this process. Raises Denied, with the line of the first of ``runs``."""

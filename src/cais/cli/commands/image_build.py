@@ -8,8 +8,12 @@ from cais.cli.values import environment, label
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cais.cli.call import Call
+    from cais.cli.progress import Display
     from cais.engine.build import BuildOptions, BuildResult
+    from cais.engine.build_debug import Place
     from cais.errors import CaisError
 
 
@@ -60,6 +64,8 @@ COMMAND = Command(
              "default", complete="default,host,none", check=_network),
         Flag("no-cache", "", "", "Do not use cache when building the image"),
         Flag("no-cache-filter", "", "stringArray", "Do not cache specified stages"),
+        Flag("on-error", "", "string",
+             'What to do when a RUN fails: "shell" opens one where it failed (needs a terminal)', complete="shell"),
         Flag("output", "o", "stringArray",
              'Output destination (format: "type=local,dest=path")'),
         Flag("plan", "", "", "Show which steps would run, and why, and build nothing"),
@@ -116,14 +122,21 @@ def run(call: Call) -> int:
     if call["plan"]:
         return _show_plan(call, options)
     shown = display("quiet" if call["quiet"] else _mode(call))
+    told: list[CaisError] = []
+
+    def tell(error: CaisError) -> None:
+        if error not in told:
+            sys.stderr.write(_failure(error, shown.failure()))
+            told.append(error)
+
     try:
-        result = call.engine.builder.build(options, shown)
+        result = call.engine.builder.build(options, shown, _on_failure(call, shown, tell))
     except Cancelled:
         shown.close()
         raise
     except CaisError as error:
         shown.close()
-        sys.stderr.write(_failure(error, shown.failure()))
+        tell(error)
         return 130 if error.kind == "cancelled" else 1
     except KeyboardInterrupt:
         shown.close()
@@ -142,6 +155,17 @@ def run(call: Call) -> int:
         if result.image_id and not result.names:
             warn(f"Built {result.image_id[7:19]}")
     return 0
+
+
+def _on_failure(call: Call, shown: Display, tell: Callable[[CaisError], None]) -> Callable[[Place], None] | None:
+    if not call["on-error"]:
+        return None
+    from cais.cli.debug_shell import on_failure
+    from cais.errors import Invalid
+
+    if call["on-error"] != "shell":
+        raise Invalid(f"invalid --on-error {call['on-error']!r}", hint="It is shell, or not given.")
+    return on_failure(shown, tell, "")
 
 
 def _look(call: Call, options: BuildOptions) -> int:

@@ -1,0 +1,204 @@
+"""Debugging a build: a shell, or one command, in the file system of a step, with the step's environment and user.
+
+Of a build that has just failed it is what the failed step left, with all that stood beside it; of a kept build it is
+what a step gave, or began with, from the build's record. What is changed in it is thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+from cais.build.graph import Exec
+from cais.engine.build_log import builds
+from cais.engine.build_record import read
+from cais.engine.stores import Stores
+from cais.errors import CaisError, Invalid, NotFound
+from cais.host.mounts import realise, unmount
+from cais.runtime.runner import Bundle, Runtime
+from cais.spec.mount import Mount
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    SpecOf = Callable[[Bundle, Sequence[str], bool], dict[str, Any]]
+
+DEFAULT_SHELL = "/bin/sh"
+
+
+class Place:
+    """Where something can be run: ``title`` names the step. ``is_before``: as it was before the step."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        title: str,
+        shell: str,
+        mounts: Callable[[], Sequence[Mount]],
+        spec_of: SpecOf,
+        error: CaisError | None = None,
+        is_before: bool = False,
+    ) -> None:
+        self.title = title
+        self.shell = shell
+        self.error = error
+        self.is_before = is_before
+        self._runtime = runtime
+        self._mounts = mounts
+        self._spec_of = spec_of
+
+    def run(self, args: Sequence[str] = (), *, terminal: bool = False, stdin: int = 0) -> int:
+        """Runs ``args`` (default: the shell) to the end, on this process's streams (``stdin`` -1: none); its exit code.
+
+        Raises as ``container run`` does.
+        """
+        from cais.container import foreground
+        from cais.container.attach import Signals
+        from cais.container.prepare import Ready
+        from cais.runtime import mount_points, steps
+
+        bundle = self._runtime.bundle()
+        try:
+            realise(self._mounts(), bundle.rootfs)
+            try:
+                document = self._spec_of(bundle, args or (self.shell,), terminal)
+                made = mount_points.prepare(bundle.rootfs, steps.points(document))
+                ready = Ready(bundle, document, made, ())
+                try:
+                    with Signals() as signals:
+                        return foreground.run(self._runtime, ready, foreground.Streams(stdin), signals, tty=terminal)
+                finally:
+                    mount_points.remove(bundle.rootfs, made)
+            finally:
+                unmount(bundle.rootfs)
+        finally:
+            self._runtime.remove(bundle)
+
+
+def shell_of(args: Sequence[str]) -> str:
+    """The shell that a RUN's command was given to, by its form; else the default one."""
+    return args[0] if len(args) > 2 and args[-2] in ("-c", "-ec", "-lc", "-xc") else DEFAULT_SHELL
+
+
+class Wanted(NamedTuple):
+    """``step`` is ``5`` or ``#5`` (the number in the progress), ``stage/2``, or ``:12`` (a line of the Dockerfile)."""
+
+    step: str
+    build: str = ""
+    before: bool = False
+
+
+def debug(
+    stores: Stores,
+    wanted: Wanted,
+    action: Callable[[Place], int],
+) -> int:
+    """``action`` in the place that is wanted; what it returns. Raises NotFound, Invalid."""
+    from cais.build.ops.run import Runs
+    from cais.build.ops.step_settings import NO_LIMITS
+    from cais.host.namespaces import enter
+    from cais.spec.digest import Digest
+
+    steps = _steps(stores, wanted.build)
+    step = find(steps, wanted.step)
+    before = wanted.before or step["state"] not in ("hit", "miss")
+    chain = _chain_before(steps, step) if before else step["chain_id"]
+    enter()
+    stores.snapshots.reach()
+    if chain and not stores.snapshots.hold(Digest(chain)):
+        raise NotFound(
+            f"the file system {'before' if before else 'of'} {step['title']} is not here any more",
+            hint="It was pruned, or its base image was never unpacked: build again.",
+        )
+    import threading
+
+    op = _exec(steps, step)
+    runtime = Runtime(stores.root, stores.settings.runtime)
+    runs = Runs(runtime, lambda event: None, threading.Event(), NO_LIMITS._replace(allowed=("device",)))
+    prepared = stores.snapshots.prepare(Digest(chain) if chain else None, volatile=True)
+    try:
+        place = Place(
+            runtime,
+            step["title"],
+            shell_of(op.args),
+            lambda: stores.snapshots.reopen(prepared.id, prepared.parent, volatile=True).mounts,
+            lambda bundle, args, terminal: runs.spec(op, bundle, args=args, terminal=terminal),
+            is_before=before,
+        )
+        return action(place)
+    finally:
+        stores.snapshots.discard(prepared)
+        runtime.close()
+
+
+def _steps(stores: Stores, build: str) -> list[dict[str, Any]]:
+    """The steps of a kept build (default: the latest). Raises NotFound."""
+    ids = [row.id for row in builds(stores) if row.id.startswith(build)]
+    if not ids:
+        raise NotFound(
+            f"no build {build!r} is kept" if build else "no build is kept", hint="cais builder ls lists the builds."
+        )
+    record = read(os.path.join(stores.root, "builds", ids[0]))
+    if record is None:
+        raise NotFound(f"nothing is known of the steps of the build {ids[0]}", hint="It runs, or it was killed.")
+    return [step for step in record.get("steps", ()) if step.get("stage") != "internal"]
+
+
+def find(steps: Sequence[Mapping[str, Any]], text: str) -> dict[str, Any]:
+    """The step that ``text`` (see ``Wanted``) means. Raises Invalid, NotFound."""
+    stage, slash, number = text.rpartition("/")
+    if text.startswith(":") and text[1:].isdigit():
+        line = int(text[1:])
+        found = [step for step in steps if step["lines"][0] <= line <= step["lines"][1] and step["number"]]
+    elif slash and number.isdigit():
+        found = [step for step in steps if step["stage"] == stage and step["number"] == int(number)]
+    elif text.removeprefix("#").isdigit():
+        found = [step for step in steps if step["id"] == int(text.removeprefix("#"))]
+    else:
+        raise Invalid(
+            f"invalid step {text!r}",
+            hint="A step is its number in the progress (5), STAGE/NUMBER (builder/3), or a line of the file (:12).",
+        )
+    if len(found) != 1:
+        known = "\n".join(f"  #{step['id']} {step['title']}" for step in found or steps)
+        what = "no step" if not found else "more than one step"
+        raise (NotFound if not found else Invalid)(f"{what} of the build is {text!r}", hint=f"There are:\n{known}")
+    return dict(found[0])
+
+
+def _parent(steps: Sequence[Mapping[str, Any]], step: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    inputs = step.get("inputs") or ()
+    return next((item for item in steps if inputs and item["id"] == inputs[0]), None)
+
+
+def _chain_before(steps: Sequence[Mapping[str, Any]], step: Mapping[str, Any]) -> str:
+    parent = _parent(steps, step)
+    if parent is None:
+        return ""
+    if parent["state"] not in ("hit", "miss"):
+        raise NotFound(f"{step['title']} was never begun: {parent['title']} came to no end before it")
+    return str(parent["chain_id"])
+
+
+def _exec(steps: Sequence[Mapping[str, Any]], step: Mapping[str, Any]) -> Exec:
+    """What a RUN was given; of another step what the last RUN before it was, or the first one after it."""
+    looked_at: Mapping[str, Any] | None = step
+    while looked_at is not None and not looked_at.get("run"):
+        looked_at = _parent(steps, looked_at)
+    if looked_at is None:
+        after = (item for item in steps if item.get("run") and item["stage"] == step["stage"])
+        looked_at = next(after, None)
+    run = looked_at["run"] if looked_at is not None else {}
+    return Exec(
+        tuple(run.get("args", ())),
+        tuple((str(name), str(value)) for name, value in run.get("env", {}).items()),
+        run.get("cwd", "/"),
+        run.get("user", ""),
+        run.get("network", "default"),
+        scripts=tuple((name, text) for name, text in run.get("scripts", ())),
+        security=run.get("security", ""),
+        hosts=tuple((name, address) for name, address in run.get("hosts", ())),
+        devices=tuple(run.get("devices", ())),
+    )
