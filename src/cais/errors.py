@@ -30,6 +30,7 @@ class CaisError(Exception):
     # Which lines (first, last; from 1) of a user's file it is about, and those lines as a door prints them.
     span: tuple[int, int] | None = None
     lines = ""
+    build_id = ""  # of the build that it ended, whose log and record are kept
 
     def __init__(self, message: str, *, hint: str = "", exit_code: int | None = None) -> None:
         super().__init__(message)

@@ -50,6 +50,11 @@ class Context:
         if self.cache is not None:
             self.cache.close()
 
+    def only_read(self) -> None:
+        """From now on nothing new is remembered of it."""
+        if self.cache is not None:
+            self.cache.writes = False
+
     def __enter__(self) -> Context:
         return self
 

@@ -266,7 +266,15 @@ class OpExecutor:
             return Digest.of(b"")
         op = vertex.op
         assert isinstance(op, Copy)
-        return Digest(self._with_view(source.chain, lambda path: self._selected_from(op, path, digest_of)))
+
+        def identify(selection: Selection) -> tuple[Digest, bytes]:
+            from cais.build.listing import listing_of
+
+            return digest_of(selection), listing_of(selection)
+
+        found = self._with_view(source.chain, lambda path: self._selected_from(op, path, identify))
+        self._listings[vertex] = found
+        return Digest(found[0])
 
     def hold(self, chain: Digest) -> bool:
         return self._snapshots.hold(chain)

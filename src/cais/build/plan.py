@@ -88,8 +88,15 @@ class Planner:
                 verdicts[vertex] = self.judge(vertex, [_result(verdict) for verdict in inputs])
         return verdicts
 
-    def judge(self, vertex: Vertex, inputs: Sequence[Result], content: Digest | None = None) -> Verdict:
-        """One vertex whose inputs' results are known. ``content``: the digest of what it copies from a stage."""
+    def judge(
+        self,
+        vertex: Vertex,
+        inputs: Sequence[Result],
+        content: Digest | None = None,
+        listing: tuple[str, bytes] | None = None,
+    ) -> Verdict:
+        """One vertex whose inputs' results are known. ``content``: the digest of what it copies from a stage, of which
+        ``listing`` says more."""
         op = vertex.op
         if isinstance(op, SourceImage):
             return Verdict("hit", Result(self.facts.bases[vertex]))
@@ -104,16 +111,18 @@ class Planner:
         record = self.records.find(key)
         if record is not None:
             return Verdict("hit", Result(record.chain_id, record), (), key, parts)
-        return Verdict("miss", None, self._reasons(vertex, key, parts), key, parts)
+        return Verdict("miss", None, self._reasons(vertex, key, parts, listing), key, parts)
 
-    def _reasons(self, vertex: Vertex, key: str, parts: Mapping[str, Any]) -> tuple[Reason, ...]:
+    def _reasons(
+        self, vertex: Vertex, key: str, parts: Mapping[str, Any], listing: tuple[str, bytes] | None
+    ) -> tuple[Reason, ...]:
         from cais.build.reasons import explain
 
         if self._instructions is None:
             self._instructions = frozenset(map(_instruction, self._vertices))
         mark = self.mark(vertex)
         others = self._instructions - {mark.instruction}
-        return explain(vertex, key, parts, mark, self.records, others, self._difference)
+        return explain(vertex, key, parts, mark, self.records, others, self._difference, listing)
 
     def step(self, vertex: Vertex) -> str:
         """Which step of which Dockerfile ``vertex`` is, whatever it says now."""

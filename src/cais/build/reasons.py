@@ -78,9 +78,11 @@ def explain(
     lookup: Earlier,
     others: Set[str] = frozenset(),
     difference: Difference | None = None,
+    listing: tuple[str, bytes] | None = None,
 ) -> tuple[Reason, ...]:
     """The reasons, the weightiest first; never none. ``others`` are the instructions of the graph's other steps: what
     was one of those before is not what this one was. ``difference`` names the files that two listings do not share.
+    ``listing`` is that of a digest that ``lookup`` does not have yet.
     """
     pruned = lookup.pruned(key, mark.step)
     record = _most_alike(parts, mark, [item for item in lookup.earlier(mark) if item.instruction not in others])
@@ -88,7 +90,7 @@ def explain(
         return (NEW,) if pruned is None else (_pruned(pruned),)
     if record.key == key:
         return (Reason("its result is not there any more", kind="pruned"),)
-    reasons = _compared(vertex, record, parts, lookup, difference)
+    reasons = _compared(vertex, record, parts, lookup, difference, listing)
     if not reasons:
         return (NEW if pruned is None else _pruned(pruned),)
     if record.stage and record.stage != mark.stage and record.origin.get("place") != mark.origin.get("place"):
@@ -153,7 +155,12 @@ def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def _compared(
-    vertex: Vertex, record: Record, parts: Mapping[str, Any], lookup: Earlier, difference: Difference | None
+    vertex: Vertex,
+    record: Record,
+    parts: Mapping[str, Any],
+    lookup: Earlier,
+    difference: Difference | None,
+    listing: tuple[str, bytes] | None,
 ) -> list[Reason]:
     old = record.parts
     reasons: list[Reason] = []
@@ -168,7 +175,7 @@ def _compared(
     reasons += _heredocs(old, parts)
     reasons += _mounts(old.get("mounts") or (), parts.get("mounts") or ())
     if old.get("files") != parts.get("files") and (old.get("files") and parts.get("files")):
-        reasons += _files(old["files"], parts["files"], lookup, difference)
+        reasons += _files(old["files"], parts["files"], lookup, difference, listing)
     elif (old.get("from"), old.get("files")) != (parts.get("from"), parts.get("files")) and not reasons:
         source = vertex.inputs[1] if len(vertex.inputs) > 1 else None
         text = f"({source.origin.text})" if source is not None else ""
@@ -246,8 +253,11 @@ def _by_place(mounts: Any) -> dict[str, Sequence[Any]]:
     return {f"{mount[0]} {mount[1] or mount[5]}": mount for mount in mounts if len(mount) > 5}
 
 
-def _files(old: str, new: str, lookup: Earlier, difference: Difference | None) -> list[Reason]:
-    listings = [lookup.listing(digest) for digest in (old, new)]
+def _files(
+    old: str, new: str, lookup: Earlier, difference: Difference | None, listing: tuple[str, bytes] | None
+) -> list[Reason]:
+    known = dict([listing]) if listing is not None else {}
+    listings = [known.get(digest) or lookup.listing(digest) for digest in (old, new)]
     if difference is None or listings[0] is None or listings[1] is None:
         return [Reason("the copied files", "", Digest(old).short, Digest(new).short, kind="files")]
     reasons = []

@@ -204,7 +204,7 @@ class Solver:
             if verdict.state == "hit" and verdict.result is not None:
                 seconds = time.monotonic() - started
                 self.outcomes[vertex] = outcome._replace(state="hit", seconds=seconds, layer=verdict.result.layer)
-                self._progress({"event": "cached", "id": id, "reason": "the input came out the same"})
+                self._progress({"event": "cached", "id": id})
                 return verdict.result
             same = self._begin(verdict.key)
             if same is not None:
@@ -276,7 +276,8 @@ class Solver:
         op = vertex.op
         if not isinstance(op, Copy) or op.from_context or len(inputs) < 2 or inputs[1].chain is None:
             return verdict
-        by_content = self._planner.judge(vertex, inputs, self._executor.content(vertex, inputs[1]))
+        content = self._executor.content(vertex, inputs[1])
+        by_content = self._planner.judge(vertex, inputs, content, self._executor.listing(vertex))
         if by_content.result is not None and by_content.result.layer is not None:
             # So that the next plan need not look at the content.
             mark = self._planner.mark(vertex)._asdict()

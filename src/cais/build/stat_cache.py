@@ -31,7 +31,8 @@ _FILES_KEPT = 200
 
 
 class StatCache:
-    """``directory`` is made when there is something to write. Nothing here raises for what the disk says."""
+    """``directory`` is made when there is something to write; nothing is written unless ``writes``. Nothing here raises
+    for what the disk says."""
 
     def __init__(self, directory: str, tree_path: str | bytes) -> None:
         name = hashlib.sha256(os.fsencode(os.path.realpath(tree_path))).hexdigest()[:32]
@@ -40,6 +41,7 @@ class StatCache:
         self._file: int = -2  # not looked for yet
         self._index: dict[str, tuple[int, int, int]] = {}
         self._save = 0
+        self.writes = True
 
     def close(self) -> None:
         if self._file >= 0:
@@ -135,6 +137,8 @@ class StatCache:
         return data
 
     def _write(self, path: str, pieces: Iterable[bytes]) -> None:
+        if not self.writes:
+            return
         from cais.host.files import random_name, write_all
 
         temporary = f"{path}.{random_name(6)}"

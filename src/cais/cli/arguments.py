@@ -64,8 +64,8 @@ def parse(
             if flag is None:
                 raise _unknown(words, f"unknown flag: --{name}", long=name)
             if not equals:
-                if flag.kind == "":
-                    text = "true"
+                if flag.kind == "" or flag.optional:
+                    text = flag.optional or "true"
                 elif index < count:
                     text = arguments[index]
                     index += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from cais.cli.declare import Command, Flag
-from cais.cli.tree import FAMILIES, commands_of, module_of
+from cais.cli.tree import commands_of, families_of, family_of, module_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,17 +42,17 @@ class _Words:
         if not rest:
             if self.current.startswith("-"):
                 return self.flag(GLOBAL_FLAGS)
-            families = [(name, text) for name, (text, _) in FAMILIES.items()]
-            return self.among([*[(word, text) for word, _, text in commands_of("")], *families]), ""
-        family = rest[0] if rest[0] in FAMILIES else ""
-        if family and len(rest) == 1:
-            return self.among((word, text) for word, _, text in commands_of(family)), ""
-        words, name = module_of(rest[:2] if family else rest[:1])
+            return self.among(_below("")), ""
+        family = family_of(rest)
+        depth = len(family.split())
+        if family and len(rest) == depth:
+            return self.among(_below(family)), ""
+        words, name = module_of(rest[: depth + 1])
         if not words:
             return [], ""
         command: Command = __import__(f"cais.cli.commands.{name}", None, None, ("COMMAND",)).COMMAND
         flags = [flag for flag in command.flags if not flag.hidden]
-        arguments = rest[2:] if family else rest[1:]
+        arguments = rest[depth + 1 :]
         positional, pending, ended = _walk(flags, arguments, interspersed=command.interspersed)
         if pending is not None:
             return self.value(pending, self.current)
@@ -106,6 +106,10 @@ class _Words:
         return sorted(pair for pair in pairs if pair[0].startswith(self.current))
 
 
+def _below(family: str) -> list[tuple[str, str]]:
+    return [(word, text) for word, _, text in (*commands_of(family), *families_of(family))]
+
+
 def _walk(
     flags: Iterable[Flag], words: list[str], *, interspersed: bool, root: Callable[[str], None] | None = None
 ) -> tuple[list[str], Flag | None, bool]:
@@ -131,7 +135,7 @@ def _walk(
             # -abVALUE: only the last letter can be the one that waits for its value.
             for place, letter in enumerate(word[1:], 2):
                 flag = by_short.get(letter)
-                if flag is not None and flag.kind:
+                if flag is not None and flag.kind and not flag.optional:
                     flag = flag if place == len(word) else None
                     break
         else:
@@ -139,7 +143,7 @@ def _walk(
             if not interspersed:
                 return positional + words[index:], None, True
             continue
-        if flag is not None and flag.kind:
+        if flag is not None and flag.kind and not flag.optional:
             if index == len(words):
                 return positional, flag, False
             if flag.long == "root" and root is not None:

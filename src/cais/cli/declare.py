@@ -14,17 +14,19 @@ class Flag:
     Kinds of ``values.MANY`` may be given several times and collect a list. ``default`` is the value when it is not
     given; ``check`` looks at each text and raises ``BadValue``; ``hidden`` flags are accepted and not shown;
     ``complete`` names what completes its value (``completion``): "file", "directory", "image", or words with ",".
+    ``optional`` is what a flag without ``=VALUE`` stands for: the word behind it is not its value then.
     """
 
-    __slots__ = ("check", "complete", "default", "hidden", "kind", "long", "short", "text")
+    __slots__ = ("check", "complete", "default", "hidden", "kind", "long", "optional", "short", "text")
 
     def __init__(
         self, long: str, short: str = "", kind: str = "", text: str = "", default: Any = None, *,
         check: Callable[[str], object] | None = None, hidden: bool = False, complete: str = "",
+        optional: str = "",
     ) -> None:  # fmt: skip
         self.long, self.short, self.kind, self.text = long, short, kind, text
         self.default = default
-        self.check, self.hidden, self.complete = check, hidden, complete
+        self.check, self.hidden, self.complete, self.optional = check, hidden, complete, optional
 
 
 class Command:

@@ -6,7 +6,7 @@ import sys
 
 from cais.cli.arguments import Given, HelpAsked, check_count, parse
 from cais.cli.declare import Command, UsageError
-from cais.cli.tree import FAMILIES, module_of
+from cais.cli.tree import FAMILIES, family_of, module_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,25 +100,22 @@ def _command(given: list[str], asked: _Asked) -> int:
 
 def _find(positional: list[str]) -> tuple[str, ModuleType | None, list[str]]:
     """The command that was meant: its words, its module (None: help on the family), the arguments behind them."""
-    first, rest = positional[0], positional[1:]
-    if first in FAMILIES:
+    family = family_of(positional)
+    rest = positional[len(family.split()) :]
+    if family:
         if not rest:
-            return first, None, []
+            return family, None, []
         if rest[0].startswith("-"):
             try:
-                parse((), rest, words=first)
+                parse((), rest, words=family)
             except UsageError as error:
-                raise _unknown(error.message, first, exit_code=error.exit_code)
+                raise _unknown(error.message, family, exit_code=error.exit_code)
             except HelpAsked:
                 pass
-            return first, None, []
-        words, name = module_of((first, rest[0]))
-        wanted, behind = f"{first} {rest[0]}", rest[1:]
-    else:
-        words, name = module_of((first,))
-        wanted, behind = first, rest
+            return family, None, []
+    wanted, behind = f"{family} {rest[0]}".lstrip(), rest[1:]
+    words, name = module_of((*family.split(), rest[0]))
     if not words:
-        family = first if first in FAMILIES else ""
         from cais.cli.docker_flags import instead, is_docker_command
 
         if is_docker_command(wanted):
@@ -136,9 +133,9 @@ def _nearest(wanted: str, family: str) -> str:
     """The command that was meant, if a letter or two are wrong."""
     from difflib import get_close_matches
 
-    from cais.cli.tree import commands_of
+    from cais.cli.tree import commands_of, families_of
 
-    words = [name for name, _, _ in commands_of(family)] + ([] if family else [*FAMILIES])
+    words = [name for name, _, _ in (*commands_of(family), *families_of(family))]
     near = get_close_matches(wanted.rpartition(" ")[2], words, n=1, cutoff=0.75)
     return f"\nDid you mean 'cais {family}{' ' if family else ''}{near[0]}'?" if near else ""
 
@@ -201,9 +198,11 @@ def _help(words: list[str]) -> int:
 
 def _help_on(topic: list[str]) -> int:
     """``cais help WORDS``."""
-    if not topic or (len(topic) == 1 and topic[0] in FAMILIES):
-        return _help(topic)
-    words, name = module_of(topic[:2] if topic[0] in FAMILIES else topic[:1])
+    family = family_of(topic)
+    behind = topic[len(family.split()) :]
+    if not behind:
+        return _help([family])
+    words, name = module_of((*family.split(), behind[0]))
     if not words:
         raise UsageError(f"unknown help topic: {' '.join(topic)}", 1, usage=False)
     return _show_command(words, __import__(f"cais.cli.commands.{name}", None, None, ("COMMAND",)).COMMAND)

@@ -33,9 +33,10 @@ def of_command(words: str, command: Command, width: int = 80) -> str:
 
 def of_family(family: str) -> str:
     """The help of ``cais image`` and the like."""
-    from cais.cli.tree import FAMILIES
+    from cais.cli.tree import FAMILIES, families_of
 
     text, commands = FAMILIES[family]
+    commands = tuple(sorted((*commands, *families_of(family))))
     return (
         f"Usage:  cais {family} COMMAND\n\n{text}\n\nCommands:\n{_lines(commands)}\n"
         f"Run 'cais {family} COMMAND --help' for more information on a command.\n"
@@ -44,9 +45,9 @@ def of_family(family: str) -> str:
 
 def of_all(width: int = 80) -> str:
     """``cais --help``."""
-    from cais.cli.tree import COMMON, FAMILIES, OTHERS
+    from cais.cli.tree import COMMON, OTHERS, families_of
 
-    families = [(name, "", text) for name, (text, _) in FAMILIES.items()]
+    families = families_of("")
     return (
         "Usage:  cais [OPTIONS] COMMAND\n\nContainer images and containers, without a daemon\n\n"
         f"Common Commands:\n{_lines(COMMON)}\nManagement Commands:\n{_lines(families)}\n"
@@ -77,7 +78,8 @@ def flag_table(flags: Sequence[Flag], width: int) -> str:
     rows = []
     for flag in sorted(flags, key=lambda flag: flag.long.lower()):
         head = f"  -{flag.short}, --{flag.long}" if flag.short else f"      --{flag.long}"
-        rows.append((f"{head} {flag.kind}" if flag.kind else head, flag.text + _default(flag)))
+        kind = f"{flag.kind}[={flag.optional}]" if flag.optional else flag.kind
+        rows.append((f"{head} {kind}" if kind else head, flag.text + _default(flag)))
     column = max(len(head) for head, _ in rows) + 3
     return "".join(f"{head:<{column}}{_wrapped(text, column, width - 1)}\n" for head, text in rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 _RUN = "Create and run a new container from an image"
 _PS = "List containers"
 _BUILD = "Build an image from a Dockerfile"
+_BUILD_LOGS = "Show the logs of the last builds"
 _IMAGES = "List images"
 _VERSION = "Show the Cais version information"
 _INFO = "Display system-wide information"
@@ -60,9 +61,18 @@ FAMILIES = {
             ("build", "image_build", _BUILD),
             ("debug", "builder_debug", "Open a shell in a step of a build"),
             ("du", "builder_du", "Disk usage"),
-            ("logs", "builder_logs", "Show the logs of the last builds"),
+            ("logs", "builder_logs", _BUILD_LOGS),
             ("ls", "builder_ls", "List the last builds"),
             ("prune", "builder_prune", "Remove build cache"),
+        ),
+    ),
+    "builder history": (
+        "Work on the records of builds",
+        (
+            ("inspect", "history_inspect", "Inspect a build"),
+            ("logs", "builder_logs", _BUILD_LOGS),
+            ("ls", "history_ls", "List the builds that are kept"),
+            ("rm", "history_rm", "Remove records of builds"),
         ),
     ),
     "container": (
@@ -127,17 +137,34 @@ def commands_of(family: str) -> tuple[tuple[str, str, str], ...]:
     return FAMILIES[family][1] if family else (*COMMON, *OTHERS)
 
 
+def families_of(family: str) -> list[tuple[str, str, str]]:
+    """The families below ``family`` ("" is the top): word, "", text."""
+    start = f"{family} " if family else ""
+    found = [(name[len(start) :], "", text) for name, (text, _) in FAMILIES.items() if name.startswith(start)]
+    return [row for row in found if row[0] and " " not in row[0]]
+
+
+def family_of(words: list[str] | tuple[str, ...]) -> str:
+    """The longest family that ``words`` begin with, or ""."""
+    family = ""
+    for word in words[:2]:
+        longer = f"{family} {word}".strip()
+        if longer not in FAMILIES:
+            break
+        family = longer
+    return family
+
+
 def module_of(words: list[str] | tuple[str, ...]) -> tuple[str, str]:
     """``(the canonical words, module)`` of a command, or ``("", "")`` where there is none."""
-    if len(words) == 2 and words[0] in FAMILIES:
-        word = words[1]
-        if word in OTHER_WORDS and (word != "ps" or words[0] == _WITH_PS):
-            word = OTHER_WORDS[word]
-        for name, module, _ in FAMILIES[words[0]][1]:
-            if name == word:
-                return f"{words[0]} {name}", module
-    elif len(words) == 1:
-        for name, module, _ in (*COMMON, *OTHERS):
-            if name == words[0]:
-                return name, module
+    family = family_of(words)
+    rest = words[len(family.split()) :]
+    if len(rest) != 1:
+        return "", ""
+    word = rest[0]
+    if family and word in OTHER_WORDS and (word != "ps" or family == _WITH_PS):
+        word = OTHER_WORDS[word]
+    for name, module, _ in commands_of(family):
+        if name == word:
+            return f"{family} {name}".lstrip(), module
     return "", ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cais.engine.build_input import open_input
 from cais.engine.build_log import BuildLog, BuildRow, builds, events
@@ -17,10 +17,14 @@ from cais.spec.progress import Progress, silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from cais.build.graph import Vertex
     from cais.build.outline import Outline, Target
+    from cais.build.plan import Verdict
+    from cais.build.reasons import Reason
     from cais.engine.build_cache import CacheEntry
     from cais.engine.build_checks import CheckReport, Finding
     from cais.engine.build_debug import Place, Wanted
@@ -66,12 +70,14 @@ class BuildResult(NamedTuple):
 
 
 class PlannedStep(NamedTuple):
-    """One step as ``build --plan`` shows it; ``state`` is ``hit``, ``miss`` or ``pending``."""
+    """One step as ``build --plan`` shows it; ``state`` is ``hit``, ``miss`` or ``pending`` (it depends on what a step
+    before it gives). ``causes`` are the reasons as data."""
 
     name: str
     line: int
     state: str
     reasons: tuple[str, ...]
+    causes: tuple[Reason, ...] = ()
 
 
 class Builder:
@@ -122,23 +128,14 @@ class Builder:
         )
 
     def plan(self, options: BuildOptions) -> list[PlannedStep]:
-        """What ``build`` would do, and why; runs and writes nothing of the image."""
-        self._stores.database.require_own()
+        """What ``build`` would do, and why. Runs and writes nothing, but for what ADD fetches from elsewhere."""
         stores = self._stores.apart()
         try:
             with open_input(stores, options, "") as given:
+                given.contexts.own.only_read()
                 run = Run(stores, options, given, silent)
-                vertices, verdicts = run.plan()
-                return [
-                    PlannedStep(
-                        vertex.origin.title,
-                        vertex.origin.first_line,
-                        verdicts[vertex].state,
-                        tuple(map(str, verdicts[vertex].reasons)),
-                    )
-                    for vertex in vertices
-                    if vertex.origin.stage != "internal"
-                ]
+                vertices, verdicts = run.plan(hold=False)
+                return [_planned(vertex, verdicts) for vertex in vertices if vertex.origin.stage != "internal"]
         finally:
             stores.leases.release()
 
@@ -195,6 +192,22 @@ class Builder:
         finally:
             stores.leases.release()
 
+    def record(self, build: str = "") -> dict[str, Any]:
+        """What is kept of a build beside its log (``cais.engine.build_record``), by its id, the start of it, or ``^1``
+        for the one before the last. Raises NotFound, Invalid."""
+        from cais.engine.build_history import record
+
+        return record(self._stores, build)
+
+    def forget(self, builds: Sequence[str] | None) -> builtins.list[str]:
+        """Removes logs and records of builds (None: of all that do not run), not what they built; returns their ids.
+
+        Raises NotFound, Invalid, Conflict.
+        """
+        from cais.engine.build_history import remove
+
+        return remove(self._stores, builds)
+
     def cache(self, filters: Sequence[str] = ()) -> Sequence[CacheEntry]:
         """What is kept for later builds, the last used first. ``filters`` as of ``prune``. Raises Invalid."""
         from cais.engine.build_cache import entries
@@ -220,3 +233,16 @@ def _shown(context: str) -> str:
     from cais.sources.urls import redacted
 
     return redacted(context)
+
+
+def _planned(vertex: Vertex, verdicts: Mapping[Vertex, Verdict]) -> PlannedStep:
+    verdict = verdicts[vertex]
+    causes = verdict.reasons
+    if verdict.state == "pending":
+        from cais.build.reasons import Reason
+
+        first = [item for item in vertex.inputs if item is not None and verdicts[item].result is None]
+        causes = tuple(
+            Reason("it depends on what this step gives:", item.origin.title, kind="pending") for item in first
+        )
+    return PlannedStep(vertex.origin.title, vertex.origin.first_line, verdict.state, tuple(map(str, causes)), causes)

@@ -119,6 +119,8 @@ class BuildLog:
             status = "cancelled" if isinstance(error, (KeyboardInterrupt, Cancelled)) else "failed"
             self._write({"event": "failed", "message": str(error)})
         self._keep_record(status, error)
+        if isinstance(error, CaisError):
+            error.build_id = self.id
         try:
             self._finish(status)
         except CaisError:
@@ -177,21 +179,19 @@ def builds(stores: Stores) -> list[BuildRow]:
 
 
 def events(stores: Stores, build: str = "") -> Iterator[dict[str, Any]]:
-    """The events of a build by its id or the start of it (default: the latest), with ``at`` in seconds from its start.
+    """The events of a build (``build_history.find``), with ``at`` in seconds from its start.
 
-    Raises NotFound.
+    Raises NotFound, Invalid.
     """
-    ids = [row.id for row in builds(stores) if row.id.startswith(build)]
-    if not ids:
-        raise NotFound(
-            f"no build {build!r} is kept" if build else "no build is kept", hint="cais builder ls lists the builds."
-        )
+    from cais.engine.build_history import find
+
+    id = find(stores, build).id
     try:
-        file = open(os.path.join(stores.root, "builds", ids[0], "log"), encoding="ascii")  # noqa: SIM115
+        file = open(os.path.join(stores.root, "builds", id, "log"), encoding="ascii")  # noqa: SIM115
     except FileNotFoundError:
-        raise NotFound(f"the log of the build {ids[0]} is gone")
+        raise NotFound(f"the log of the build {id} is gone")
     except OSError as error:
-        raise from_os_error(error, f"read the log of the build {ids[0]}")
+        raise from_os_error(error, f"read the log of the build {id}")
     with file:
         for line in file:
             try:

@@ -179,8 +179,11 @@ class Run:
             error.span = foreign[error.architecture].origin[:2]
             raise
 
-    def plan(self) -> tuple[list[Vertex], dict[Vertex, Verdict]]:
-        """The vertices that the targets need, inputs first, and their verdicts; what is a hit is held from now on."""
+    def plan(self, *, hold: bool = True) -> tuple[list[Vertex], dict[Vertex, Verdict]]:
+        """The vertices that the targets need, inputs first, and their verdicts.
+
+        What is a hit is held from now on; without ``hold`` nothing is written, and it may be gone soon.
+        """
         with self._explained():
             self._lower()
             vertices = reachable(*self._target_vertices)
@@ -191,7 +194,7 @@ class Run:
             lookup = _Lookup(self._records, self._given.contexts, facts)
             self._planner = Planner(facts, lookup, self._given.scope, changes, self._given.place)
             verdicts = self._planner.plan(vertices)
-            while not self._hold(verdicts):
+            while hold and not self._hold(verdicts):
                 verdicts = self._planner.plan(vertices)
         self._verdicts = verdicts
         return vertices, verdicts

@@ -151,8 +151,8 @@ def test_build(box: Cais, tmp_path: Path) -> None:
     assert box("build", "-q", "--build-arg", "WORD=hello", str(context)).stdout == id + "\n"
     again = box("build", "--build-arg", "WORD=bye", str(context))
     assert re.search(r"^#\d+ cache miss: .*WORD", again.stderr, re.MULTILINE)
-    planned = box("build", "--plan", "--build-arg", "WORD=hello", str(context)).stdout
-    assert planned.splitlines()[0].split() == ["STEP", "LINE", "VERDICT", "WHY"] and " hit " in planned
+    planned = box("build", "--plan", "--build-arg", "WORD=hello", str(context))
+    assert planned.returncode == 0 and planned.stdout.startswith("Steps: 2 (everything is cached)\n")
     assert box("run", "--rm", "app").stdout == "done\n"
     environment = {"WORD": "hello"}
     assert box("build", "-q", "--build-arg", "WORD", str(context), environment=environment).stdout == id + "\n"

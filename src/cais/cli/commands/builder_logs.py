@@ -10,14 +10,15 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "[OPTIONS] [BUILD]",
-    "Show the logs of the last builds.\n\nBUILD is an id or the start of one, as \"cais builder ls\" shows it; the "
-    "default is the last build.",
+    "Show the logs of the last builds.\n\nBUILD is an id or the start of one, as \"cais builder history ls\" shows "
+    "it, or ^1 for the build before the last; the default is the last build.",
     arguments=(0, 1),
     complete="build",
     flags=(
         Flag("progress", "", "string", 'Set type of output ("plain", "rawjson")', "plain", complete="plain,rawjson"),
     ),
-    examples=("cais builder logs", "cais builder logs 3f2a1b"),
+    aliases=("builder logs", "builder history logs"),
+    examples=("cais builder logs", "cais builder history logs 3f2a1b", "cais builder history logs ^1"),
 )  # fmt: skip
 
 

@@ -28,6 +28,16 @@ def _call(text: str) -> None:
     call_method(text)
 
 
+def _form(text: str) -> str:
+    """The value of ``--explain`` and ``--plan``: "", table or json."""
+    return {"true": "table", "1": "table", "false": "", "0": ""}.get(text, text)
+
+
+def _check_form(text: str) -> None:
+    if _form(text) not in ("", "table", "json"):
+        raise BadValue("must be table or json")
+
+
 COMMAND = Command(
     "[OPTIONS] PATH | -",
     "Build an image from a Dockerfile",
@@ -53,6 +63,8 @@ COMMAND = Command(
         Flag("cpu-shares", "c", "int", "CPU shares (relative weight) of RUN"),
         Flag("cpuset-cpus", "", "string", "CPUs in which to allow RUN (0-3, 0,1)"),
         Flag("cpuset-mems", "", "string", "MEMs in which to allow RUN (0-3, 0,1)"),
+        Flag("explain", "", "string", 'Show for each step whether it was cached, and what changed if not '
+             '("table" on stderr, "json" on stdout)', complete="table,json", check=_check_form, optional="table"),
         Flag("file", "f", "string", 'Name of the Dockerfile (Default is "PATH/Dockerfile")', complete="file"),
         Flag("iidfile", "", "string", "Write the image ID to the file", complete="file"),
         Flag("label", "", "list", "Set metadata for an image", check=label),
@@ -68,7 +80,8 @@ COMMAND = Command(
              'What to do when a RUN fails: "shell" opens one where it failed (needs a terminal)', complete="shell"),
         Flag("output", "o", "stringArray",
              'Output destination (format: "type=local,dest=path")'),
-        Flag("plan", "", "", "Show which steps would run, and why, and build nothing"),
+        Flag("plan", "", "string", "Show which steps would run, and why, and build nothing: exit code 0 if all are "
+             'cached, 2 if not ("table", "json")', complete="table,json", check=_check_form, optional="table"),
         Flag("platform", "", "stringArray", "Set target platform for build"),
         Flag("progress", "", "string",
              'Set type of progress output ("auto", "quiet", "plain", "tty", "rawjson")', "auto",
@@ -102,6 +115,7 @@ COMMAND = Command(
         "cais build --target test --build-arg VERSION=2 -f docker/Dockerfile .",
         "cais build --plan .",
         "cais build --check .",
+        "cais build --explain -t app .",
         "cais build -o type=local,dest=out .",
         "cais build - < Dockerfile",
     ),
@@ -119,7 +133,11 @@ def run(call: Call) -> int:
     _warn_of_ignored(call)
     if call["check"] or call["call"] != "build":
         return _look(call, options)
-    if call["plan"]:
+    if _form(call["explain"]) == "json" and any(text == "-" or "dest=-" in text for text in call["output"]):
+        from cais.errors import Invalid
+
+        raise Invalid("--explain=json and --output dest=- both want standard output", hint="Give --output a dest=FILE.")
+    if _form(call["plan"]):
         return _show_plan(call, options)
     shown = display("quiet" if call["quiet"] else _mode(call))
     told: list[CaisError] = []
@@ -136,6 +154,7 @@ def run(call: Call) -> int:
         raise
     except CaisError as error:
         shown.close()
+        _explain(call, error.build_id)
         tell(error)
         return 130 if error.kind == "cancelled" else 1
     except KeyboardInterrupt:
@@ -147,7 +166,10 @@ def run(call: Call) -> int:
         raise
     shown.close()
     _write_files(call, result)
-    if call["quiet"] and result.image_id:
+    _explain(call, result.build_id)
+    if _form(call["explain"]) == "json":
+        pass  # the id is in what was printed
+    elif call["quiet"] and result.image_id:
         say(result.image_id)
     elif not call["quiet"] and _mode(call) != "rawjson":
         for name in result.names:
@@ -300,21 +322,26 @@ def _attest(call: Call) -> list[str]:
 
 
 def _show_plan(call: Call, options: BuildOptions) -> int:
-    from cais.cli.call import say
-    from cais.cli.table import aligned
+    import sys
+
+    from cais.cli.explain import show_plan
     from cais.errors import CaisError
 
     try:
         steps = call.engine.builder.plan(options)
     except CaisError as error:
-        import sys
-
         sys.stderr.write(_failure(error, ""))
         return 1
-    rows = [["STEP", "LINE", "VERDICT", "WHY"]]
-    rows += [[step.name, str(step.line or ""), step.state, "; ".join(step.reasons)] for step in steps]
-    say(aligned(rows).rstrip("\n"))
-    return 0
+    return show_plan(_form(call["plan"]), steps)
+
+
+def _explain(call: Call, build: str) -> None:
+    """What ``--explain`` asked for, of a build that succeeded or failed."""
+    wanted = _form(call["explain"])
+    if wanted and build:
+        from cais.cli.explain import show_build
+
+        show_build(wanted, call.engine.builder.record(build))
 
 
 def _failure(error: CaisError, output: str) -> str:
