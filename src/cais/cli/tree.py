@@ -69,10 +69,10 @@ FAMILIES = {
     "builder history": (
         "Work on the records of builds",
         (
-            ("inspect", "history_inspect", "Inspect a build"),
+            ("inspect", "builder_history_inspect", "Inspect a build"),
             ("logs", "builder_logs", _BUILD_LOGS),
-            ("ls", "history_ls", "List the builds that are kept"),
-            ("rm", "history_rm", "Remove records of builds"),
+            ("ls", "builder_history_ls", "List the builds that are kept"),
+            ("rm", "builder_history_rm", "Remove records of builds"),
         ),
     ),
     "container": (

@@ -50,7 +50,7 @@ def run(call: Call) -> int:
 def _pretty(record: Mapping[str, Any]) -> Iterator[str]:
     import time
 
-    from cais.cli.commands.history_ls import STATUS, duration
+    from cais.cli.commands.builder_history_ls import STATUS, duration
     from cais.cli.explain import of_build
     from cais.cli.units import human_size
 
