@@ -106,7 +106,6 @@ NOT_BUILT_YET = [
     ("RUN --mount=type=secret,id=x true", "--mount"),
     ("RUN --security=insecure true", "--security"),
     ("RUN --device=vendor.com/d=1 true", "--device"),
-    ("COPY --link Dockerfile /", "--link"),
     ("ADD https://example.invalid/x.tar /", "https://example.invalid/x.tar"),
     ("ADD git@example.invalid:a/b.git /", "git@example.invalid:a/b.git"),
     ("ADD --checksum=sha256:" + "0" * 64 + " Dockerfile /", "--checksum"),

@@ -288,3 +288,93 @@ def test_every_driver_makes_the_same_layers(tmp_path: Path, in_child: InChild) -
         return scenario
 
     assert len({in_child(layers(driver)) for driver in DRIVERS}) == 1
+
+
+def test_a_layer_made_on_nothing_stands_on_any_parent(within: Callable[..., str]) -> None:
+    def scenario(store: Store) -> None:
+        linked = store.layer(None, lambda root: write(root, ["d/new", "d/both", "alone"]))
+        for number in range(2):
+            files = ["d/old", "d/both", f"base{number}"]
+            base = store.layer(None, lambda root, files=files: write(root, files))
+            chain = store.snapshots.stand(base.chain_id, linked.diff_id)
+            assert chain == store.snapshots.stand(base.chain_id, linked.diff_id)  # again is the same
+            assert chain == Digest.of(f"{base.chain_id} {linked.diff_id}".encode())
+            assert store.snapshots.layer(chain)[:4] == (chain, linked.diff_id, linked.size_bytes, base.chain_id)
+            seen = store.look(chain, names)
+            assert seen == sorted(["alone", f"base{number}", "d", "d/both", "d/new", "d/old"])
+            above = store.layer(chain, lambda root: (root / "d/new").unlink())
+            assert store.look(above.chain_id, names) == sorted(["alone", f"base{number}", "d", "d/both", "d/old"])
+        assert b"".join(store.snapshots.pack(linked.chain_id))
+        found = store.snapshots.find(linked.diff_id)
+        assert found is not None and found.chain_id == linked.chain_id
+
+    within(scenario)
+
+
+def test_one_layer_several_times_in_a_chain(within: Callable[..., str]) -> None:
+    def scenario(store: Store) -> None:
+        linked = store.layer(None, lambda root: write(root, ["d/f"]))
+        chain = store.snapshots.stand(linked.chain_id, linked.diff_id)
+        above = store.layer(chain, lambda root: (root / "d/f").unlink())
+        assert store.look(above.chain_id, names) == ["d"]
+        again = store.snapshots.stand(above.chain_id, linked.diff_id)
+        assert store.look(again, names) == ["d", "d/f"]
+        assert store.look(store.layer(again, lambda root: write(root, ["g"])).chain_id, names) == ["d", "d/f", "g"]
+
+    within(scenario)
+
+
+def test_shared_files_stay_until_the_last_is_gone(within: Callable[..., str]) -> None:
+    def scenario(store: Store) -> None:
+        def id_of(chain: Digest) -> str:
+            return str(store.stores.database.row("SELECT id FROM snapshots WHERE chain_id = ?", (chain,))[0])
+
+        linked = store.layer(None, lambda root: write(root, ["d/f"]))
+        base = store.layer(None, lambda root: write(root, ["base"]))
+        chain = store.snapshots.stand(base.chain_id, linked.diff_id)
+        store.snapshots.remove(id_of(linked.chain_id))
+        assert store.look(chain, names) == ["base", "d", "d/f"]
+        if store.snapshots.driver.opaque:
+            other = store.layer(None, lambda root: write(root, ["other"]))
+            on_other = store.snapshots.stand(other.chain_id, linked.diff_id)
+            store.snapshots.remove(id_of(chain))
+            assert store.look(on_other, names) == ["d", "d/f", "other"]
+            store.snapshots.remove(id_of(on_other))
+        else:
+            store.snapshots.remove(id_of(chain))
+        rows = store.stores.database.rows("SELECT coalesce(files, id) FROM snapshots")
+        assert sorted(os.listdir(store.snapshots.directory)) == sorted(row[0] for row in rows)
+
+    within(scenario)
+
+
+def test_the_collector_knows_shared_files(within: Callable[..., str]) -> None:
+    def scenario(store: Store) -> None:
+        from cais.engine.collect import collect
+
+        linked = store.layer(None, lambda root: write(root, ["d/f"]))
+        base = store.layer(None, lambda root: write(root, ["base"]))
+        chain = store.snapshots.stand(base.chain_id, linked.diff_id)
+        store.stores.leases.release()
+        store.snapshots.hold(chain)
+        collected = collect(store.stores)
+        assert [chain for chain, _ in collected.layers] == [linked.chain_id]
+        # Nothing was freed where the files are those of the one that is kept.
+        assert collected.size_bytes == (0 if store.snapshots.driver.opaque else linked.size_bytes)
+        assert store.look(chain, names) == ["base", "d", "d/f"]
+        store.stores.leases.release()
+        collected = collect(store.stores)
+        assert collected.size_bytes == linked.size_bytes + base.size_bytes
+        assert os.listdir(store.snapshots.directory) == []
+
+    within(scenario)
+
+
+def test_a_layer_that_is_not_there_stands_on_nothing(within: Callable[..., str]) -> None:
+    def scenario(store: Store) -> None:
+        base = store.layer(None, lambda root: write(root, ["base"]))
+        for parent, diff_id in ((base.chain_id, Digest.of(b"no layer")), (Digest.of(b"no chain"), base.diff_id)):
+            with pytest.raises(NotFound):
+                store.snapshots.stand(parent, diff_id)
+
+    within(scenario)

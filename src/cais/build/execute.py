@@ -16,6 +16,7 @@ from cais.build.ops.target import LayerTarget, Target
 from cais.build.plan import Result
 from cais.build.records import Record
 from cais.build.selection import Selection, newest_of
+from cais.build.standing import Standing
 from cais.build.tree import shown
 from cais.errors import CaisError, Cancelled, Failed, NotFound, from_os_error
 from cais.host.mounts import realise, unmount
@@ -66,7 +67,7 @@ class OpExecutor:
         self._runtime = runtime
         self._contexts = contexts
         self._progress = progress
-        self._ensure = ensure
+        self._standing = Standing(snapshots, ensure)
         self._base_time = base_time
         self._listing_of = listing_of
         self._epoch = epoch
@@ -84,9 +85,11 @@ class OpExecutor:
 
     def execute(self, vertex: Vertex, inputs: Sequence[Result], id: int, previous: Record | None = None) -> Layer:
         """Raises StepFailed, Cancelled, and what the op itself raises; nothing of it stays then."""
+        for item in inputs:
+            self._standing.know(item)
         parent = inputs[0].chain if inputs else None
         if parent is not None:
-            self._ensure(parent)
+            self._standing.ensure(parent)
         prepared = self._snapshots.prepare(parent, volatile=True)
         try:
             op = vertex.op
@@ -253,8 +256,12 @@ class OpExecutor:
             return self._epoch
         if not inputs or inputs[0].chain is None:
             return 0
-        layer = inputs[0].layer
-        return layer.newest if layer is not None else self._base_time(inputs[0].chain)
+        newest, result = 0, inputs[0]
+        while result.below is not None and result.layer is not None:
+            newest, result = max(newest, result.layer.newest), result.below
+        if result.layer is not None:
+            return max(newest, result.layer.newest)
+        return max(newest, self._base_time(result.chain) if result.chain is not None else 0)
 
     def _note(self, id: int, notes: Sequence[str]) -> None:
         for note in notes:
@@ -266,6 +273,7 @@ class OpExecutor:
             return Digest.of(b"")
         op = vertex.op
         assert isinstance(op, Copy)
+        self._standing.know(source)
 
         def identify(selection: Selection) -> tuple[Digest, bytes]:
             from cais.build.listing import listing_of
@@ -287,7 +295,7 @@ class OpExecutor:
 
     def _with_view(self, chain: Digest, action: Callable[[str], Any]) -> Any:
         """``action`` on a read-only file system of ``chain``."""
-        self._ensure(chain)
+        self._standing.ensure(chain)
         return self._with_tree(self._snapshots.view(chain), action)
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from cais.build.graph import Copy, Exec, GitSource, HttpSource, LocalSource, MakeDirectory, SourceImage, Vertex
+from cais.build.graph import Copy, Exec, GitSource, HttpSource, LocalSource, MakeDirectory, Merge, SourceImage, Vertex
 from cais.build.records import Mark, Pruned, Record
 from cais.spec.digest import Digest
 from cais.spec.encoding import encode
+from cais.spec.image_config import chain_ids
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -26,10 +27,14 @@ else:
 
 
 class Result(NamedTuple):
-    """A vertex's file system. ``chain`` is None for the empty one; ``layer`` is the record of what its op changed."""
+    """A vertex's file system. ``chain`` is None for the empty one; ``layer`` is the record of what its op changed.
+
+    ``below`` is of a Merge: what the layer, made on nothing, is laid upon. The snapshot is made when it is needed.
+    """
 
     chain: Digest | None
     layer: Record | None = None
+    below: Result | None = None
 
 
 class Verdict(NamedTuple):
@@ -102,6 +107,8 @@ class Planner:
             return Verdict("hit", Result(self.facts.bases[vertex]))
         if isinstance(op, (LocalSource, HttpSource, GitSource)):
             return Verdict("hit", Result(None))
+        if isinstance(op, Merge):
+            return Verdict("hit", _merged(*inputs))
         parts = self._parts(vertex, inputs, content)
         key = hashlib.sha256(encode(parts)).hexdigest()
         if self.facts.no_cache:
@@ -192,6 +199,14 @@ def _instruction(vertex: Vertex) -> str:
 
 def _digest(*words: object) -> str:
     return hashlib.sha256("\0".join(map(str, words)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _merged(below: Result, linked: Result) -> Result:
+    assert linked.layer is not None
+    if below.chain is None:
+        return linked
+    # Of two, the second's: the parent's own chain stands for all that is below.
+    return Result(chain_ids((below.chain, linked.layer.diff_id))[1], linked.layer, below)
 
 
 def _result(verdict: Verdict | None) -> Result:

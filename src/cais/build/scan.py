@@ -11,21 +11,15 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 
-from cais.build.filtering import Chosen
 from cais.build.graph import parted
-from cais.build.ignore import Ignore
+from cais.build.ignore import Chosen, Ignore
 from cais.build.selection import Entry, Row, Selection, Source
 from cais.build.tree import DIRECTORY, Tree, cleaned, shown
 from cais.errors import CaisError, Failed, Invalid, from_os_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    class Ignoring(Protocol):
-        def ignores(self, path: str) -> bool: ...
-
-        def may_include_below(self, path: str) -> bool: ...
+    from cais.build.ignore import Ignoring
 
 
 Match = Callable[[str, str], bool]

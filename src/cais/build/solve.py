@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from cais.build.graph import Copy, GitSource, HttpSource, LocalSource, SourceImage, Vertex
+from cais.build.graph import Copy, GitSource, HttpSource, LocalSource, Merge, SourceImage, Vertex
 from cais.build.plan import Planner, Result, Verdict
 from cais.build.records import Record, Records
 from cais.errors import CaisError, Cancelled
@@ -192,7 +192,7 @@ class Solver:
 
     def _one(self, vertex: Vertex, verdict: Verdict) -> Result:
         inputs = [Result(None) if item is None else self.results[item] for item in vertex.inputs]
-        if isinstance(vertex.op, (SourceImage, LocalSource, HttpSource, GitSource)):
+        if isinstance(vertex.op, (SourceImage, LocalSource, HttpSource, GitSource, Merge)):
             return self._planner.judge(vertex, inputs).result or Result(None)
         id = self._ids[vertex]
         self._progress({"event": "start", "id": id})

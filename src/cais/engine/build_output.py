@@ -53,6 +53,8 @@ class OutputRun:
             else:
                 from cais.engine.output_files import put_files
 
+                for built in self._built:
+                    self._stand(built)
                 targets = [(built.platform, built.chain) for built in self._built]
                 put_files(self._stores, output, targets, self._options)
         if not made:
@@ -60,6 +62,16 @@ class OutputRun:
         first = min(made, key=lambda item: item[0])[1]
         names = dict.fromkeys(name for _, product in made for name in product.names)
         return first._replace(names=tuple(names))
+
+    def _stand(self, built: Built) -> None:
+        """The target's file system may be one that nothing had to be carried out on."""
+        vertex = built.lowered.vertex
+        if vertex is not None and built.chain is not None:
+            from cais.build.standing import Standing
+
+            standing = Standing(self._stores.snapshots, self._bases.ensure)
+            standing.know(built.results[vertex])
+            standing.ensure(built.chain)
 
     def _image(self, output: Output) -> Product:
         names = output.references(self._options.tags)

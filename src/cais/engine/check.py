@@ -118,13 +118,15 @@ def _blobs(stores: Stores, repair: bool) -> list[Finding]:
 
 
 def _snapshots(stores: Stores, repair: bool) -> list[Finding]:
-    rows = stores.database.rows("SELECT id, chain_id, parent, diff_id FROM snapshots WHERE chain_id NOTNULL")
+    rows = stores.database.rows(
+        "SELECT id, chain_id, parent, diff_id, coalesce(files, id) FROM snapshots WHERE chain_id NOTNULL"
+    )
     received = _received_layers(stores)
 
-    def problem(row: tuple[str, str, str | None, str]) -> str:
-        id, chain, parent, diff_id = row
+    def problem(row: tuple[str, str, str | None, str, str]) -> str:
+        _, chain, parent, diff_id, directory = row
         try:
-            if not os.path.isdir(os.path.join(stores.snapshots.directory, id, "fs")):
+            if not os.path.isdir(os.path.join(stores.snapshots.directory, directory, "fs")):
                 return "has no directory"
             found = _digest(stores.snapshots.pack(Digest(chain)))
             if found == diff_id:
@@ -133,6 +135,10 @@ def _snapshots(stores: Stores, repair: bool) -> list[Finding]:
                 # Another wrote the tar: ours of the same files has other bytes. Unpacked again, it must give the same.
                 again = stores.snapshots.repacked(Digest(parent) if parent else None, received[diff_id]())
                 return "" if found == again else "has other files than its layer"
+            if parent and stores.snapshots.on_nothing([Digest(diff_id)]):
+                # Made on nothing, and unpacked upon this parent, where some of it may have been there already.
+                again = stores.snapshots.repacked(Digest(parent), stores.snapshots.pack(Digest(diff_id)))
+                return "" if found == again else "has other files than its layer"
             return "has other files than its digest says"
         except CaisError as error:
             return error.message
@@ -140,7 +146,7 @@ def _snapshots(stores: Stores, repair: bool) -> list[Finding]:
             return f"cannot be read: {error.strerror}"
 
     findings = []
-    for (id, chain, _, _), text in _in_threads(problem, rows, stores.database.close):
+    for (id, chain, *_), text in _in_threads(problem, rows, stores.database.close):
         if stores.database.row("SELECT 1 FROM snapshots WHERE id = ?", (id,)) is None:
             continue  # removed by another command meanwhile
         mended = ""

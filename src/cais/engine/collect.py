@@ -31,7 +31,7 @@ def collect(stores: Stores) -> Collected:
     from cais.content.collector import forget_blobs, mark, remove_blob_files
     from cais.host.files import remove_tree
     from cais.image.records import ROOTS as IMAGES
-    from cais.snapshot.store import EDGES, forget_snapshots, set_aside_orphans
+    from cais.snapshot.collector import EDGES, forget_snapshots, set_aside_orphans
 
     roots = [*IMAGES, *BUILDS, *CONTAINERS, "SELECT digest FROM tags"]
     with stores.database.transaction() as change:

@@ -30,7 +30,8 @@ def usage(stores: Stores) -> list[Usage]:
             UNION SELECT parent FROM snapshots JOIN chain ON chain_id = chain.id WHERE parent NOTNULL
         )"""
     layers = row(
-        f"{in_images} SELECT coalesce(sum(size_bytes), 0) FROM snapshots WHERE chain_id IN (SELECT id FROM chain)"
+        f"""{in_images} SELECT coalesce(sum(size_bytes), 0) FROM (
+            SELECT DISTINCT coalesce(files, id), size_bytes FROM snapshots WHERE chain_id IN (SELECT id FROM chain))"""
     )[0]
     # Layers that an unused image shares with a used one are not free.
     of_used = """WITH RECURSIVE used(key) AS (
@@ -40,14 +41,18 @@ def usage(stores: Stores) -> list[Usage]:
     bound = row(
         f"""{of_used} SELECT
             (SELECT coalesce(sum(size_bytes), 0) FROM blobs WHERE digest IN (SELECT key FROM used)) +
-            (SELECT coalesce(sum(size_bytes), 0) FROM snapshots WHERE 'chain:' || chain_id IN (SELECT key FROM used))"""
+            (SELECT coalesce(sum(size_bytes), 0) FROM (SELECT DISTINCT coalesce(files, id), size_bytes
+                FROM snapshots WHERE 'chain:' || chain_id IN (SELECT key FROM used)))"""
     )[0]
     cache, cache_size = row(
         f"""{in_images}, cached(id) AS (
                 SELECT chain_id FROM build_records
                 UNION SELECT parent FROM snapshots JOIN cached ON chain_id = cached.id WHERE parent NOTNULL
-            ) SELECT count(*), coalesce(sum(size_bytes), 0) FROM snapshots
-            WHERE chain_id IN (SELECT id FROM cached) AND chain_id NOT IN (SELECT id FROM chain)"""
+            ), own AS (
+                SELECT DISTINCT coalesce(files, id) AS directory, size_bytes FROM snapshots
+                WHERE chain_id IN (SELECT id FROM cached) AND chain_id NOT IN (SELECT id FROM chain)
+            ) SELECT count(*), coalesce(sum(size_bytes), 0) FROM own WHERE directory NOT IN (
+                SELECT coalesce(files, id) FROM snapshots WHERE chain_id IN (SELECT id FROM chain))"""
     )
     rows = stores.database.rows("SELECT snapshot, running FROM containers")
     sizes = [(tree_size_bytes(os.path.join(stores.snapshots.directory, id, "fs")), bool(on)) for id, on in rows]

@@ -81,6 +81,10 @@ def ensure_unpacked(
     for layer, diff_id, chain in zip(manifest.layers, config.diff_ids, chains, strict=True):
         if not snapshots.hold(chain):
             try:
+                if not content.exists(layer) and snapshots.on_nothing([diff_id]):
+                    snapshots.stand(parent, diff_id)
+                    parent = chain
+                    continue
                 snapshots.unpack(parent, diff_id, plain_tar(LayerSource(content, snapshots), layer))
             except CaisError as error:
                 error.message = f"cannot unpack the layer {layer.digest}: {error.message}"

@@ -341,7 +341,9 @@ class Images:
             self.content.link(item.digest, [child.digest for child in manifest.children])
             if manifest.config.media_type in types.CONFIGS and self.content.exists(manifest.config):
                 raw = self.content.read(manifest.config.digest, types.CONFIG_LIMIT_BYTES)
-                chains = chain_ids(ImageConfig.decode(raw, manifest.config.media_type).diff_ids)
+                diff_ids = ImageConfig.decode(raw, manifest.config.media_type).diff_ids
+                # And the layers that were made on nothing (COPY --link), and may stand on nothing yet.
+                chains = dict.fromkeys((*chain_ids(diff_ids), *self.snapshots.on_nothing(diff_ids)))
                 self.content.link(manifest.config.digest, [f"chain:{chain}" for chain in chains])
         self._link_indexes(target)
 

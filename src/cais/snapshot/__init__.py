@@ -1,6 +1,7 @@
 """Snapshots: the file systems of chains of layers, by chain id.
 
     store      prepare, commit, view, unpack, pack: implements ``ports.Snapshots``; owns the records
+    collector  forgets what nothing reaches; files that several chains share stay until the last is gone
     overlay, copies   the drivers: a layer as an overlayfs directory, or as a full copy of its tree
     changes    a tree's changes against what is below it
     pack       changes to a layer's deterministic tar

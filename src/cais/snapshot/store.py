@@ -1,17 +1,18 @@
 """SnapshotStore: file systems by the chain id of their layers; implements ``ports.Snapshots``.
 
 A snapshot's directory is named by a random id and has a row from before it exists until after it is gone; a row without
-chain id is one that some process still prepares.
+chain id is one that some process still prepares. A layer that was made on nothing can stand on any parent: where the
+driver keeps layers apart, that is a row more, whose files are in the directory of another.
 """
 
 from __future__ import annotations
 
 import os
 from _thread import RLock
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cais.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, from_os_error
-from cais.host.database import Database, Transaction
+from cais.host.database import Database
 from cais.host.files import random_name, remove_tree
 from cais.host.leases import Leases
 from cais.snapshot import drivers
@@ -36,6 +37,9 @@ SCHEMA = (
     ) WITHOUT ROWID;
     CREATE INDEX snapshots_by_diff_id ON snapshots (diff_id);
     CREATE TABLE snapshot_driver (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL)""",
+    # The directory that has the files, where it is not called by the id.
+    """ALTER TABLE snapshots ADD COLUMN files TEXT;
+    CREATE INDEX snapshots_by_files ON snapshots (files) WHERE files NOTNULL""",
 )
 
 
@@ -132,9 +136,10 @@ class SnapshotStore:
         return Layer(chain, Digest(row[0]), row[1], Digest(row[2]) if row[2] else None)
 
     def find(self, diff_id: Digest) -> Layer | None:
-        """Any layer with these changes, whatever is below it."""
+        """A layer with these changes: one with nothing below it, where there is one, else any."""
         row = self._database.row(
-            "SELECT chain_id, size_bytes, parent FROM snapshots WHERE diff_id = ? LIMIT 1", (diff_id,)
+            "SELECT chain_id, size_bytes, parent FROM snapshots WHERE diff_id = ? ORDER BY parent NOTNULL LIMIT 1",
+            (diff_id,),
         )
         return None if row is None else Layer(Digest(row[0]), diff_id, row[1], Digest(row[2]) if row[2] else None)
 
@@ -227,11 +232,51 @@ class SnapshotStore:
             pass  # a row without chain is the collector's, once its process is gone
 
     def remove(self, id: str) -> None:
-        """Removes a snapshot by its id, row first. One that others stand on is the collector's to remove."""
+        """Removes a snapshot by its id, row first. One that others stand on is the collector's to remove.
+
+        Files that another row has, too, stay with that.
+        """
         self.reach()
         with self._database.transaction() as change:
+            row = change.row("SELECT coalesce(files, id) FROM snapshots WHERE id = ?", (id,))
+            directory = row[0] if row is not None else id
             change.execute("DELETE FROM snapshots WHERE id = ?", (id,))
-        remove_tree(os.path.join(self.directory, id))
+            if change.row("SELECT 1 FROM snapshots WHERE id = ? OR files = ?", (directory, directory)) is not None:
+                return
+        remove_tree(os.path.join(self.directory, directory))
+
+    def stand(self, parent: Digest | None, diff_id: Digest) -> Digest:
+        """The chain of a layer that was made on nothing, and is there, upon ``parent``'s file system.
+
+        Where the driver keeps layers apart, nothing is written but a row. Raises NotFound, Unavailable (no space).
+        """
+        chain = _chain(parent, diff_id)
+        if parent is None or self.hold(chain):
+            return chain
+        if not self.driver.opaque:
+            return self.unpack(parent, diff_id, self.pack(diff_id)).chain_id
+        with self._database.transaction() as change:
+            row = change.row(
+                """SELECT coalesce(files, id), size_bytes FROM snapshots
+                   WHERE diff_id = ? AND chain_id NOTNULL AND (parent IS NULL OR files NOTNULL) LIMIT 1""",
+                (diff_id,),
+            )
+            if row is None or change.row("SELECT 1 FROM snapshots WHERE chain_id = ?", (parent,)) is None:
+                missing = diff_id if row is None else parent
+                raise NotFound(f"no snapshot of the layers {missing}", hint="Run: cais system check --repair")
+            self._leases.hold(change, f"chain:{chain}")
+            change.execute(
+                """INSERT OR IGNORE INTO snapshots (id, chain_id, parent, diff_id, size_bytes, lease, files)
+                   VALUES (?, ?, ?, ?, ?, ?, ?)""",
+                (random_name(8), chain, parent, diff_id, row[1], self._leases.id, row[0]),
+            )
+        return chain
+
+    def on_nothing(self, diff_ids: Sequence[Digest]) -> list[Digest]:
+        """Which of these layers are there as they were made on nothing, ready to stand on any parent."""
+        marks = ",".join("?" * len(diff_ids))
+        rows = self._database.rows(f"SELECT chain_id FROM snapshots WHERE chain_id IN ({marks})", list(diff_ids))
+        return [Digest(row[0]) for row in rows]
 
     def view(self, chain: Digest) -> tuple[Mount, ...]:
         """A read-only file system of the whole chain. Raises NotFound."""
@@ -281,14 +326,15 @@ class SnapshotStore:
             self._abandon(id)
 
     def directories(self, chain: Digest | None) -> list[str]:
-        """The snapshots of ``chain``, topmost first. Raises NotFound."""
+        """The snapshots of ``chain``, topmost first, each once: overlayfs takes no directory twice, and one that is
+        above another needs no second below it. Raises NotFound."""
         if chain is None:
             return []
         rows = self._database.rows(
             """WITH RECURSIVE below(depth, id, parent) AS (
-                   SELECT 0, id, parent FROM snapshots WHERE chain_id = ?
+                   SELECT 0, coalesce(files, id), parent FROM snapshots WHERE chain_id = ?
                    UNION ALL
-                   SELECT depth + 1, snapshots.id, snapshots.parent FROM snapshots JOIN below
+                   SELECT depth + 1, coalesce(files, snapshots.id), snapshots.parent FROM snapshots JOIN below
                        ON snapshots.chain_id = below.parent
                ) SELECT id, parent FROM below ORDER BY depth""",
             (chain,),
@@ -296,7 +342,7 @@ class SnapshotStore:
         if not rows or rows[-1][1] is not None:
             missing = rows[-1][1] if rows else chain
             raise NotFound(f"no snapshot of the layers {missing}", hint="Run: cais system check --repair")
-        return [os.path.join(self.directory, row[0]) for row in rows]
+        return [os.path.join(self.directory, name) for name in dict.fromkeys(row[0] for row in rows)]
 
     def _begin(self, parent: Digest | None) -> tuple[str, str]:
         self.reach()
@@ -329,40 +375,3 @@ class SnapshotStore:
 
 def _chain(parent: Digest | None, diff_id: Digest) -> Digest:
     return diff_id if parent is None else Digest.of(f"{parent} {diff_id}".encode())
-
-
-EDGES = "SELECT 'chain:' || chain_id, 'chain:' || parent FROM snapshots WHERE chain_id NOTNULL AND parent NOTNULL"
-
-
-def forget_snapshots(change: Transaction, leases: Leases) -> list[tuple[Digest, int]]:
-    """Within the collector's marking transaction: forgets what is not live, and what dead processes prepared.
-
-    ``live`` holds the ids of prepared snapshots that containers keep as ``snapshot:<id>``.
-    """
-    rows = change.rows(
-        """SELECT id, chain_id, size_bytes, lease FROM snapshots
-           WHERE 'chain:' || chain_id NOT IN (SELECT key FROM live)
-              OR (chain_id IS NULL AND 'snapshot:' || id NOT IN (SELECT key FROM live))"""
-    )
-    gone = [row for row in rows if row[1] is not None or not leases.is_alive(row[3])]
-    change.execute_many("DELETE FROM snapshots WHERE id = ?", [(row[0],) for row in gone])
-    return [(Digest(row[1]), int(row[2])) for row in gone if row[1] is not None]
-
-
-def set_aside_orphans(change: Transaction, store: SnapshotStore) -> list[str]:
-    """Within a second transaction: renames directories without a row; returns their new paths, to be removed after."""
-    try:
-        names = os.listdir(store.directory)
-    except FileNotFoundError:
-        return []
-    known = {row[0] for row in change.rows("SELECT id FROM snapshots")}
-    aside = []
-    for name in names:
-        path = os.path.join(store.directory, name)
-        if name.startswith("gone."):
-            aside.append(path)
-        elif name not in known and not store.is_probe(name):
-            new = os.path.join(store.directory, f"gone.{name}")
-            os.rename(path, new)
-            aside.append(new)
-    return aside

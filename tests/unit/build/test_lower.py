@@ -565,8 +565,6 @@ def test_copy_of_urls_is_refused() -> None:
     ("line", "named"),
     [
         ("RUN --mount=type=cache,target=/x y", "RUN --mount"),
-        ("COPY --link a b", "COPY --link"),
-        ("ADD --link a b", "ADD --link"),
     ],
 )
 def test_what_is_not_built_yet_fails_by_name_with_its_line(line: str, named: str) -> None:

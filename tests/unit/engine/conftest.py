@@ -131,7 +131,7 @@ class Work:
     def leftovers(self) -> list[str]:
         """What is on disk, or in the database, and should not be when no command runs."""
         root = Path(self.stores.root)
-        known = {row[0] for row in self.stores.database.rows("SELECT id FROM snapshots")}
+        known = {row[0] for row in self.stores.database.rows("SELECT coalesce(files, id) FROM snapshots")}
         rows = self.stores.database.rows("SELECT id FROM snapshots WHERE chain_id IS NULL")
         found = [f"prepared {row[0]}" for row in rows]
         found += [f"bundle {path.name}" for path in root.glob("run/*") if not path.name.startswith(".")]

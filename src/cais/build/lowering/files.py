@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cais.build import modes
 from cais.build.checks.steps import copy_ignored_file, workdir_relative_path
-from cais.build.dockerfile.errors import DockerfileError, NotBuiltYet, Span
+from cais.build.dockerfile.errors import DockerfileError, Span
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.instructions import Add, Copy, Workdir
 from cais.build.dockerfile.lexer import Heredoc
@@ -35,8 +34,6 @@ def workdir(state: StageState, instruction: Workdir) -> None:
 def copy(state: StageState, instruction: Copy, source: Vertex | None) -> None:
     """``source`` is the file system that is copied from: a LocalSource, a stage's, or None for an empty one."""
     span = instruction.span
-    if instruction.link:
-        raise _not_built("COPY --link", span)
     sources = [state.expand(text, span) for text in instruction.sources]
     for text in sources:
         if "://" in text or text.startswith("git@"):
@@ -51,9 +48,6 @@ def copy(state: StageState, instruction: Copy, source: Vertex | None) -> None:
 def add(state: StageState, instruction: Add, source: Vertex | None, shared: dict[Op, Vertex]) -> None:
     """``shared`` keeps the vertices of what is fetched: once, however often it is added."""
     span = instruction.span
-    for flag, used in (("--link", instruction.link),):
-        if used:
-            raise _not_built(f"ADD {flag}", span)
     sources = [state.expand(text, span) for text in instruction.sources]
     copy_ignored_file(instruction, [text for text in sources if "://" not in text], state.checks)
     if instruction.checksum or any("://" in text or text.startswith("git@") for text in sources):
@@ -78,6 +72,8 @@ def _files(
     keyword = "ADD" if isinstance(instruction, Add) else "COPY"
     chown, chmod = state.expand(instruction.chown, span), state.expand(instruction.chmod, span)
     if chmod:
+        from cais.build import modes
+
         try:
             modes.parse(chmod)
         except Invalid as error:
@@ -98,6 +94,9 @@ def _files(
 
         sources = [redacted(text) for text in sources]
     words += [*sources, *(f"<<{heredoc.name}" for heredoc in instruction.heredocs), shown]
+    created_by = " ".join(words) + " # buildkit"
+    # As with BuildKit, a copy with --chmod is not linked: existing directories keep what they are.
+    link = instruction.link and not chmod
     op = CopyOp(
         tuple(_with_parents(text) if parents else absolute("/", text)[1:] or "." for text in sources),
         destination(state.workdir, shown),
@@ -115,9 +114,9 @@ def _files(
         op = ops[0]._replace(more=tuple(ops[1:]))
         inputs = tuple(part.source for part in parts)
         origin = state.origin(instruction)
-        state.add(op, inputs, origin._replace(text=redacted(origin.text)), " ".join(words) + " # buildkit")
+        state.add(op, inputs, origin._replace(text=redacted(origin.text)), created_by, link=link)
         return
-    state.add(op, (source,) if sources else (), state.origin(instruction), " ".join(words) + " # buildkit")
+    state.add(op, (source,) if sources else (), state.origin(instruction), created_by, link=link)
 
 
 def destination(workdir: str, text: str) -> str:
@@ -161,7 +160,3 @@ def _check_patterns(exclude: Sequence[str], parents: Sequence[str], span: Span) 
             Ignore.only(parted(_with_parents(text))[1])
     except Invalid as error:
         raise DockerfileError(error.message, span, hint=error.hint)
-
-
-def _not_built(what: str, span: Span, hint: str = "") -> NotBuiltYet:
-    return NotBuiltYet(f"{what} (line {span.first_line}) is not built by this version of Cais", span, hint=hint)

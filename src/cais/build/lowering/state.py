@@ -8,7 +8,7 @@ from cais.build.checks.report import Checks
 from cais.build.dockerfile.errors import DockerfileError, Span, nearest
 from cais.build.dockerfile.expand import Expansion, ExpansionError, expand
 from cais.build.dockerfile.instructions import Instruction
-from cais.build.graph import Op, Origin, Vertex
+from cais.build.graph import Merge, Op, Origin, Vertex
 from cais.build.lowering.result import HistoryEntry
 from cais.errors import Invalid
 from cais.spec.image_config import ImageConfig
@@ -184,10 +184,15 @@ class StageState:
         platform = shown_platform(self.platform, self.env) if self.prefix else ""
         return Origin(span.first_line, span.last_line, text, self.name, self.step, self.total, trigger, platform)
 
-    def add(self, op: Op, inputs: tuple[Vertex | None, ...], origin: Origin, created_by: str) -> None:
-        """A new file system on top of this stage's; ``inputs`` are those besides it."""
-        self.vertex = Vertex(op, (self.vertex, *inputs), origin)
-        self.history.append(HistoryEntry(created_by, self.vertex))
+    def add(
+        self, op: Op, inputs: tuple[Vertex | None, ...], origin: Origin, created_by: str, *, link: bool = False
+    ) -> None:
+        """A new file system on top of this stage's; ``inputs`` are those besides it. ``link``: made on nothing, and
+        then laid upon it."""
+        below, link = self.vertex, link and self.vertex is not None
+        vertex = Vertex(op, (None if link else below, *inputs), origin)
+        self.vertex = Vertex(Merge(), (below, vertex), origin._replace(stage="internal")) if link else vertex
+        self.history.append(HistoryEntry(created_by, vertex))
 
     def note(self, created_by: str) -> None:
         """An entry of the history without a layer."""

@@ -7,11 +7,14 @@ import os
 import stat
 
 from cais.build.hashing import kept_attributes
-from cais.build.modes import Mode
 from cais.build.ops.target import Place
 from cais.build.tree import shown
 from cais.errors import Denied, Invalid
 from cais.host.owners import give
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.build.modes import Mode
 
 SMALL_BYTES = 1 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
