@@ -147,7 +147,8 @@ class ImageRecords:
             )
             change.execute("INSERT OR REPLACE INTO layer_contents VALUES (?, ?, ?)", (blob, diff_id, plain_bytes))
 
-    def forget_layer_contents(self, change: Transaction) -> None:
+    @staticmethod
+    def forget_layer_contents(change: Transaction) -> None:
         """Of blobs that are gone."""
         change.execute("DELETE FROM layer_contents WHERE blob NOT IN (SELECT digest FROM blobs)")
         change.execute("DELETE FROM compressed_layers WHERE blob NOT IN (SELECT digest FROM blobs)")

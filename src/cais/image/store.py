@@ -160,7 +160,7 @@ class Images:
                     f"({platform})"
                 )
             manifest, config = found
-            return Image(config.digest, record.target, manifest, config, self.names(config.digest))
+            return Image(config.digest, record.target, manifest, config, self.names(record.id))
         return self.read(record)
 
     def read(self, record: ImageRecord) -> Image:

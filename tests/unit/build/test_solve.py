@@ -319,3 +319,36 @@ def test_a_context_is_no_step(stores):
     executor = Made(stores)
     _, events = solve(stores, vertex, executor)
     assert executor.ran == ["COPY"] and len({event["id"] for event in events}) == 1
+
+
+class TestEqualSteps:
+    """Two vertices with one key: one of them works, the other one waits for it and takes what it made."""
+
+    @pytest.mark.parametrize("no_cache", [False, True])
+    def test_it_is_done_once(self, stores, no_cache):
+        graph = Graph()
+        for name in ("one", "other"):
+            graph.run(f"before {name}", command=name)
+            graph.vertices[f"before {name}"].op = graph.vertices["before one"].op
+        graph.run("a", "before one", "same")
+        graph.run("b", "before other", "same")
+        graph.copy("top", "a", "b")
+        executor = Made(stores)
+        result, events = solve(stores, graph.vertices["top"], executor, workers=4, no_cache=no_cache)
+        assert sorted(text[:6] for text in executor.ran) in (["a", "before", "top"], ["b", "before", "top"])
+        assert len([event for event in events if event["event"] == "cached"]) == 2
+        assert result.chain is not None
+
+    def test_the_one_that_waits_stops_when_the_other_fails(self, stores):
+        graph = Graph()
+        graph.run("a", command="same")
+        graph.run("b", command="same")
+        graph.copy("top", "a", "b")
+
+        def before(text):
+            raise Failed(text)
+
+        executor = Made(stores, before)
+        with pytest.raises(Failed, match="a"):
+            solve(stores, graph.vertices["top"], executor, workers=4)
+        assert executor.ran == ["a"]
