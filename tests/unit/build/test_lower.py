@@ -373,7 +373,7 @@ def test_a_base_of_another_platform_is_a_warning() -> None:
 def test_named_contexts_stand_before_stages_and_images() -> None:
     images = Images()
     text = "FROM a AS b\nRUN never\nFROM c\nCOPY --from=b x y\nCOPY --from=files z y\n"
-    lowered = build(text, images, contexts={"b": "docker-image://d", "C": "docker-image://e", "files": "/some/dir"})
+    lowered = build(text, images, contexts={"b": "docker-image://d", "c": "docker-image://e", "files": "/some/dir"})
     assert {reference for reference, _ in images.asked} == {"docker.io/library/d:latest", "docker.io/library/e:latest"}
     assert execs(lowered) == []
     first, second = lowered.layers

@@ -235,7 +235,7 @@ class TestNamedContexts:
         for name in ("a", "b"):
             (other / name).write_text(name)
         (other / ".dockerignore").write_text("b\n.*\n")
-        text = "FROM scratch\nCOPY --from=other . /o/\nCOPY --from=OTHER a /\n"
+        text = "FROM scratch\nCOPY --from=other . /o/\nCOPY --from=other a /\n"
         assert work.files(text, contexts={"other": str(other)}) == {"o/a": "a", "a": "a"}
         assert work.files("FROM other\nCOPY <<E /e\nE\n", contexts={"other": str(other)}) == {"a": "a", "e": ""}
 

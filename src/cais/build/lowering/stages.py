@@ -270,5 +270,5 @@ def context_key(name: str) -> str:
     try:
         name = Reference.parse(name).familiar.removesuffix(":latest")
     except Invalid:
-        name = name.lower()
+        pass  # it stands for nothing
     return name + colons + platform

@@ -301,7 +301,7 @@ def _contexts(texts: list[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not name or not value:
             raise Invalid(f"invalid context value: {text}, expected key=value")
-        contexts[name.lower()] = value
+        contexts[name] = value
     return contexts
 
 
