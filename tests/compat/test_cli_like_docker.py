@@ -46,7 +46,7 @@ def as_cais(text: str) -> str:
     """What the docker client says, with the other name, and without the slips of single versions."""
     text = LEGACY.sub("", text).replace("docker", "cais").replace("Docker ", "Cais ")
     text = re.sub(r"(?m)^(SRun|See) '", "Run '", text)
-    return text.replace("PATH | URL | -", "PATH | -").replace("file|URL|-", "file|-")
+    return text.replace("file|URL|-", "file|-")
 
 
 @pytest.mark.parametrize(

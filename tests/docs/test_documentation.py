@@ -76,10 +76,13 @@ def test_limits_and_settings_are_those_of_the_code() -> None:
     """The numbers in docs/reference/limits.md, as the modules have them."""
     from cais.build.dockerfile.lexer import SIZE_LIMIT_BYTES as dockerfile
     from cais.build.ops.archive import LIMIT_BYTES as added
+    from cais.engine.build_archives import LIMIT_BYTES as context
     from cais.engine.build_log import KEPT_BUILDS, STEP_OUTPUT_LIMIT_BYTES
     from cais.image.archive import ARCHIVE_LIMIT_BYTES, MEMBERS_LIMIT
     from cais.image.layers import UNPACKED_LIMIT_BYTES
     from cais.image.load import IMAGES_LIMIT
+    from cais.sources.command import GIT_LIMITS
+    from cais.sources.http import LIMITS
     from cais.spec.media_types import CONFIG_LIMIT_BYTES, MANIFEST_LIMIT_BYTES
 
     text = (PROJECT / "docs" / "reference" / "limits.md").read_text()
@@ -92,6 +95,17 @@ def test_limits_and_settings_are_those_of_the_code() -> None:
         ("an archive, uncompressed", ARCHIVE_LIMIT_BYTES >> 40, " TiB"),
         ("a layer, uncompressed", UNPACKED_LIMIT_BYTES >> 30, " GiB"),
         ("an archive that ADD unpacks, uncompressed", added >> 30, " GiB"),
+        (
+            "a file by URL",
+            LIMITS.size_bytes >> 30,
+            f" GiB; at least {LIMITS.window_bytes >> 10} KiB in each minute; 10 redirects",
+        ),
+        (
+            "a git repository, as fetched",
+            GIT_LIMITS.size_bytes >> 30,
+            " GiB; an hour for a command, two minutes without a byte",
+        ),
+        ("an archive that is a context, uncompressed", context >> 30, " GiB"),
         ("the kept output of one build step", STEP_OUTPUT_LIMIT_BYTES >> 20, " MiB"),
         ("kept logs of builds", KEPT_BUILDS, ""),
     ):

@@ -133,7 +133,7 @@ def test_alone_it_helps(cais: Cais) -> None:
                                       "Run 'cais run --help' for more information\n", 125),
         (["build", "--network", "bridge", "."], "invalid argument \"bridge\" for \"--network\" flag: network mode "
                                                 "'bridge' is not supported by this version of cais: use default, "
-                                                "host or none\n\nUsage:  cais build [OPTIONS] PATH | -\n\n"
+                                                "host or none\n\nUsage:  cais build [OPTIONS] PATH | URL | -\n\n"
                                                 "Run 'cais build --help' for more information\n", 125),
         (["help", "nope"], "unknown help topic: nope\n", 1),
         (["version", "--format", "{{.Foo"], "template parsing error: template: version:1: unclosed action\n", 64),

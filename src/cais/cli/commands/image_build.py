@@ -39,7 +39,7 @@ def _check_form(text: str) -> None:
 
 
 COMMAND = Command(
-    "[OPTIONS] PATH | -",
+    "[OPTIONS] PATH | URL | -",
     "Build an image from a Dockerfile",
     aliases=("image build", "build", "builder build"),
     arguments=(1, 1),
@@ -118,6 +118,7 @@ COMMAND = Command(
         "cais build --explain -t app .",
         "cais build -o type=local,dest=out .",
         "cais build - < Dockerfile",
+        "cais build --build-context assets=../assets https://github.com/user/app.git#main:docker",
     ),
 )  # fmt: skip
 
