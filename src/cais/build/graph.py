@@ -23,6 +23,11 @@ class Origin(NamedTuple):
     platform: str = ""  # of the stage, in a build of several; "linux/amd64->arm64" where it asks for its target
 
     @property
+    def is_internal(self) -> bool:
+        """No step of a stage (which may be called so, too), but what the build does by itself."""
+        return self.stage == "internal" and not self.step
+
+    @property
     def title(self) -> str:
         """``[builder 2/5] RUN make``, as progress and the plan show it; ``[linux/arm64 builder 2/5]`` of several."""
         text = f"ONBUILD {self.text}" if self.onbuild else self.text

@@ -26,7 +26,7 @@ _REASONS_SHOWN = 20
 
 def of_build(steps: Iterable[Mapping[str, Any]], *, colour: bool = False, width: int = 0) -> str:
     """The steps of a build's record, in the order of the Dockerfile; ``width`` 0: nothing is cut."""
-    shown = sorted((step for step in steps if step["stage"] != "internal"), key=_place)
+    shown = sorted((step for step in steps if is_step(step)), key=_place)
     counts = {state: sum(step["state"] == state for step in shown) for state in _WORDS}
     said = ", ".join(f"{count} {_WORDS[state]}" for state, count in counts.items() if count)
     rows = [
@@ -70,7 +70,7 @@ def plan_document(steps: Sequence[PlannedStep]) -> dict[str, Any]:
 
 def build_document(record: Mapping[str, Any]) -> dict[str, Any]:
     """What ``--explain=json`` prints: of the record the outcome and the steps."""
-    steps = [step for step in record["steps"] if step["stage"] != "internal"]
+    steps = [step for step in record["steps"] if is_step(step)]
     return {
         "build": record["id"],
         "status": record["status"],
@@ -80,6 +80,11 @@ def build_document(record: Mapping[str, Any]) -> dict[str, Any]:
         "ran": sum(step["state"] in ("miss", "failed") for step in steps),
         "steps": sorted(steps, key=_place),
     }
+
+
+def is_step(step: Mapping[str, Any]) -> bool:
+    """Not the loading of a context."""
+    return bool(step["stage"] != "internal" or step["number"])
 
 
 def _place(step: Mapping[str, Any]) -> tuple[int, int]:

@@ -135,7 +135,7 @@ class Builder:
                 given.contexts.own.only_read()
                 run = Run(stores, options, given, silent)
                 vertices, verdicts = run.plan(hold=False)
-                return [_planned(vertex, verdicts) for vertex in vertices if vertex.origin.stage != "internal"]
+                return [_planned(vertex, verdicts) for vertex in vertices if not vertex.origin.is_internal]
         finally:
             stores.leases.release()
 

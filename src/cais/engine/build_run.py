@@ -187,7 +187,7 @@ class Run:
         with self._explained():
             self._lower()
             vertices = reachable(*self._target_vertices)
-            shown = (vertex for vertex in vertices if vertex.origin.stage != "internal")
+            shown = (vertex for vertex in vertices if not vertex.origin.is_internal)
             self._ids = {vertex: number for number, vertex in enumerate(shown, 1)}
             self._given.sources.fetch(vertices, self._given.contexts, self._named(self._ids), self._ids)
             facts = self._facts(vertices)
@@ -282,7 +282,7 @@ class Run:
     ) -> None:
         again = needed(self._target_vertices, verdicts)
         for vertex in vertices:
-            if vertex not in again and vertex.origin.stage != "internal" and not isinstance(vertex.op, FETCHED):
+            if vertex not in again and not vertex.origin.is_internal and not isinstance(vertex.op, FETCHED):
                 self._progress({"event": "start", "id": ids[vertex], "name": vertex.origin.title})
                 self._progress({"event": "cached", "id": ids[vertex]})
 

@@ -51,11 +51,11 @@ def _pretty(record: Mapping[str, Any]) -> Iterator[str]:
     import time
 
     from cais.cli.commands.builder_history_ls import STATUS, duration
-    from cais.cli.explain import of_build
+    from cais.cli.explain import is_step, of_build
     from cais.cli.units import human_size
 
     options = record.get("options", {})
-    steps = [step for step in record["steps"] if step["stage"] != "internal"]
+    steps = [step for step in record["steps"] if is_step(step)]
     result = record.get("result", {})
     rows: list[tuple[str, str]] = [
         ("Build ID", record["id"]),
