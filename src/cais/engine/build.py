@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cais.build.outline import Outline, Target
     from cais.build.plan import Verdict
     from cais.build.reasons import Reason
+    from cais.engine.build_attest import Attests
     from cais.engine.build_cache import CacheEntry
     from cais.engine.build_checks import CheckReport, Finding
     from cais.engine.build_debug import Place, Wanted
@@ -101,6 +102,7 @@ class Builder:
         started = time.monotonic()
         refuse_not_built_yet(options)
         outputs = parse_outputs(options, len(platforms(options.platform, self._stores.platform)))
+        attests = self._attests(options)
         names = [name for output in outputs for name in output.references(options.tags)]
         name = names[0].familiar if names else _shown(options.context)
         # What this build holds is let go at its end, however long the engine lives.
@@ -112,7 +114,12 @@ class Builder:
             ):
                 run = Run(stores, options, given, log.progress, on_failure)
                 log.described = run.described
-                product = OutputRun(stores, options, run.solve(), run.bases).run(outputs)
+                attestor = None
+                if attests is not None:
+                    from cais.engine.build_attest import Attestor
+
+                    attestor = Attestor(attests, stores, options, given, run.bases)
+                product = OutputRun(stores, options, run.solve(), run.bases, attestor).run(outputs)
                 log.image = run.image_id = product.image_id
                 run.digest = product.target.digest if product.target is not None else ""
         finally:
@@ -126,6 +133,14 @@ class Builder:
             run.steps(),
             product.target,
         )
+
+    def _attests(self, options: BuildOptions) -> Attests | None:
+        if not options.attest:
+            return None
+        from cais.engine.build_attest import Attests
+
+        attests = Attests.parse(options.attest)
+        return attests if attests.any else None
 
     def plan(self, options: BuildOptions) -> list[PlannedStep]:
         """What ``build`` would do, and why. Runs and writes nothing, but for what ADD fetches from elsewhere."""

@@ -108,9 +108,14 @@ def _from_elsewhere(
     try:
         if isinstance(remote, str):
             fetched, known = sources.files.get(remote, again=options.no_cache)
+            from cais.build.graph import HttpSource
+
+            sources.context = HttpSource(remote)
+            sources.kept[sources.context] = fetched
             kept = sources.unpacked(fetched)
         else:
-            kept, known = sources.checked_out(git_source(remote))
+            sources.context = git_source(remote)
+            kept, known = sources.checked_out(sources.context)
     except CaisError as error:
         progress({"event": "error", "id": 0, "message": str(error)})
         raise

@@ -21,6 +21,7 @@ from cais.spec.reference import Reference
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.engine.annotations import Annotation
+    from cais.engine.build_attest import Attestor
 
 
 class Product(NamedTuple):
@@ -37,11 +38,19 @@ class Product(NamedTuple):
 class OutputRun:
     """Puts one build's targets out."""
 
-    def __init__(self, stores: Stores, options: BuildOptions, built: Sequence[Built], bases: Bases) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        options: BuildOptions,
+        built: Sequence[Built],
+        bases: Bases,
+        attestor: Attestor | None = None,
+    ) -> None:
         self._stores = stores
         self._options = options
         self._built = built
         self._bases = bases
+        self._attestor = attestor
         self._assembled: list[Assembled] = []
 
     def run(self, outputs: Sequence[Output]) -> Product:
@@ -76,15 +85,22 @@ class OutputRun:
     def _image(self, output: Output) -> Product:
         names = output.references(self._options.tags)
         annotations = self._annotations(output)
+        if self._attestor is not None:
+            output = output._replace(oci=True)  # Docker's own forms have no room for attestations
         children = [
             self._packed(output, assembled, annotations, built)
             for assembled, built in zip(self._parts(), self._built, strict=True)
         ]
         for child in children:
             store(self._stores.content, child)
-        if len(children) > 1:
-            target = self._index(output, children, annotations)
-            image_id = target.digest
+        said = [
+            self._attestor.attest(built, child, names)
+            for child, built in zip(children, self._built, strict=True)
+            if self._attestor is not None
+        ]
+        if len(children) > 1 or said:
+            target = self._index(output, children, annotations, said)
+            image_id = target.digest if len(children) > 1 else children[0].config.digest
         else:
             target = _described(children[0].target, self._built[0], annotations)
             image_id = children[0].config.digest
@@ -127,7 +143,13 @@ class OutputRun:
 
         return with_layers(assembled, layers, oci=output.oci, annotations=own)
 
-    def _index(self, output: Output, children: Sequence[Assembled], annotations: Sequence[Annotation]) -> Descriptor:
+    def _index(
+        self,
+        output: Output,
+        children: Sequence[Assembled],
+        annotations: Sequence[Annotation],
+        said: Sequence[Descriptor] = (),
+    ) -> Descriptor:
         from cais.image.assemble import Child, index, store_index
 
         made = index(
@@ -135,6 +157,7 @@ class OutputRun:
                 Child(child, built.platform, _of_kind(annotations, "manifest-descriptor", built.platform))
                 for child, built in zip(children, self._built, strict=True)
             ],
+            said,
             oci=output.oci,
             annotations=_of_kind(annotations, "index"),
         )

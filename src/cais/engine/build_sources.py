@@ -35,6 +35,8 @@ class Sources:
         """Raises NotFound and Invalid for named contexts that are none; nothing is fetched yet."""
         self._stores = stores
         self._options = options
+        self.kept: dict[HttpSource | GitSource, Kept] = {}  # all that this build has read from elsewhere
+        self.context: HttpSource | GitSource | None = None  # the build's own, where it is from elsewhere
         # What lowering is told of the named contexts: an image, or files.
         self.lowered: dict[str, str] = {}
         self.layouts: dict[str, Layouted] = {}
@@ -125,6 +127,7 @@ class Sources:
         """The tree, and whether nothing new had to be fetched for it."""
         if isinstance(op, HttpSource):
             kept, known = self.files.get(op.url, op.checksum, again=self._options.no_cache)
+            self.kept[op] = kept
             return self._tree(kept), known
         if isinstance(op, GitSource):
             return self._checkout(op)
@@ -137,6 +140,7 @@ class Sources:
         if repository is not None:
             return self._checkout(git_source(repository))
         kept, known = self.files.get(value, again=self._options.no_cache)
+        self.kept[HttpSource(value)] = kept
         return self._tree(self.unpacked(kept) or kept), known
 
     def _checkout(self, op: GitSource) -> tuple[Context, bool]:
@@ -145,7 +149,7 @@ class Sources:
 
     def checked_out(self, op: GitSource) -> tuple[Kept, bool]:
         """The files of a commit."""
-        return self.repositories.get(
+        kept, known = self.repositories.get(
             op.url,
             op.reference,
             op.subdirectory,
@@ -153,6 +157,8 @@ class Sources:
             submodules=op.submodules,
             keep_git_directory=op.keep_git_directory,
         )
+        self.kept[op] = kept
+        return kept, known
 
     def unpacked(self, kept: Kept) -> Kept | None:
         """The files of a fetched archive; None where it is none. Unpacked once for the same bytes."""

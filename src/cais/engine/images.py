@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from cais.engine.build import BuildOptions, BuildResult
+    from cais.image.attestations import Attestation
     from cais.image.load import Loaded
     from cais.image.removal import User
     from cais.image.store import Image
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from cais.spec.platform import Platform
     from cais.spec.progress import Progress
 
+    ListOfAttestations = list[Attestation]
     ListOfRemoved = list[tuple[str, str]]
     ListOfLoaded = list[Loaded]
     ListOfHistory = list[HistoryEntry]
@@ -137,6 +139,16 @@ class Images:
 
         store = self._store
         return history(store, store.get(name_or_id, platform, hold=False))
+
+    def attestations(self, name_or_id: str, kind: str = "", platform: Platform | None = None) -> ListOfAttestations:
+        """What was said about an image by its build; with ``kind``, predicates whose type begins so.
+
+        Raises NotFound, Invalid.
+        """
+        from cais.image.attestations import attestations_of
+
+        store = self._store
+        return attestations_of(store, store.get(name_or_id, platform, hold=False), kind)
 
     def tag(self, source: str, target: str) -> None:
         """Another name for an image. Raises NotFound, Invalid."""

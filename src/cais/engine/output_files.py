@@ -31,7 +31,7 @@ def put_files(stores: Stores, output: Output, targets: Sequence[Target], options
         return
     for (_, chain), name in zip(targets, names, strict=True):
         directory = os.path.join(output.destination, name) if name else output.destination
-        with _Files(stores, chain) as root:
+        with ViewedFiles(stores, chain) as root:
             _copy(root, directory, options.epoch)
 
 
@@ -56,7 +56,7 @@ def _tars(stores: Stores, targets: Sequence[Target], names: Sequence[str], epoch
         prefix = f"{name}/".encode() if name else b""
         if prefix:
             yield header(TarEntry(prefix, "directory", 0o755, mtime=epoch or 0))
-        with _Files(stores, chain) as root:
+        with ViewedFiles(stores, chain) as root:
             yield from pack(
                 tree_changes(None, root),
                 root,
@@ -73,7 +73,7 @@ def _refuse_overwriting(stores: Stores, targets: Sequence[Target]) -> None:
 
     owner: dict[bytes, Platform] = {}
     for platform, chain in targets:
-        with _Files(stores, chain) as root:
+        with ViewedFiles(stores, chain) as root:
             for change in tree_changes(None, root):
                 if change.kind == "directory":
                     continue
@@ -86,8 +86,8 @@ def _refuse_overwriting(stores: Stores, targets: Sequence[Target]) -> None:
                     )
 
 
-class _Files:
-    """``with _Files(stores, chain) as directory``: a file system to be read, mounted where it must be."""
+class ViewedFiles:
+    """``with ViewedFiles(stores, chain) as directory``: a file system to be read, mounted where it must be."""
 
     def __init__(self, stores: Stores, chain: Digest | None) -> None:
         self._stores = stores

@@ -136,10 +136,19 @@ def with_layers(
     return Assembled(assembled.config, manifest)
 
 
-def index(children: Sequence[Child], *, oci: bool = True, annotations: Mapping[str, str] | None = None) -> Index:
-    """Pure. The images of several platforms as one, in the order given (image-spec image-index.md)."""
+def index(
+    children: Sequence[Child],
+    beside: Sequence[Descriptor] = (),
+    *,
+    oci: bool = True,
+    annotations: Mapping[str, str] | None = None,
+) -> Index:
+    """Pure. The images of several platforms as one, in the order given, then what is said about them (``beside``).
+
+    image-spec image-index.md.
+    """
     return Index.encode(
-        [child.descriptor for child in children],
+        [*(child.descriptor for child in children), *beside],
         media_type=types.OCI_INDEX if oci else types.DOCKER_INDEX,
         annotations=annotations,
     )

@@ -1,0 +1,112 @@
+"""Attestations of an image, stored as BuildKit does ("Image attestation storage"): statements about its manifest, in a
+manifest of their own that stands beside it in the index, for the platform ``unknown/unknown``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cais.spec import media_types as types
+from cais.spec.descriptor import Descriptor
+from cais.spec.digest import Digest
+from cais.spec.encoding import decode_object, encode
+from cais.spec.image_config import ImageConfig
+from cais.spec.manifest import Index, Manifest
+from cais.spec.named import NamedTuple
+from cais.spec.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cais.content.store import ContentStore
+    from cais.image.store import Image, Images
+
+IN_TOTO = "application/vnd.in-toto+json"
+STATEMENT = "https://in-toto.io/Statement/v0.1"
+PREDICATE_TYPE = "in-toto.io/predicate-type"
+REFERENCE_TYPE = "vnd.docker.reference.type"
+REFERENCE_DIGEST = "vnd.docker.reference.digest"
+ATTESTATION_MANIFEST = "attestation-manifest"
+# A statement larger than this is not read.
+STATEMENT_LIMIT_BYTES = 64 << 20
+
+
+class Attestation(NamedTuple):
+    """One statement about an image: what kind of predicate, and the predicate."""
+
+    predicate_type: str
+    predicate: dict[str, Any]
+
+
+def store_attestations(
+    content: ContentStore, about: Digest, names: Sequence[str], attestations: Sequence[Attestation]
+) -> Descriptor:
+    """Writes them; returns the entry for the index. ``names`` are the purls of what ``about``, a manifest, is called.
+
+    Raises Unavailable (no space).
+    """
+    subjects = [{"name": name, "digest": {about.algorithm: about.hex}} for name in names or ("_",)]
+    layers = []
+    for item in attestations:
+        statement = {
+            "_type": STATEMENT,
+            "predicateType": item.predicate_type,
+            "subject": subjects,
+            "predicate": item.predicate,
+        }
+        raw = encode(statement)
+        content.hold((Digest.of(raw),))
+        layers.append(Descriptor(IN_TOTO, content.add(raw), len(raw), {PREDICATE_TYPE: item.predicate_type}))
+    config = ImageConfig(
+        {
+            "architecture": "unknown",
+            "os": "unknown",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+        }
+    )
+    manifest = Manifest.encode(config.descriptor, layers)
+    content.hold((config.digest, manifest.digest))
+    content.add(config.raw)
+    content.add(manifest.raw, [child.digest for child in manifest.children])
+    return manifest.descriptor._replace(
+        annotations={REFERENCE_DIGEST: about, REFERENCE_TYPE: ATTESTATION_MANIFEST},
+        platform=Platform("unknown", "unknown"),
+    )
+
+
+def is_attestation(item: Descriptor) -> bool:
+    """Whether an entry of an index is no image, but about one."""
+    return (item.annotations or {}).get(REFERENCE_TYPE) == ATTESTATION_MANIFEST
+
+
+def attestations_of(images: Images, image: Image, kind: str = "") -> list[Attestation]:
+    """What is said about ``image``; with ``kind``, those whose predicate type begins so.
+
+    Raises Corrupt, NotFound where the store is damaged, Invalid for what is no statement.
+    """
+    if image.target.media_type not in types.INDEXES:
+        return []
+    raw = images.content.read(image.target.digest, types.MANIFEST_LIMIT_BYTES)
+    found = []
+    for item in Index.decode(raw, image.target.media_type).manifests:
+        if not is_attestation(item) or (item.annotations or {}).get(REFERENCE_DIGEST) != image.manifest.digest:
+            continue
+        if not images.content.exists(item):
+            continue
+        manifest = Manifest.decode(images.content.read(item.digest, types.MANIFEST_LIMIT_BYTES), item.media_type)
+        found += [
+            _statement(images, layer)
+            for layer in manifest.layers
+            if layer.media_type == IN_TOTO and (layer.annotations or {}).get(PREDICATE_TYPE, "").startswith(kind)
+        ]
+    return found
+
+
+def _statement(images: Images, layer: Descriptor) -> Attestation:
+    fields = decode_object(
+        images.content.read(layer.digest, STATEMENT_LIMIT_BYTES), "attestation", STATEMENT_LIMIT_BYTES
+    )
+    predicate = fields.get("predicate")
+    return Attestation(str(fields.get("predicateType", "")), predicate if isinstance(predicate, dict) else {})
