@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from cais.build.checks.report import Checks
 from cais.build.checks.steps import check_step
 from cais.build.checks.text import check_heads, check_text
-from cais.build.dockerfile.errors import DockerfileError
+from cais.build.dockerfile.errors import DockerfileError, Span
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.instructions import (
     Add,
@@ -39,10 +39,14 @@ from cais.build.graph import LocalSource, Op, Origin, SourceImage, Vertex
 from cais.build.lowering import config, files, process
 from cais.build.lowering.arguments import global_arguments, platform_arguments, proxy_environment, unconsumed
 from cais.build.lowering.result import HistoryEntry, Lowered, LoweredStage
-from cais.build.lowering.stages import Begun, Stages
+from cais.build.lowering.stages import SCRATCH, Begun, Stages
 from cais.build.lowering.state import StageState, unicode_only
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.build.lowering.mounts import Mounts
 
 _CONFIG: dict[type, Callable[..., None]] = {
     Env: config.env,
@@ -134,6 +138,7 @@ class Lowering:
         self.states: dict[int, StageState] = {}
         self.sources: dict[str, Vertex | None] = {}
         self.fetched: dict[Op, Vertex] = {}
+        self.mounted: dict[tuple[Vertex | None, str], Vertex] = {}
 
     def global_value(self, text: str, arguments: Mapping[str, str], instruction: Arg) -> str:
         try:
@@ -156,7 +161,8 @@ class Lowering:
         targets = range(len(self.dockerfile.stages)) if every_stage else (self.target,)
         needed = self.stages.needed(*targets)
         alone = len(self.dockerfile.stages) == 1 and not any(
-            isinstance(item, Copy) and item.stage for item in self.dockerfile.stages[0].instructions
+            (isinstance(item, Copy) and item.stage) or (isinstance(item, Run) and item.mounts)
+            for item in self.dockerfile.stages[0].instructions
         )
         shown: list[LoweredStage] = []
         for number, begun in needed.items():
@@ -189,7 +195,7 @@ class Lowering:
             state.base,
             unicode_only(state.author),
             self.checks.heeded,
-            tuple(shown),
+            tuple(sorted(shown)),
             state.base_platform,
         )
 
@@ -226,7 +232,7 @@ class Lowering:
         if function is not None:
             function(state, instruction)
         elif isinstance(instruction, Run):
-            process.run(state, instruction, self.runs, self.proxies)
+            process.run(state, instruction, self.runs, self.proxies, self.run_mounts(state, instruction, number))
         elif isinstance(instruction, Copy):
             files.copy(state, instruction, self.copied_from(instruction, number))
         elif isinstance(instruction, Add):
@@ -257,16 +263,31 @@ class Lowering:
     def copied_from(self, instruction: Copy, number: int) -> Vertex | None:
         if not instruction.stage:
             return self.directory("")
-        source = self.stages.source(instruction, number)
+        return self.source(self.stages.source(instruction, number), instruction.span)
+
+    def run_mounts(self, state: StageState, instruction: Run, number: int) -> Mounts | None:
+        if not instruction.mounts:
+            return None
+        from cais.build.lowering.mounts import run_mounts
+
+        def named(name: str, span: Span) -> Vertex | None:
+            if name in ("", SCRATCH):
+                return None if name else self.directory("")
+            return self.source(self.stages.mounted(name, number), span)
+
+        return run_mounts(state, instruction, named, self.mounted)
+
+    def source(self, source: int | str, span: Span) -> Vertex | None:
+        """The file system of a stage, a named context or an image."""
         if isinstance(source, int):
             return self.states[source].vertex
         if directory := self.stages.directory(source):
             return self.directory(directory)
-        image = self.stages.image(source, self.platform, instruction.span)
+        image = self.stages.image(source, self.platform, span)
         if image.reference not in self.sources:
             vertex = None
             if image.config.diff_ids:
-                origin = Origin(*instruction.span, f"FROM {image.reference}", "")
+                origin = Origin(*span, f"FROM {image.reference}", "")
                 vertex = Vertex(SourceImage(image.reference, image.platform), (), origin)
             self.sources[image.reference] = vertex
         return self.sources[image.reference]

@@ -134,8 +134,9 @@ class Planner:
     def step(self, vertex: Vertex) -> str:
         """Which step of which Dockerfile ``vertex`` is, whatever it says now."""
         origin = vertex.origin
-        platform = (origin.platform,) if origin.platform else ()
-        return _digest(self._scope, origin.stage, origin.step, type(vertex.op).__name__, *platform)
+        # What is no step of its stage are the files that a mount shows.
+        more = [part for part in (origin.platform, "" if origin.step else origin.text) if part]
+        return _digest(self._scope, origin.stage, origin.step, type(vertex.op).__name__, *more)
 
     def mark(self, vertex: Vertex) -> Mark:
         """What is kept with the result of ``vertex``, so that it is found when it is asked what it was before."""

@@ -68,9 +68,18 @@ class Maintainer(NamedTuple):
 class RunMount(NamedTuple):
     """``--mount=type=...``: ``options`` as written, in order, keys in lower case; a key without ``=`` has None."""
 
-    kind: str
     options: tuple[tuple[str, str | None], ...]
     text: str
+
+    @property
+    def kind(self) -> str:
+        """As written: it may have variables."""
+        return next((value.lower() for key, value in reversed(self.options) if key == "type" and value), "bind")
+
+    @property
+    def source_name(self) -> str:
+        """``from``: a stage, an image or a named context; variables are not allowed in it."""
+        return next((value for key, value in reversed(self.options) if key == "from" and value), "")
 
 
 class Run(NamedTuple):

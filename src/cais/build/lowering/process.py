@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cais.build.dockerfile.errors import DockerfileError, NotAllowed, NotBuiltYet, Span
+from cais.build.dockerfile.errors import DockerfileError, NotAllowed, Span
 from cais.build.dockerfile.instructions import SHELL, Run
 from cais.build.dockerfile.lexer import heredoc_of
 from cais.build.graph import Exec
@@ -13,6 +13,10 @@ from cais.errors import CaisError
 from cais.spec.named import NamedTuple
 
 SCRIPTS_DIRECTORY = "/dev/pipes"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.build.lowering.mounts import Mounts
 
 
 class RunSettings(NamedTuple):
@@ -26,17 +30,17 @@ class RunSettings(NamedTuple):
 DEFAULTS = RunSettings()
 
 
-def run(state: StageState, instruction: Run, settings: RunSettings, proxies: Mapping[str, str]) -> None:
-    """Raises DockerfileError, NotBuiltYet, NotAllowed."""
+def run(
+    state: StageState, instruction: Run, settings: RunSettings, proxies: Mapping[str, str], mounts: Mounts | None = None
+) -> None:
+    """Raises DockerfileError, NotAllowed."""
     span = instruction.span
-    if instruction.mounts:
-        raise NotBuiltYet(f"RUN --mount (line {span.first_line}) is not built by this version of Cais", span)
     args, scripts, addition = _arguments(instruction)
     if not args:
         raise DockerfileError("RUN: arguments are required", span)
     if instruction.command.form == SHELL:
         args = (*state.shell, " ".join(args))
-    env = dict(state.env)
+    env = {**state.env, **dict(mounts.environment if mounts else ())}
     hidden = tuple((name, value) for name, value in proxies.items() if name not in env)
     network = settings.network
     if instruction.network and instruction.network != "default":
@@ -57,9 +61,10 @@ def run(state: StageState, instruction: Run, settings: RunSettings, proxies: Map
         security=security,
         hosts=settings.hosts,
         devices=instruction.devices,
+        mounts=mounts.mounts if mounts else (),
         platform=state.foreign_platform,
     )
-    state.add(op, (), origin, f"RUN {_history(state, args)} # buildkit")
+    state.add(op, mounts.inputs if mounts else (), origin, f"RUN {_history(state, args)} # buildkit")
 
 
 def _require(entitlement: str, used: bool, settings: RunSettings, span: Span) -> None:

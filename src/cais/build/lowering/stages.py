@@ -1,7 +1,7 @@
 """Which stages the target needs, what each begins with, and which triggers its base sets off.
 
-Stages depend on earlier ones only, so one pass from the target back to the first finds all that is needed; nothing is
-asked about bases that are not.
+FROM and COPY --from reach earlier stages only, a mount of RUN those that stand below, too. Nothing is asked about the
+bases of stages that are not needed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cais.build.checks.report import Checks
 from cais.build.checks.steps import invalid_base_image_platform
 from cais.build.dockerfile.errors import BaseNotFound, DockerfileError, Span, did_you_mean
 from cais.build.dockerfile.expand import ExpansionError, expand
-from cais.build.dockerfile.instructions import Copy, From, Instruction, OnBuild
+from cais.build.dockerfile.instructions import Copy, From, Instruction, OnBuild, Run
 from cais.build.dockerfile.parser import Dockerfile, Stage, parse_trigger
 from cais.errors import Invalid, NotFound
 from cais.spec.image_config import ImageConfig
@@ -91,21 +91,50 @@ class Stages:
         raise Invalid(f'target stage "{name}" could not be found{did_you_mean(name, known)}', hint=hint)
 
     def needed(self, *targets: int) -> dict[int, Begun]:
-        """The targets and all that they need, in the order of the file. Asks for bases. Raises DockerfileError."""
-        wanted = set(targets)
+        """The targets and all that they need: each after what it needs itself, and else in the order of the file.
+
+        Asks for the bases. Raises DockerfileError.
+        """
         begun: dict[int, Begun] = {}
-        for number in range(max(targets), -1, -1):
-            if number not in wanted:
-                continue
-            begun[number] = stage = self._begin(self.dockerfile.stages[number])
-            if stage.parent is not None:
-                wanted.add(stage.parent)
-            for instruction in (*stage.triggers, *stage.instructions):
-                if isinstance(instruction, Copy) and instruction.stage:
-                    source = self.source(instruction, number)
-                    if isinstance(source, int):
-                        wanted.add(source)
-        return dict(sorted(begun.items()))
+        missing: dict[int, set[int]] = {}
+        found = list(targets)
+        while found:
+            number = found.pop()
+            if number not in begun:
+                begun[number] = stage = self._begin(self.dockerfile.stages[number])
+                missing[number] = self._read_by(stage, number)
+                found += missing[number]
+        ordered: dict[int, Begun] = {}
+        while len(ordered) < len(begun):
+            ready = [number for number in missing if number not in ordered and missing[number] <= ordered.keys()]
+            if not ready:
+                # Triggers of images may close a circle that the file alone does not have.
+                raise _circle(self.dockerfile, min(begun.keys() - ordered.keys()), None)
+            ordered[min(ready)] = begun[min(ready)]
+        return ordered
+
+    def _read_by(self, begun: Begun, number: int) -> set[int]:
+        """The stages whose files a stage needs."""
+        read = set() if begun.parent is None else {begun.parent}
+        for instruction in (*begun.triggers, *begun.instructions):
+            names: list[int | str] = []
+            if isinstance(instruction, Copy) and instruction.stage:
+                names.append(self.source(instruction, number))
+            elif isinstance(instruction, Run):
+                names += [self.mounted(item.source_name, number) for item in instruction.mounts if item.source_name]
+            read.update(name for name in names if isinstance(name, int))
+        return read
+
+    def mounted(self, name: str, number: int) -> int | str:
+        """What ``from`` of a mount means in stage ``number``: the number of a stage, or a name that is none.
+
+        It knows stages by name only, and those below, too.
+        """
+        found = [] if self.context(name) else self._names.get(name.lower(), [])
+        earlier = [item for item in found if item < number]
+        if earlier:
+            return earlier[-1]
+        return found[0] if found else name
 
     def source(self, instruction: Copy, number: int) -> int | str:
         """What ``--from`` means in stage ``number``: the number of an earlier stage, or a name that is none."""
@@ -228,7 +257,7 @@ class Stages:
         return begun
 
     def _check_circles(self) -> None:
-        """COPY --from of a later stage, or of the same, may close a circle. Raises DockerfileError."""
+        """What is read from a later stage, or from the same, may close a circle. Raises DockerfileError."""
         edges: dict[int, list[tuple[int, Instruction]]] = {}
         forward = False
         for stage in self.dockerfile.stages:
@@ -236,10 +265,9 @@ class Stages:
             if stage.head.base.lower() in self._names:
                 found += [(n, stage.head) for n in self._names[stage.head.base.lower()] if n < stage.number][-1:]
             for item in stage.instructions:
-                if isinstance(item, Copy) and item.stage:
-                    numbers = self._names.get(item.stage.lower(), [])
-                    if item.stage.isascii() and item.stage.isdigit() and len(item.stage) < 9:
-                        numbers = [int(item.stage)]
+                for name, numbers in self._named_by(item):
+                    if self.context(name):
+                        continue
                     earlier = [n for n in numbers if n < stage.number]
                     found += [(n, item) for n in (earlier[-1:] or numbers[-1:]) if n < len(self.dockerfile.stages)]
                     forward = forward or bool(numbers and not earlier)
@@ -256,11 +284,22 @@ class Stages:
                     continue
                 number, item = todo[-1].pop()
                 if number in path:
-                    name = self.dockerfile.stages[number].name or f"stage-{number}"
-                    raise DockerfileError(f"circular dependency detected on stage: {name}", item.span)
+                    raise _circle(self.dockerfile, number, item)
                 if number not in done:
                     path.append(number)
                     todo.append(list(edges[number]))
+
+    def _named_by(self, item: Instruction) -> list[tuple[str, list[int]]]:
+        """What an instruction reads from, and the stages that may be meant."""
+        if isinstance(item, Copy) and item.stage:
+            numbers = self._names.get(item.stage.lower(), [])
+            if item.stage.isascii() and item.stage.isdigit() and len(item.stage) < 9:
+                numbers = [int(item.stage)]
+            return [(item.stage.lower(), numbers)]
+        if isinstance(item, Run):
+            names = [mount.source_name.lower() for mount in item.mounts]
+            return [(name, self._names.get(name, [])) for name in names if name]
+        return []
 
 
 def context_key(name: str) -> str:
@@ -272,3 +311,9 @@ def context_key(name: str) -> str:
     except Invalid:
         pass  # it stands for nothing
     return name + colons + platform
+
+
+def _circle(dockerfile: Dockerfile, number: int, item: Instruction | None) -> DockerfileError:
+    stage = dockerfile.stages[number]
+    span = stage.head.span if item is None else item.span
+    return DockerfileError(f"circular dependency detected on stage: {stage.name or f'stage-{number}'}", span)
