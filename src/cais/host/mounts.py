@@ -60,6 +60,21 @@ def unmount(path: str) -> None:
             raise from_os_error(error, f"unmount {path}")
 
 
+def mount_memory(path: str) -> None:
+    """An empty directory in memory, mode 0700; it is never swapped out where the kernel can see to that.
+
+    Raises OSError.
+    """
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    try:
+        syscalls.mount("tmpfs", path, "tmpfs", flags, "mode=0700,noswap")
+    except OSError as error:
+        # A kernel before 6.4, or a user namespace.
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+        syscalls.mount("tmpfs", path, "tmpfs", flags, "mode=0700")
+
+
 def _realise_one(mount: Mount, root: str) -> str:
     if mount.target in ("/", ""):
         target = root

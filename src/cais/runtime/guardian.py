@@ -12,6 +12,10 @@ import signal
 from cais.host import syscalls
 from cais.host.processes import kill_family
 
+# In a bundle, where it has such: a directory in memory, and in it the runtime's notes on this run alone.
+PRIVATE = "private"
+PRIVATE_STATE = "state"
+
 
 class Guardian:
     """Forked when first needed. ``bundle`` is the directory that ``runner`` made; its ``pid`` is what gets killed."""
@@ -86,6 +90,9 @@ def end(id: str, bundle: str, delete: tuple[str, ...]) -> None:
         kill_family(pid, started)
     except (OSError, ValueError):
         pass
+    state = os.path.join(bundle, PRIVATE, PRIVATE_STATE)
+    if os.path.isdir(state):
+        delete = (delete[0], "--root", state, *delete[3:])
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     quiet = [(os.POSIX_SPAWN_DUP2, null, descriptor) for descriptor in (0, 1, 2)]
     try:
@@ -99,19 +106,20 @@ def end(id: str, bundle: str, delete: tuple[str, ...]) -> None:
 
 def remove_bundle(bundle: str) -> None:
     """Removes a bundle and nothing of what may still be mounted in it."""
-    rootfs = os.path.join(bundle, "rootfs")
-    try:
-        for _ in range(16):
-            syscalls.umount(rootfs, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
-    except OSError:
-        pass
+    rootfs, private = os.path.join(bundle, "rootfs"), os.path.join(bundle, PRIVATE)
+    for path in (rootfs, private):
+        try:
+            for _ in range(16):
+                syscalls.umount(path, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
+        except OSError:
+            pass
     try:
         for name in os.listdir(bundle):
-            if name != "rootfs":
+            if name not in ("rootfs", PRIVATE):
                 os.unlink(os.path.join(bundle, name))
     except OSError:
         pass
-    for path in (rootfs, bundle):
+    for path in (rootfs, private, bundle):
         try:
             os.rmdir(path)
         except OSError:

@@ -16,6 +16,7 @@ from cais.host import syscalls
 from cais.spec.named import NamedTuple
 
 _RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+_LINKS_LIMIT = 40
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
@@ -84,21 +85,41 @@ def _prepare_one(root: int, path: str, is_directory: bool, made: list[Made], kee
         finally:
             os.close(found)
         return
-    parent = os.dup(root)
-    try:
-        for position, name in enumerate(names):
-            so_far = "/" + "/".join(names[: position + 1])
-            last = position == len(names) - 1
-            try:
-                following = syscalls.openat2(root, so_far, os.O_PATH, _RESOLVE)
-            except FileNotFoundError:
-                _make(parent, name, is_directory or not last, so_far, keep_times)
-                made.append(Made(so_far, is_directory or not last))
-                following = syscalls.openat2(root, so_far, os.O_PATH, _RESOLVE)
+    done: list[str] = []
+    links = 0
+    while names:
+        name = names.pop(0)
+        if name == "..":
+            done = done[:-1]
+            continue
+        last = not names
+        parent = syscalls.openat2(root, "/" + "/".join(done), _DIRECTORY, _RESOLVE)
+        try:
+            here = "/" + "/".join([*done, name])
+            target = _link(parent, name)
+            if target is not None:
+                # Links are followed where they lead nowhere, too: what they name is made.
+                links += 1
+                if links > _LINKS_LIMIT:
+                    raise Invalid(f"cannot mount at {path}: too many symbolic links")
+                names = [part for part in target.split("/") if part not in ("", ".")] + names
+                done = [] if target.startswith("/") else done
+                continue
+            if not os.path.lexists(f"/proc/self/fd/{parent}/{name}"):
+                _make(parent, name, is_directory or not last, here, keep_times)
+                made.append(Made(here, is_directory or not last))
+            done.append(name)
+        finally:
             os.close(parent)
-            parent = following
-    finally:
-        os.close(parent)
+
+
+def _link(parent: int, name: str) -> str | None:
+    try:
+        return os.readlink(name, dir_fd=parent)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):
+            return None
+        raise
 
 
 def _make(parent: int, name: str, is_directory: bool, path: str, keep_times: bool) -> None:
@@ -111,7 +132,7 @@ def _make(parent: int, name: str, is_directory: bool, path: str, keep_times: boo
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             os.close(os.open(name, flags, 0o755, dir_fd=parent))
     except FileExistsError:
-        raise Invalid(f"cannot mount at {path}: it is a link in the image that leads nowhere")
+        raise Invalid(f"cannot mount at {path}: something else was made there meanwhile")
     if keep_times:
         os.utime(here, ns=(before.st_atime_ns, before.st_mtime_ns))
 

@@ -26,11 +26,15 @@ _FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Bundle(NamedTuple):
-    """A directory for one run. ``rootfs`` is where its root file system is mounted."""
+    """A directory for one run. ``rootfs`` is where its root file system is mounted.
+
+    ``state_directory``: where the runtime keeps this run's state, if not where it keeps all (``runtime.private``).
+    """
 
     id: str
     directory: str
     rootfs: str
+    state_directory: str = ""
 
 
 class Started(NamedTuple):
@@ -162,7 +166,7 @@ class Runtime:
 
     def arguments(self, bundle: Bundle) -> list[str]:
         """The runtime's global arguments."""
-        arguments = ["--root", self.state_directory]
+        arguments = ["--root", bundle.state_directory or self.state_directory]
         arguments += ["--log", os.path.join(bundle.directory, "log"), "--log-format", "json"]
         if self.found.name == "crun" and not self.host.cgroups_writable:
             arguments.append("--cgroup-manager=disabled")
@@ -283,21 +287,21 @@ class Runtime:
         if process is not None:
             return send_signal(process.pid, number, process.start_ticks)
         if number == signal.SIGKILL and kill_family(started.pid):
-            self._delete(started.bundle.id)
+            self._delete(started.bundle)
             return True
         return False
 
     def process(self, bundle: Bundle) -> ProcessName | None:
         """The first process inside, while it lives."""
-        return find_process(self.state_directory, bundle.id)
+        return find_process(bundle.state_directory or self.state_directory, bundle.id)
 
-    def command(self, *arguments: str) -> int:
+    def command(self, *arguments: str, state_directory: str = "") -> int:
         """Runs the runtime silently (``start <id>``, ``pause <id>``); its exit code."""
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             child = os.posix_spawn(
                 self.found.path,
-                [self.found.path, "--root", self.state_directory, *arguments],
+                [self.found.path, "--root", state_directory or self.state_directory, *arguments],
                 {},
                 file_actions=[(os.POSIX_SPAWN_DUP2, null, place) for place in (0, 1, 2)],
             )
@@ -305,12 +309,12 @@ class Runtime:
             os.close(null)
         return wait(child)
 
-    def _delete(self, id: str) -> None:
-        self.command("delete", "--force", id)
+    def _delete(self, bundle: Bundle) -> None:
+        self.command("delete", "--force", bundle.id, state_directory=bundle.state_directory)
 
     def delete(self, bundle: Bundle) -> None:
         """Kills what still runs in ``bundle``, has the runtime forget it and removes it."""
-        self._delete(bundle.id)
+        self._delete(bundle)
         remove_bundle(bundle.directory)
 
     def opened(self, id: str) -> Bundle:

@@ -69,19 +69,31 @@ def step_spec(
     # As with BuildKit, a step knows its host's name, and has neither HOSTNAME nor another /etc/hostname; the others
     # cannot be written, as nothing of it would be kept.
     own = [spec.bind(source, target, ("ro",)) for source, target in files.binds() if source != files.hostname]
-    return spec.build(
+    built = spec.build(
         process,
         host._replace(seccomp=None if insecure else runtime.seccomp(capabilities)),
         rootfs=rootfs,
         network=kind,
         hostname=spec.BUILD_HOSTNAME,
-        mounts=[*own, *mounts],
+        mounts=own,
         resources=resources,
         cgroups_path=f"{cgroup_parent or '/cais'}/{id}" if id else "",
         shm_bytes=shm_bytes,
         privileged=insecure,
         devices=[*_insecure_devices(host.user_namespace), *devices] if insecure else devices,
     )
+    built["mounts"] = _replaced(built["mounts"], mounts)
+    return built
+
+
+def _replaced(given: Sequence[Mapping[str, Any]], own: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """``given`` and what the step asks for; what it mounts where something is given stands in that one's place."""
+    by_target = {mount["destination"]: mount for mount in own}
+    replaced = {mount["destination"] for mount in given}
+    return [
+        *(by_target.get(mount["destination"], mount) for mount in given),
+        *(mount for mount in own if mount["destination"] not in replaced),
+    ]
 
 
 # As BuildKit has them in an insecure step: (path, kind, major, minor), by the kernel's list of devices.
@@ -125,9 +137,11 @@ def points(step: Mapping[str, Any], directories: frozenset[str] = frozenset()) -
     import os
 
     found = [(path, True) for path in _OWN_POINTS]
+    targets = {mount["destination"] for mount in step["mounts"]}
     for mount in step["mounts"]:
         target = mount["destination"]
-        if any(target == point or target.startswith(point + "/") for point in _OWN_POINTS):
+        # What stands in another mount is made in that, by the runtime.
+        if target in _OWN_POINTS or any(above in targets or above in _OWN_POINTS for above in _above(target)):
             continue
         is_file = (
             mount["type"] == "bind"
@@ -137,3 +151,9 @@ def points(step: Mapping[str, Any], directories: frozenset[str] = frozenset()) -
         )
         found.append((target, not is_file))
     return found
+
+
+def _above(path: str) -> list[str]:
+    """The directories above ``path`` but for the root."""
+    parts = path.strip("/").split("/")
+    return ["/" + "/".join(parts[:number]) for number in range(1, len(parts))]

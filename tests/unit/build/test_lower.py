@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from cais.build.dockerfile.errors import DockerfileError, Located, NotAllowed, NotBuiltYet, Span
+from cais.build.dockerfile.errors import DockerfileError, Located, NotAllowed, Span
 from cais.build.dockerfile.parser import parse
 from cais.build.graph import Copy, Exec, InlineFile, LocalSource, MakeDirectory, SourceImage, Vertex, reachable
 from cais.build.lower import lower
 from cais.build.lowering.process import RunSettings
 from cais.build.lowering.result import Lowered
-from cais.errors import CaisError, Denied, Invalid, NotFound, Unsupported
+from cais.errors import CaisError, Invalid, NotFound
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
 
@@ -559,36 +559,6 @@ def test_bad_chmod(chmod: str) -> None:
 def test_copy_of_urls_is_refused() -> None:
     assert error("FROM a\nCOPY https://x/y /z\n").message == "source can't be a URL for COPY"
     assert error("FROM a\nCOPY git@h:x /z\n").message == "source can't be a git ref for COPY"
-
-
-@pytest.mark.parametrize(
-    ("line", "named"),
-    [
-        ("RUN --mount=type=cache,target=/x y", "RUN --mount"),
-    ],
-)
-def test_what_is_not_built_yet_fails_by_name_with_its_line(line: str, named: str) -> None:
-    found = error(f"FROM a\n{line}\n", Unsupported)
-    assert isinstance(found, NotBuiltYet)
-    assert found.message == f"{named} (line 2) is not built by this version of Cais"
-    assert found.span == Span(2, 2)
-
-
-def test_a_privilege_has_to_be_allowed() -> None:
-    text = "FROM a\nRUN a\nRUN --security=insecure b\n"
-    found = error(text, Denied)
-    assert isinstance(found, NotAllowed)
-    assert found.message == "security.insecure is not allowed"
-    assert found.span == Span(3, 3)
-    allowed = RunSettings(allowed=("security.insecure",))
-    assert [op.security for op in execs(build(text, runs=allowed))] == ["", "insecure"]
-
-
-def test_hosts_and_devices_of_run() -> None:
-    hosts = (("db", "1.2.3.4"),)
-    (op,) = execs(build("FROM a\nRUN --device=x.y/z=1,required b\n", runs=RunSettings(hosts=hosts)))
-    assert (op.hosts, op.devices) == (hosts, ("x.y/z=1,required",))
-    assert error("FROM a\nRUN --device=x b\n").message == 'invalid device "x"'
 
 
 def test_flags_that_say_the_default_are_fine() -> None:

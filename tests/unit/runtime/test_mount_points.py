@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from cais.errors import Invalid
+from cais.errors import Failed, Invalid
 from cais.runtime import mount_points
 from cais.runtime.mount_points import Made
 
@@ -47,10 +47,13 @@ def test_links_are_resolved_inside(tmp_path):
     (root / "out").symlink_to("../../outside")
     made = mount_points.prepare(str(root), [("/var/run/secrets", True)])
     assert (root / "run" / "secrets").is_dir()
-    with pytest.raises(Invalid, match="leads nowhere"):
-        mount_points.prepare(str(root), [("/out/x", True)])
+    made += mount_points.prepare(str(root), [("/out/x", True), ("/out/y/z", False)])
+    assert (root / "outside" / "x").is_dir() and (root / "outside" / "y" / "z").is_file()
+    (root / "loop").symlink_to("loop")
+    with pytest.raises((Invalid, Failed), match=r"(?i)too many"):
+        mount_points.prepare(str(root), [("/loop/x", True)])
     mount_points.remove(str(root), made)
-    assert tree(root) == ["out", "run", "var", "var/run"]
+    assert tree(root) == ["loop", "out", "run", "var", "var/run"]
     assert not (tmp_path / "outside").exists()
 
 

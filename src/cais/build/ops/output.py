@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cais.spec.progress import Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from cais.build.ops.mask import Mask
 
 OUTPUT_PIECE_BYTES = 64 << 10
 LAST_OUTPUT_LINES = 20
@@ -20,15 +22,16 @@ class Output:
     """Two pipes that are read by a thread, so that what a process says is shown while it says it.
 
     ``failure`` is what showing it raised; ``stop`` is called then. The process is read on to its end: one that cannot
-    write would never end.
+    write would never end. ``secrets`` are shown as ``***``.
     """
 
-    def __init__(self, id: int, progress: Progress, stop: Callable[[], None]) -> None:
+    def __init__(self, id: int, progress: Progress, stop: Callable[[], None], secrets: Sequence[bytes] = ()) -> None:
         self._id = id
         self._progress = progress
         self._stop = stop
         self._tail = b""
         self._closed = False
+        self._secrets = secrets
         self.failure: BaseException | None = None
         read_out, self.out = os.pipe()
         read_error, self.error = os.pipe()
@@ -39,19 +42,32 @@ class Output:
         import select
 
         streams = {out: 1, error: 2}
+        masks = {descriptor: self._mask() for descriptor in streams}
         poll = select.poll()
         for descriptor in streams:
             poll.register(descriptor, select.POLLIN)
         while streams:
             for descriptor, _ in poll.poll():
                 data = os.read(descriptor, OUTPUT_PIECE_BYTES)
+                mask = masks[descriptor]
+                stream = streams[descriptor]
                 if not data:
                     poll.unregister(descriptor)
                     os.close(descriptor)
                     del streams[descriptor]
-                    continue
-                self._tail = (self._tail + data)[-OUTPUT_PIECE_BYTES:]
-                self._show({"event": "output", "id": self._id, "stream": streams[descriptor], "data": data})
+                if mask is not None:
+                    data = mask.feed(data) if data else mask.rest()
+                if data:
+                    self._tail = (self._tail + data)[-OUTPUT_PIECE_BYTES:]
+                    self._show({"event": "output", "id": self._id, "stream": stream, "data": data})
+
+    def _mask(self) -> Mask | None:
+        if not self._secrets:
+            return None
+        from cais.build.ops.mask import Mask, patterns_of
+
+        patterns = patterns_of(self._secrets)
+        return Mask(patterns) if patterns else None
 
     def _show(self, event: dict[str, Any]) -> None:
         if self.failure is None:
