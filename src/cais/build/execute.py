@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 
 from cais.build.context import Context, select_from
 from cais.build.contexts import Contexts
-from cais.build.graph import Copy, Exec, MakeDirectory, Vertex
+from cais.build.graph import Copy, Exec, MakeDirectory, Vertex, stage_mounts
 from cais.build.hashing import digest_of
 from cais.build.ops.run import Runs, StepFailed
 from cais.build.ops.step_settings import NO_LIMITS, StepSettings
 from cais.build.ops.target import LayerTarget, Target
-from cais.build.plan import Result
+from cais.build.patterns import literal
+from cais.build.plan import Content, Result
 from cais.build.records import Record
 from cais.build.selection import Selection, newest_of
 from cais.build.standing import Standing
@@ -31,7 +32,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.build.credentials import Credentials
     from cais.build.ops.reuse import Reuse
+    from cais.volume.store import VolumeStore
 
 
 class FailedStep(NamedTuple):
@@ -46,7 +49,8 @@ class OpExecutor:
 
     ``keep_failed``: the file system of the first RUN that fails is kept, as ``failed``, until ``drop_failed``.
     ``ensure`` unpacks a base image's layers before they are stood on; ``base_time`` is when it was made, in seconds.
-    ``listing_of`` gives the kept listing of a selection by its digest.
+    ``listing_of`` gives the kept listing of a selection by its digest. ``volumes`` and ``credentials`` are for the
+    mounts of RUN, where there are any.
     """
 
     def __init__(
@@ -62,6 +66,8 @@ class OpExecutor:
         epoch: int | None = None,
         settings: StepSettings = NO_LIMITS,
         keep_failed: bool = False,
+        volumes: VolumeStore | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._runtime = runtime
@@ -76,7 +82,12 @@ class OpExecutor:
         self._processors = threading.BoundedSemaphore(max(2, len(os.sched_getaffinity(0))))
         self._keep_failed = keep_failed
         self.failed: FailedStep | None = None
-        self._runs = Runs(runtime, progress, self._cancelled, settings)
+        sources = None
+        if volumes is not None and credentials is not None:
+            from cais.build.ops.mounts import Sources
+
+            sources = Sources(snapshots, ensure, volumes, credentials)
+        self._runs = Runs(runtime, progress, self._cancelled, settings, sources)
         self._listings: dict[Vertex, tuple[Digest, bytes]] = {}
         self._unsettled: set[Vertex] = set()
 
@@ -94,7 +105,7 @@ class OpExecutor:
         try:
             op = vertex.op
             if isinstance(op, Exec):
-                self._with_mounts(prepared.mounts, lambda bundle: self._runs.run(vertex, op, bundle, id))
+                self._with_mounts(prepared.mounts, lambda bundle: self._runs.run(vertex, op, bundle, id, inputs))
             else:
                 with self._processors:
                     self._write_files(vertex, inputs, prepared, id, previous)
@@ -267,22 +278,32 @@ class OpExecutor:
         for note in notes:
             self._progress({"event": "output", "id": id, "stream": 2, "data": note.encode() + b"\n"})
 
-    def content(self, vertex: Vertex, source: Result) -> Digest:
-        """What a Copy takes from a stage, by content; owners count."""
-        if source.chain is None:
-            return Digest.of(b"")
+    def content(self, vertex: Vertex, inputs: Sequence[Result]) -> Content:
+        """What a Copy takes from a stage, or what mounts show of stages, by content; owners count."""
         op = vertex.op
-        assert isinstance(op, Copy)
+        if isinstance(op, Copy):
+            found = self._content(op, inputs[1])
+            self._listings[vertex] = found
+            return Digest(found[0])
+        return {
+            mount.target: self._content(Copy((literal(mount.source[1:]) or ".",), "/"), inputs[mount.input])[0]
+            for mount in stage_mounts(vertex)
+        }
+
+    def _content(self, op: Copy, source: Result) -> tuple[Digest, bytes]:
+        if source.chain is None:
+            return Digest.of(b""), b""
         self._standing.know(source)
 
         def identify(selection: Selection) -> tuple[Digest, bytes]:
             from cais.build.listing import listing_of
 
-            return digest_of(selection), listing_of(selection)
+            return Digest(digest_of(selection)), listing_of(selection)
 
-        found = self._with_view(source.chain, lambda path: self._selected_from(op, path, identify))
-        self._listings[vertex] = found
-        return Digest(found[0])
+        found: tuple[Digest, bytes] = self._with_view(
+            source.chain, lambda path: self._selected_from(op, path, identify)
+        )
+        return found
 
     def hold(self, chain: Digest) -> bool:
         return self._snapshots.hold(chain)

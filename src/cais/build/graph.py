@@ -185,6 +185,18 @@ class Vertex:
         return f"<Vertex {self.origin.text!r}>"
 
 
+def stage_mounts(vertex: Vertex) -> list[ExecMount]:
+    """The binds of a RUN that show what a stage has made: neither an image as it is nor files of a context."""
+    if not isinstance(vertex.op, Exec):
+        return []
+    found = []
+    for mount in vertex.op.mounts:
+        source = vertex.inputs[mount.input] if mount.kind == "bind" and mount.input >= 0 else None
+        if source is not None and not isinstance(source.op, SourceImage) and source.origin.step:
+            found.append(mount)
+    return found
+
+
 def reachable(*targets: Vertex | None) -> list[Vertex]:
     """All vertices that ``targets`` need, inputs before those that read them; each once."""
     order: list[Vertex] = []

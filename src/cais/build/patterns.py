@@ -27,6 +27,11 @@ def is_pattern(text: str) -> bool:
     return not _WILD.isdisjoint(text)
 
 
+def literal(name: str) -> str:
+    """The pattern that matches ``name`` alone."""
+    return "".join(f"\\{char}" if char in _WILD else char for char in name)
+
+
 def match(pattern: str, name: str) -> bool:
     """Whether ``name`` is what ``pattern`` says. Raises BadPattern. For many names, ``matcher`` is quicker."""
     return bool(matcher(pattern)(name))

@@ -56,6 +56,9 @@ class Facts(NamedTuple):
     no_cache: bool = False
 
 
+Content = Digest | Mapping[str, Digest]
+
+
 class Lookup(Protocol):
     def find(self, key: str) -> Record | None: ...
 
@@ -97,11 +100,11 @@ class Planner:
         self,
         vertex: Vertex,
         inputs: Sequence[Result],
-        content: Digest | None = None,
+        content: Content | None = None,
         listing: tuple[str, bytes] | None = None,
     ) -> Verdict:
         """One vertex whose inputs' results are known. ``content``: the digest of what it copies from a stage, of which
-        ``listing`` says more."""
+        ``listing`` says more; or of what its mounts show of stages, by their targets."""
         op = vertex.op
         if isinstance(op, SourceImage):
             return Verdict("hit", Result(self.facts.bases[vertex]))
@@ -147,7 +150,7 @@ class Planner:
         said["below"] = below.origin.text if below is not None else "FROM scratch"
         return Mark(self.step(vertex), _digest(self._scope, origin.stage), _instruction(vertex), said)
 
-    def _parts(self, vertex: Vertex, inputs: Sequence[Result], content: Digest | None) -> dict[str, Any]:
+    def _parts(self, vertex: Vertex, inputs: Sequence[Result], content: Content | None) -> dict[str, Any]:
         op = vertex.op
         parts: dict[str, Any] = {"op": type(op).__name__, "parent": inputs[0].chain if inputs else None}
         if self.facts.epoch is not None:
@@ -156,6 +159,9 @@ class Planner:
             parts.update(
                 args=op.args, env=dict(op.env), cwd=op.cwd, user=op.user, network=op.network, **_exec_extras(op)
             )
+            read = {mount.target: inputs[mount.input].chain for mount in op.mounts if mount.input >= 0}
+            if read:
+                parts["mounted"] = {**read, **content} if isinstance(content, Mapping) else read
         elif isinstance(op, Copy):
             parts.update(
                 sources=op.sources, destination=op.destination, chown=op.chown, chmod=op.chmod, unpack=op.unpack

@@ -174,6 +174,7 @@ def _compared(
     reasons += _variables(old.get("env") or {}, parts.get("env") or {})
     reasons += _heredocs(old, parts)
     reasons += _mounts(old.get("mounts") or (), parts.get("mounts") or ())
+    reasons += _mounted(old.get("mounted") or {}, parts.get("mounted") or {})
     if old.get("files") != parts.get("files") and (old.get("files") and parts.get("files")):
         reasons += _files(old["files"], parts["files"], lookup, difference, listing)
     elif (old.get("from"), old.get("files")) != (parts.get("from"), parts.get("files")) and not reasons:
@@ -249,6 +250,15 @@ def _mounts(old: Any, new: Any) -> list[Reason]:
     return reasons
 
 
+def _mounted(old: Mapping[str, str], new: Mapping[str, str]) -> list[Reason]:
+    """The files that mounts show, where both show any."""
+    return [
+        Reason("the files mounted at", target, *_chains(old, new, target), kind="mount")
+        for target in new
+        if target in old and old[target] != new[target]
+    ]
+
+
 def _by_place(mounts: Any) -> dict[str, Sequence[Any]]:
     return {f"{mount[0]} {mount[1] or mount[5]}": mount for mount in mounts if len(mount) > 5}
 
@@ -298,7 +308,7 @@ _CALLED = {
     "devices": "--device",
 }
 # What is compared in a way of its own.
-_APART = frozenset(("op", "parent", "env", "inline", "scripts", "mounts", "files", "from"))
+_APART = frozenset(("op", "parent", "env", "inline", "scripts", "mounts", "mounted", "files", "from"))
 
 
 def plain(value: Any) -> Any:

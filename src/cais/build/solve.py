@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from cais.build.graph import Copy, GitSource, HttpSource, LocalSource, Merge, SourceImage, Vertex
-from cais.build.plan import Planner, Result, Verdict
+from cais.build.graph import Copy, Exec, GitSource, HttpSource, LocalSource, Merge, SourceImage, Vertex, stage_mounts
+from cais.build.plan import Content, Planner, Result, Verdict
 from cais.build.records import Record, Records
 from cais.errors import CaisError, Cancelled
 from cais.snapshot.store import Layer
@@ -35,8 +35,8 @@ class Executor(Protocol):
     def execute(self, vertex: Vertex, inputs: Sequence[Result], id: int, previous: Record | None) -> Layer:
         """``previous`` is what the same step was the last time."""
 
-    def content(self, vertex: Vertex, source: Result) -> Digest:
-        """What a Copy takes from a stage, by content."""
+    def content(self, vertex: Vertex, inputs: Sequence[Result]) -> Content:
+        """What a Copy takes from a stage, or the mounts of an Exec show of stages, by content."""
 
     def hold(self, chain: Digest) -> bool:
         """Keeps a file system from the collector; False when it is gone already."""
@@ -272,11 +272,10 @@ class Solver:
         return verdict
 
     def _by_content(self, vertex: Vertex, inputs: Sequence[Result], verdict: Verdict) -> Verdict:
-        """A Copy from a stage that was built anew may still copy what it copied before."""
-        op = vertex.op
-        if not isinstance(op, Copy) or op.from_context or len(inputs) < 2 or inputs[1].chain is None:
+        """What is read from a stage that was built anew may still be what it was before."""
+        if not _reads_stages(vertex, inputs):
             return verdict
-        content = self._executor.content(vertex, inputs[1])
+        content = self._executor.content(vertex, inputs)
         by_content = self._planner.judge(vertex, inputs, content, self._executor.listing(vertex))
         if by_content.result is not None and by_content.result.layer is not None:
             # So that the next plan need not look at the content.
@@ -299,7 +298,15 @@ class Solver:
         if not self._executor.is_settled(vertex):
             return record
         self._records.put(record, self._executor.listing(vertex))
-        if isinstance(vertex.op, Copy) and not vertex.op.from_context and "files" in record.parts:
-            inputs = [Result(None) if item is None else self.results[item] for item in vertex.inputs]
+        inputs = [Result(None) if item is None else self.results[item] for item in vertex.inputs]
+        if _reads_stages(vertex, inputs):
             self._records.put(record._replace(key=self._planner.judge(vertex, inputs).key))
         return record
+
+
+def _reads_stages(vertex: Vertex, inputs: Sequence[Result]) -> bool:
+    """Whether the key has contents of what other stages have made."""
+    op = vertex.op
+    if isinstance(op, Copy):
+        return not op.from_context and len(inputs) > 1 and inputs[1].chain is not None
+    return isinstance(op, Exec) and bool(stage_mounts(vertex))

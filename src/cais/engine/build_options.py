@@ -79,6 +79,5 @@ def refuse_not_built_yet(options: BuildOptions) -> None:
 
 # Shorter with every step of the builder.
 _NOT_YET = (
-    "secrets", "ssh", "no_cache_filter", "pull",
-    "cache_from", "cache_to",
+    "no_cache_filter", "pull", "cache_from", "cache_to",
 )  # fmt: skip

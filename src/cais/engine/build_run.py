@@ -36,6 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.build.credentials import Credentials
     from cais.build.execute import OpExecutor
     from cais.engine.build_debug import Place
     from cais.runtime.runner import Runtime
@@ -79,8 +80,16 @@ class Run:
         self._ids: Mapping[Vertex, int] = {}
         self.image_id = self.digest = ""  # of what it was put out as
         self._runs = run_settings(options)
+        self._credentials: Credentials | None = None
+        if options.secrets or options.ssh:
+            self._credentials = self._open_credentials()
         if options.limits != Limits():
             step_settings(options)  # what is wrong with them is said before anything is done
+
+    def _open_credentials(self) -> Credentials:
+        from cais.engine.build_credentials import credentials
+
+        return credentials(self._options.secrets, self._options.ssh, self._options.environment)
 
     def solve(self) -> list[Built]:
         """Every platform's target, in the order in which the platforms were asked for."""
@@ -110,6 +119,13 @@ class Run:
         again = needed(targets, verdicts)
         self._enter([vertex for vertex in again if isinstance(vertex.op, Exec)])
         runtime = Runtime(self._stores.root, self._stores.settings.runtime)
+        mounts: dict[str, Any] = {}
+        if any(isinstance(vertex.op, Exec) and vertex.op.mounts for vertex in again):
+            from cais.volume.store import VolumeStore
+
+            self._credentials = self._credentials or self._open_credentials()
+            volumes = VolumeStore(self._stores.root, self._stores.database)
+            mounts = {"volumes": volumes, "credentials": self._credentials}
         executor = OpExecutor(
             self._stores.snapshots,
             runtime,
@@ -121,6 +137,7 @@ class Run:
             epoch=self._options.epoch,
             settings=step_settings(self._options),
             keep_failed=self._on_failure is not None,
+            **mounts,
         )
         solver = Solver(self._planner, self._records, executor, self._named(ids), ids, self._options.workers)
         self._outcomes = solver.outcomes
@@ -133,6 +150,8 @@ class Run:
         finally:
             executor.drop_failed()
             runtime.close()
+            if self._credentials is not None:
+                self._credentials.close()
         return solver.results
 
     def _show_failed(self, executor: OpExecutor, runtime: Runtime, error: CaisError) -> None:
@@ -151,7 +170,8 @@ class Run:
 
     def _enter(self, runs: Sequence[Vertex]) -> None:
         """What is mounted goes with this process. Raises Denied, with the line of the first of ``runs``."""
-        if not runs and not self._stores.snapshots.driver.opaque:
+        mounting = bool(self._stores.snapshots.driver.opaque)  # found out before the first thread
+        if not runs and not mounting:
             return
         from cais.host.namespaces import enter
 

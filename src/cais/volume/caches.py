@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from cais.errors import from_os_error
 from cais.host.locks import FileLock
+from cais.host.owners import give
 from cais.spec.named import NamedTuple
 from cais.volume.store import Volume, VolumeStore
 
@@ -20,17 +21,15 @@ _READABLE_CHARACTERS = 60
 
 
 class Cache(NamedTuple):
-    """What a mount asks for. ``origin`` is what a new one begins with, by name ("": nothing), made by ``fill``.
+    """What a mount asks for. ``origin`` is what a new one begins with, by any name; "": nothing.
 
-    ``sharing`` is shared, private or locked. ``owner`` and ``mode`` are the root directory's where ``origin`` is "".
+    ``owner`` and ``mode`` are the root directory's where ``origin`` is "".
     """
 
     id: str
-    sharing: str = "shared"
     origin: str = ""
     owner: tuple[int, int] = (0, 0)
     mode: int = 0o755
-    fill: Callable[[str], None] | None = None
 
 
 class Held:
@@ -68,25 +67,32 @@ def is_cache_name(name: str) -> bool:
     return head.startswith("cache-") and len(tail) == 12 and all(char in "0123456789abcdef" for char in tail)
 
 
-def acquire(store: VolumeStore, cache: Cache, wait: Callable[[str], None]) -> Held:
-    """Its volume, made where there is none. ``wait`` is called again and again while others have it, and may raise.
+def acquire(
+    store: VolumeStore,
+    cache: Cache,
+    sharing: str,
+    wait: Callable[[str], None],
+    fill: Callable[[str], None] | None = None,
+) -> Held:
+    """Its volume, made where there is none: ``fill(directory)`` copies what it begins with. ``sharing`` is shared,
+    private or locked. ``wait(name)`` is called again and again while others have it, and may raise.
 
     Raises Unavailable, Denied, what ``fill`` raises.
     """
     instance = 0
     while True:
-        volume = store.cache(cache_name(cache, instance), cache.id, lambda path: _begin(cache, path))
+        volume = store.cache(cache_name(cache, instance), cache.id, lambda path: _begin(cache, path, fill))
         lock = FileLock(store.lock_path(volume))
         try:
-            held = lock.acquire(shared=cache.sharing == "shared", blocking=False)
+            held = lock.acquire(shared=sharing == "shared", blocking=False)
         except FileNotFoundError:
             if store.is_current(volume):
-                _mend(cache, volume.path)
+                _mend(cache, volume.path, fill)
             continue  # else removed just now
         except OSError as error:
             raise from_os_error(error, f"lock the cache mount {cache.id}")
         if not held:
-            if cache.sharing == "private":
+            if sharing == "private":
                 instance += 1
             else:
                 wait(volume.name)
@@ -97,18 +103,18 @@ def acquire(store: VolumeStore, cache: Cache, wait: Callable[[str], None]) -> He
         return Held(store, volume, lock)
 
 
-def _begin(cache: Cache, path: str) -> None:
-    if cache.fill is not None:
-        cache.fill(path)
+def _begin(cache: Cache, path: str, fill: Callable[[str], None] | None) -> None:
+    if fill is not None:
+        fill(path)
         return
-    os.chown(path, *cache.owner)
+    give(path, *cache.owner)
     os.chmod(path, cache.mode)
 
 
-def _mend(cache: Cache, path: str) -> None:
+def _mend(cache: Cache, path: str, fill: Callable[[str], None] | None) -> None:
     """Somebody removed the directory of a volume that is still known."""
     try:
         os.makedirs(path, exist_ok=True)
-        _begin(cache, path)
+        _begin(cache, path, fill)
     except OSError as error:
         raise from_os_error(error, f"make the cache mount {cache.id}")

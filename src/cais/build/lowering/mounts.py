@@ -10,6 +10,7 @@ from cais.build.dockerfile.errors import DockerfileError, Span, did_you_mean
 from cais.build.dockerfile.instructions import Run, RunMount
 from cais.build.graph import Copy, ExecMount, LocalSource, Origin, Vertex
 from cais.build.lowering.state import StageState, absolute
+from cais.build.patterns import literal
 from cais.spec.named import NamedTuple
 
 BIND, CACHE, TMPFS, SECRET, SSH = "bind", "cache", "tmpfs", "secret", "ssh"
@@ -217,7 +218,7 @@ def _of_context(state: StageState, context: Vertex | None, path: str, made: Made
     found = made.get((context, path))
     if found is None:
         name = context.op.name if context is not None and isinstance(context.op, LocalSource) else ""
-        pattern = re.sub(r"([\\*?\[])", r"\\\1", path[1:]) or "."
+        pattern = literal(path[1:]) or "."
         text = f"load {name + ':' if name else ''}{path} for RUN --mount"
         op = Copy((pattern,), _SHOWN)
         found = made[(context, path)] = Vertex(op, (None, context), Origin(*span, text, state.name))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from cais.errors import Invalid, Unavailable, from_os_error
 from cais.host.files import random_name, remove_tree
+from cais.host.owners import give
 from cais.host.processes import wait
 
 _PIECE_BYTES = 16 << 10
@@ -38,10 +39,10 @@ class AgentSocket:
                 self._listener.bind(f"/proc/self/fd/{opened}/{name}")
             finally:
                 os.close(opened)
-            os.chown(self.path, *owner)
+            give(self.path, *owner)
             os.chmod(self.path, mode)
             self._listener.listen(16)
-        except OSError:
+        except BaseException:
             self._release()
             raise
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -132,7 +133,7 @@ class KeyAgent:
         if not all(programs):
             raise Unavailable(
                 "an SSH agent for keys is asked for, and ssh-agent and ssh-add are not installed",
-                hint="Install OpenSSH's client (Debian: openssh-client), or give an agent's socket: --ssh default=SOCKET.",
+                hint="Install OpenSSH's client (Debian: openssh-client), or give a socket: --ssh default=SOCKET.",
             )
         # In a short place: a socket's path has at most 107 bytes.
         self._directory = f"/tmp/cais-agent.{random_name(8)}"

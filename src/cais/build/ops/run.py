@@ -19,6 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.build.ops.mounts import Sources, StepMounts
+    from cais.build.plan import Result
+
 
 class StepFailed(Failed):
     """A RUN step's process ended with a code other than 0. ``output`` is the last of what it said."""
@@ -31,7 +34,9 @@ class StepFailed(Failed):
 
 
 class Runs:
-    """``cancelled`` ends what runs; it is set here when the output of a step can no more be shown."""
+    """``cancelled`` ends what runs; it is set here when the output of a step can no more be shown. ``sources`` is where
+    its mounts come from.
+    """
 
     def __init__(
         self,
@@ -39,20 +44,45 @@ class Runs:
         progress: Progress,
         cancelled: threading.Event,
         settings: StepSettings = NO_LIMITS,
+        sources: Sources | None = None,
     ) -> None:
         self._runtime = runtime
         self._progress = progress
         self._cancelled = cancelled
         self._settings = settings
+        self._sources = sources
         self._lock = threading.Lock()
         self._grant: Granted | None = None
 
-    def run(self, vertex: Vertex, op: Exec, bundle: Bundle, id: int) -> None:
-        """``bundle`` has the vertex's file system mounted. Raises StepFailed, Cancelled, Failed (it did not start)."""
-        step = self.spec(op, bundle)
+    def run(self, vertex: Vertex, op: Exec, bundle: Bundle, id: int, inputs: Sequence[Result] = ()) -> None:
+        """``bundle`` has the vertex's file system mounted; ``inputs`` are the vertex's results.
+
+        Raises StepFailed, Cancelled, Failed (it did not start), what its mounts raise.
+        """
+        mounted = self.mounted(op, bundle, inputs, id)
+        try:
+            self._run(vertex, op, bundle if mounted is None else mounted.bundle, id, mounted)
+        finally:
+            if mounted is not None:
+                mounted.close()
+
+    def mounted(self, op: Exec, bundle: Bundle, inputs: Sequence[Result], id: int) -> StepMounts | None:
+        """What ``op`` asks for with --mount, to be closed; None where it asks for nothing."""
+        if not op.mounts or self._sources is None:
+            return None
+        from cais.build.ops.mounts import StepMounts
+
+        def wait(text: str) -> None:
+            self._progress({"event": "output", "id": id, "stream": 2, "data": text.encode() + b"\n"})
+
+        return StepMounts(op, bundle, inputs, self._sources, self._cancelled, wait)
+
+    def _run(self, vertex: Vertex, op: Exec, bundle: Bundle, id: int, mounted: StepMounts | None) -> None:
+        step = self.spec(op, bundle, mounted)
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            output = Output(id, self._progress, self._cancelled.set)
+            secrets = mounted.secrets if mounted is not None else ()
+            output = Output(id, self._progress, self._cancelled.set, secrets)
             try:
                 code = run_step(
                     self._runtime, step, bundle, stdio=(null, output.out, output.error), cancelled=self._cancelled
@@ -71,7 +101,15 @@ class Runs:
         if code != 0:
             raise self._failed(vertex, op, code, output.last())
 
-    def spec(self, op: Exec, bundle: Bundle, *, args: Sequence[str] = (), terminal: bool = False) -> dict[str, Any]:
+    def spec(
+        self,
+        op: Exec,
+        bundle: Bundle,
+        mounted: StepMounts | None = None,
+        *,
+        args: Sequence[str] = (),
+        terminal: bool = False,
+    ) -> dict[str, Any]:
         """The OCI spec of ``op``, or of ``args`` where ``op`` would run. Raises NotFound (the user), Denied, ..."""
         granted = self._granted()
         settings = self._settings
@@ -82,6 +120,9 @@ class Runs:
         mounts = [_script(bundle, name, text) for name, text in op.scripts]
         if op.platform:
             mounts += _interpreter(op.platform)
+        if mounted is not None:
+            env += mounted.environment
+            mounts += mounted.mounts
         return step_spec(
             self._runtime,
             args or op.args,
