@@ -86,7 +86,7 @@ class OpExecutor:
         if volumes is not None and credentials is not None:
             from cais.build.ops.mounts import Sources
 
-            sources = Sources(snapshots, ensure, volumes, credentials)
+            sources = Sources(snapshots, self._standing.ensure, volumes, credentials)
         self._runs = Runs(runtime, progress, self._cancelled, settings, sources)
         self._listings: dict[Vertex, tuple[Digest, bytes]] = {}
         self._unsettled: set[Vertex] = set()

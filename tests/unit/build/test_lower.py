@@ -14,7 +14,7 @@ from cais.build.graph import Copy, Exec, InlineFile, LocalSource, MakeDirectory,
 from cais.build.lower import lower
 from cais.build.lowering.process import RunSettings
 from cais.build.lowering.result import Lowered
-from cais.errors import CaisError, Invalid, NotFound
+from cais.errors import CaisError, Denied, Invalid, NotFound
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
 
@@ -559,6 +559,23 @@ def test_bad_chmod(chmod: str) -> None:
 def test_copy_of_urls_is_refused() -> None:
     assert error("FROM a\nCOPY https://x/y /z\n").message == "source can't be a URL for COPY"
     assert error("FROM a\nCOPY git@h:x /z\n").message == "source can't be a git ref for COPY"
+
+
+def test_a_privilege_has_to_be_allowed() -> None:
+    text = "FROM a\nRUN a\nRUN --security=insecure b\n"
+    found = error(text, Denied)
+    assert isinstance(found, NotAllowed)
+    assert found.message == "security.insecure is not allowed"
+    assert found.span == Span(3, 3)
+    allowed = RunSettings(allowed=("security.insecure",))
+    assert [op.security for op in execs(build(text, runs=allowed))] == ["", "insecure"]
+
+
+def test_hosts_and_devices_of_run() -> None:
+    hosts = (("db", "1.2.3.4"),)
+    (op,) = execs(build("FROM a\nRUN --device=x.y/z=1,required b\n", runs=RunSettings(hosts=hosts)))
+    assert (op.hosts, op.devices) == (hosts, ("x.y/z=1,required",))
+    assert error("FROM a\nRUN --device=x b\n").message == 'invalid device "x"'
 
 
 def test_flags_that_say_the_default_are_fine() -> None:
