@@ -12,7 +12,7 @@ from cais.build.contexts import Contexts, TreeOp
 from cais.build.graph import Copy, GitSource, HttpSource, LocalSource, Vertex
 from cais.engine.build_options import BuildOptions
 from cais.engine.stores import Stores
-from cais.errors import CaisError, Invalid
+from cais.errors import CaisError, Cancelled, Invalid
 from cais.spec.progress import Progress, silent
 
 TYPE_CHECKING = False
@@ -37,6 +37,7 @@ class Sources:
         self._options = options
         self.kept: dict[HttpSource | GitSource, Kept] = {}  # all that this build has read from elsewhere
         self.context: HttpSource | GitSource | None = None  # the build's own, where it is from elsewhere
+        self._cancelled = threading.Event()
         # What lowering is told of the named contexts: an image, or files.
         self.lowered: dict[str, str] = {}
         self.layouts: dict[str, Layouted] = {}
@@ -98,9 +99,11 @@ class Sources:
                     if isinstance(error, CaisError):
                         if vertex.origin.first_line:
                             error.span = error.span or vertex.origin[:2]
-                        show({"event": "error", "id": id, "message": str(error)})
+                        if not isinstance(error, Cancelled):
+                            show({"event": "error", "id": id, "message": str(error)})
                     with lock:
                         failures.append((id, error))
+                    self._cancelled.set()  # what others fetch is of no use any more
                     return
                 show(
                     {"event": "cached", "id": id}
@@ -115,7 +118,8 @@ class Sources:
         for thread in threads:
             thread.join()
         if failures:
-            raise min(failures, key=lambda item: item[0])[1]
+            # What others raise because they were stopped is no news.
+            raise min(failures, key=lambda item: (isinstance(item[1], Cancelled), item[0]))[1]
 
     def _is_remote(self, op: object) -> bool:
         return isinstance(op, LocalSource) and bool(op.name) and not os.path.isdir(self._value(op.name))
@@ -194,7 +198,7 @@ class Sources:
         """What downloads by the user's proxies; a build argument wins over the environment."""
         from cais.sources.files import Files
 
-        return Files(self._stores.sources, self._proxies)
+        return Files(self._stores.sources, self._proxies, cancelled=self._cancelled)
 
     @property
     def repositories(self) -> Repositories:
@@ -202,7 +206,9 @@ class Sources:
         from cais.sources.command import Git
         from cais.sources.git import Repositories
 
-        return Repositories(self._stores.sources, Git(self._options.environment, self._proxies))
+        return Repositories(
+            self._stores.sources, Git(self._options.environment, self._proxies, cancelled=self._cancelled)
+        )
 
     @property
     def _proxies(self) -> dict[str, str]:

@@ -10,10 +10,11 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from cais.errors import CaisError, Failed, Invalid, Unavailable
+from cais.errors import CaisError, Cancelled, Failed, Invalid, Unavailable
 from cais.sources.urls import redacted, without_credentials
 from cais.spec.named import NamedTuple
 
@@ -66,8 +67,13 @@ class Git:
     """``environment`` is the user's, of which little is passed on; ``proxies`` are those of ``proxy_variables``."""
 
     def __init__(
-        self, environment: Mapping[str, str], proxies: Mapping[str, str], limits: GitLimits = GIT_LIMITS
+        self,
+        environment: Mapping[str, str],
+        proxies: Mapping[str, str],
+        limits: GitLimits = GIT_LIMITS,
+        cancelled: threading.Event | None = None,
     ) -> None:
+        self._cancelled = cancelled or threading.Event()
         self.proxies = proxies
         self._limits = limits
         self._environment = {
@@ -150,7 +156,7 @@ class Git:
         size_bytes = 0
         left = 2
         while left:
-            for descriptor, _ in poll.poll(1000):
+            for descriptor, _ in poll.poll(500):
                 data = os.read(descriptor, 1 << 16)
                 if not data:
                     poll.unregister(descriptor)
@@ -162,6 +168,8 @@ class Git:
                     del collected[error][: -(1 << 16)]
                 elif len(collected[out]) > _OUTPUT_LIMIT_BYTES:
                     raise Invalid(f"failed to read {shown}: git prints more than {_OUTPUT_LIMIT_BYTES >> 20} MiB")
+            if self._cancelled.is_set():
+                raise Cancelled(f"stopped fetching {shown}")
             now = time.monotonic()
             if size_of and now - looked >= 1:
                 looked = now

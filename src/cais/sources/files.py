@@ -12,6 +12,8 @@ from cais.sources.urls import file_name, redacted, without_credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
+
     from cais.sources.http import Answer, Limits
 
 FILE_MODE = 0o600
@@ -55,11 +57,13 @@ class Files:
         *,
         limits: Limits | None = None,
         is_inner: Callable[[str], bool] | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
         self._store = store
         self._proxies = proxies
         self._limits = limits
         self._is_inner = is_inner
+        self._cancelled = cancelled
 
     def get(self, url: str, checksum: str = "", *, again: bool = False) -> tuple[Kept, bool]:
         """The file of ``url``, and whether it is what was kept already. ``again``: fetched whatever is kept.
@@ -108,6 +112,7 @@ class Files:
                     algorithms=("sha256",) if algorithm == "sha256" else ("sha256", algorithm),
                     limits=self._limits or LIMITS,
                     is_inner=self._is_inner or addresses.is_inner,
+                    cancelled=self._cancelled,
                 )
                 if answer.status == 304 and kept is not None:
                     return kept, True

@@ -13,6 +13,7 @@ import hashlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
@@ -23,7 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, IncompleteRead, SSLError
 
 from cais import __version__
-from cais.errors import CaisError, Corrupt, Denied, Failed, Invalid, NotFound, Unauthorized, Unavailable
+from cais.errors import CaisError, Cancelled, Corrupt, Denied, Failed, Invalid, NotFound, Unauthorized, Unavailable
 from cais.sources import addresses
 from cais.sources.proxies import proxy_of
 from cais.sources.urls import disposition_name, is_http, redacted, without_credentials
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     Write = Callable[[bytes], None]
 
 _PIECE_BYTES = 256 << 10
+_LOOK_SECONDS = 0.5
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -80,13 +82,17 @@ def fetch(
     algorithms: tuple[str, ...] = ("sha256",),
     limits: Limits = LIMITS,
     is_inner: Callable[[str], bool] = addresses.is_inner,
+    cancelled: threading.Event | None = None,
 ) -> Answer:
     """Gives what ``url`` has to ``write``, piece by piece. ``headers`` may hold conditions (If-None-Match).
 
-    Raises NotFound (404), Unauthorized (401), Denied (403; a redirect that is not followed), Unavailable (no answer, a
-    stalled or failing server), Invalid (the URL, the size), Corrupt (cut off), Failed.
+    Setting ``cancelled`` ends it with Cancelled. Raises NotFound (404), Unauthorized (401), Denied (403; a redirect
+    that is not followed), Unavailable (no answer, a stalled or failing server), Invalid (the URL, the size),
+    Corrupt (cut off), Failed.
     """
-    return _Fetch(url, write, dict(headers or {}), dict(proxies or {}), algorithms, limits, is_inner).run()
+    fetch = _Fetch(url, write, dict(headers or {}), dict(proxies or {}), algorithms, limits, is_inner)
+    fetch.cancelled = cancelled or fetch.cancelled
+    return fetch.run()
 
 
 class _Fetch:
@@ -110,6 +116,7 @@ class _Fetch:
         self.is_inner = is_inner
         self.public = False  # the host that the user named is a public one
         self.received = 0
+        self.cancelled = threading.Event()
         self.watch: _Watch | None = None
 
     def run(self) -> Answer:
@@ -242,6 +249,10 @@ class _Fetch:
             for item in hashes:
                 item.update(piece)
             self.write(piece)
+            if self.cancelled.is_set():
+                break
+        if self.cancelled.is_set():
+            raise Cancelled(f"stopped loading {self.shown}")
         if self.watch is not None and self.watch.stalled:
             raise OSError("stalled")
         if length.isdigit() and size_bytes != int(length):
@@ -270,6 +281,8 @@ class _Fetch:
             if isinstance(cause, CaisError):
                 return cause
             cause = cause.__cause__ or cause.__context__
+        if self.cancelled.is_set():
+            return Cancelled(f"stopped loading {self.shown}")
         if self.watch is not None and self.watch.stalled:
             return Unavailable(
                 f"failed to load {where}: less than {self.limits.window_bytes} bytes came in "
@@ -302,18 +315,22 @@ class _Watch:
         self._connection = connection.dup()
 
     def _look(self) -> None:
-        limits = self._fetch.limits
-        before = self._fetch.received
-        while not self._ended.wait(limits.window_seconds):
-            if self._fetch.received - before < limits.window_bytes:
+        fetch, limits = self._fetch, self._fetch.limits
+        before, until = fetch.received, time.monotonic() + limits.window_seconds
+        while not self._ended.wait(min(_LOOK_SECONDS, limits.window_seconds)):
+            if not fetch.cancelled.is_set():
+                if time.monotonic() < until:
+                    continue
+                if fetch.received - before >= limits.window_bytes:
+                    before, until = fetch.received, time.monotonic() + limits.window_seconds
+                    continue
                 self.stalled = True
-                if self._connection is not None:
-                    try:
-                        self._connection.shutdown(socket.SHUT_RDWR)
-                    except OSError:
-                        pass  # it has ended by itself
-                return
-            before = self._fetch.received
+            if self._connection is not None:
+                try:
+                    self._connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it has ended by itself
+            return
 
     def end(self) -> None:
         self._ended.set()

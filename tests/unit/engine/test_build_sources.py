@@ -10,7 +10,11 @@ import io
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -166,7 +170,7 @@ class TestAdd:
             collect(work.stores)
             work.build(f"FROM scratch\nADD {server.url}/a /a\n")
             assert server.seen[1].headers["If-None-Match"]
-        assert work.engine.builder.prune() > 0
+        assert work.engine.builder.prune().reclaimed_bytes > 0
         directory = Path(work.stores.root, "sources")
         assert {path.name for path in directory.iterdir()} == {"ingest", "locks"} and work.count("sources") == 0
 
@@ -330,3 +334,93 @@ class TestNamedContexts:
     def test_what_is_wrong(self, work, name, value, kind, text):
         with pytest.raises(kind, match=text):
             work.build("FROM x\n", contexts={name: value})
+
+
+def test_a_failure_stops_what_else_is_fetched(work):
+    """The other server would never end."""
+
+    def answer(request):
+        if request.path == "/fails":
+            begun.wait(30)
+            request.reply(b"", 404)
+            return
+        request.send_response(200)
+        request.end_headers()
+        begun.set()
+        server.stopped.wait(60)
+
+    begun = threading.Event()
+    with serving(answer) as server:
+        with pytest.raises(NotFound, match="/fails: invalid response status 404"):
+            work.build(f"FROM scratch\nADD {server.url}/endless /\nADD {server.url}/fails /\n")
+
+
+def test_an_interrupt_stops_it(work):
+    """As Ctrl-C: of a process whose download never ends."""
+    begun = threading.Event()
+
+    def answer(request):
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(b"x")
+        request.wfile.flush()
+        begun.set()
+        server.stopped.wait(60)
+
+    with serving(answer) as server:
+        work.write({"Dockerfile": f"FROM scratch\nADD {server.url}/a {server.url}/b /d/\n"})
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cais", "build", str(work.context)],
+            env={**os.environ, "CAIS_ROOT": str(work.directory / "other")}, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert begun.wait(30)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130, said
+
+
+def test_a_killed_download_leaves_nothing_that_counts(work):
+    begun = threading.Event()
+
+    def answer(request):
+        if request.path == "/whole":
+            request.reply(b"whole")
+            return
+        request.reply(b"x" * 100, Content_Length="1000")
+        begun.set()
+        server.stopped.wait(60)
+
+    with serving(answer) as server:
+        root = work.directory / "other"
+        for name, path in (("a", "part"), ("b", "whole")):
+            work.write({name: f"FROM scratch\nADD {server.url}/{path} /x\n"})
+        environment = {**os.environ, "CAIS_ROOT": str(root)}
+        command = [sys.executable, "-m", "cais", "build", "-f", str(work.context / "a"), str(work.context)]
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        assert begun.wait(30)
+        process.kill()
+        process.communicate()
+        assert len(list((root / "sources" / "ingest").iterdir())) == 1
+        build = ["build", "-f", str(work.context / "b"), str(work.context)]
+        for words in (build, ["system", "check"], ["image", "prune", "-f"]):
+            subprocess.run([sys.executable, "-m", "cais", *words], env=environment, check=True, capture_output=True)
+        assert list((root / "sources" / "ingest").iterdir()) == []
+
+
+def test_two_builds_of_one_repository(work, git, repository):
+    """Side by side, with the first commit of a branch and then the next: each gets its own, whole."""
+    first = repository.git("rev-parse", "HEAD")
+    repository.commit({"x": "2"})
+    environment = {**os.environ, "CAIS_ROOT": str(work.directory / "other")}
+    processes = []
+    for number, reference in enumerate((first, "main", first[:8], "main")):
+        out = work.directory / f"out{number}"
+        words = ["-m", "cais", "build", "-o", f"type=local,dest={out}", f"{git.url}/app.git#{reference}"]
+        process = subprocess.Popen([sys.executable, *words], env=environment, stderr=subprocess.PIPE)
+        processes.append((out, process))
+    found = []
+    for out, process in processes:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+        found.append((out / "x").read_text())
+    assert found == ["1", "2", "1", "2"]
