@@ -1,4 +1,4 @@
-"""What a build or a transfer shows while it goes on, on standard error: the choice, and the two plainest displays.
+"""What a build or a transfer shows while it goes on, on standard error: the choice, and the plainest display.
 
 A display is handed the events (see ``cais.ports.Progress``) by being called, from any thread, and closed at the end.
 """
@@ -38,7 +38,9 @@ def display(mode: str) -> Display:
 
         return Live()
     if mode == "rawjson":
-        return RawJson()
+        from cais.cli.progress_raw import Raw
+
+        return Raw(sys.stderr)
     if mode == "quiet":
         return Quiet()
     from cais.errors import Invalid
@@ -111,31 +113,6 @@ class Quiet:
 
     def failure(self) -> str:
         return self._failure.text()
-
-
-class RawJson:
-    """Each event as a line of JSON; ``at`` is in seconds since the start, ``data`` a text."""
-
-    def __init__(self) -> None:
-        import time
-
-        self._clock = time.monotonic
-        self._start = self._clock()
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        import json
-
-        shown = {"at": round(self._clock() - self._start, 6), **event}
-        if isinstance(shown.get("data"), bytes):
-            shown["data"] = shown["data"].decode("utf-8", "replace")
-        sys.stderr.write(json.dumps(shown, ensure_ascii=False) + "\n")
-        sys.stderr.flush()
-
-    def close(self) -> None:
-        pass
-
-    def failure(self) -> str:
-        return ""
 
 
 def transfer(*, quiet: bool = False) -> tuple[Callable[[dict[str, Any]], None], Callable[[], None]]:

@@ -301,18 +301,20 @@ class Run:
         self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], ids: Mapping[Vertex, int]
     ) -> None:
         again = needed(self._target_vertices, verdicts)
+        show = self._named(ids)
         for vertex in vertices:
             if vertex not in again and not vertex.origin.is_internal and not isinstance(vertex.op, FETCHED):
-                self._progress({"event": "start", "id": ids[vertex], "name": vertex.origin.title})
-                self._progress({"event": "cached", "id": ids[vertex]})
+                show({"event": "start", "id": ids[vertex]})
+                show({"event": "cached", "id": ids[vertex]})
 
     def _named(self, ids: Mapping[Vertex, int]) -> Progress:
-        names = {id: (vertex.origin.title, vertex.origin.stage) for vertex, id in ids.items()}
+        vertices = {id: vertex for vertex, id in ids.items()}
 
         def progress(event: dict[str, Any]) -> None:
             if event["event"] == "start":
-                name, stage = names[event["id"]]
-                event = {**event, "name": name, "stage": stage}
+                vertex = vertices[event["id"]]
+                inputs = [ids[item] for item in vertex.inputs if item is not None and item in ids]
+                event = {**event, "name": vertex.origin.title, "stage": vertex.origin.stage, "inputs": inputs}
             self._progress(event)
 
         return progress

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from cais.cli.progress import Failure, RawJson, display
+from cais.cli.progress import Failure, display
 from cais.cli.progress_plain import Plain
+from cais.cli.progress_raw import Raw
 from cais.errors import Invalid
 
 
@@ -122,10 +123,37 @@ def test_failure_keeps_the_last_lines_of_the_step_that_failed_first() -> None:
     assert Failure().text() == ""
 
 
-def test_raw_json(capsys: pytest.CaptureFixture[str]) -> None:
-    RawJson()(output(1, b"\xff", 3.0))
-    event = json.loads(capsys.readouterr().err)
-    assert event == {"at": 3.0, "event": "output", "id": 1, "stream": 1, "data": "\ufffd"}
+def test_raw_json_is_buildkit_s() -> None:
+    """The shape is that of `docker buildx build --progress=rawjson` (buildx 0.13)."""
+    out = io.StringIO()
+    raw = Raw(out, started=1_700_000_000.0)
+    for event in (
+        {**start(1, "[1/2] FROM x"), "at": 0.0},
+        {"event": "cached", "id": 1, "at": 0.5},
+        {**start(2, "[2/2] RUN make"), "inputs": [1], "at": 1.0},
+        {"event": "miss", "id": 2, "reason": "the command: a → b", "at": 1.0},
+        output(2, b"\xff\n", 3.25),
+        {"event": "error", "id": 2, "message": "failed", "at": 4.0},
+        {"event": "warning", "message": "careful", "line": 3, "at": 4.0},
+        {"event": "failed", "message": "failed", "at": 4.0},
+    ):
+        raw(event)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    first, second = (next(item["vertexes"][0] for item in lines[number:] if "vertexes" in item) for number in (0, 2))
+    assert first["name"] == "[1/2] FROM x" and first["digest"].startswith("sha256:")
+    assert first["started"] == "2023-11-14T22:13:20.000000000Z" and "completed" not in first
+    assert lines[1]["vertexes"] == [{**first, "completed": "2023-11-14T22:13:20.500000000Z", "cached": True}]
+    assert second["inputs"] == [first["digest"]]
+    assert lines[3]["statuses"][0]["id"] == "cache miss: the command: a → b"
+    (log,) = lines[4]["logs"]
+    assert log == {
+        "vertex": second["digest"], "stream": 1, "data": "/wo=", "timestamp": "2023-11-14T22:13:23.250000000Z"
+    }  # fmt: skip
+    assert lines[5]["vertexes"][0]["error"] == "failed" and lines[5]["vertexes"][0]["completed"]
+    assert lines[6] == {
+        "warnings": [{"level": 1, "short": "Y2FyZWZ1bA==", "range": [{"start": {"line": 3}, "end": {"line": 3}}]}]
+    }
+    assert len(lines) == 7
 
 
 def test_live_view_draws_steps_and_their_output() -> None:

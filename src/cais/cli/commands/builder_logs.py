@@ -29,14 +29,14 @@ def run(call: Call) -> int:
 
     if call["progress"] not in ("plain", "rawjson"):
         raise Invalid(f"invalid progress mode {call['progress']!r}", hint="The modes are plain, rawjson.")
-    events = call.engine.builder.log("".join(call.arguments))
+    build = "".join(call.arguments)
+    events = call.engine.builder.log(build)
     if call["progress"] == "rawjson":
-        import json
+        from cais.cli.progress_raw import Raw
 
+        raw = Raw(sys.stdout, call.engine.builder.record(build)["started"])
         for event in events:
-            if isinstance(event.get("data"), bytes):
-                event["data"] = event["data"].decode("utf-8", "replace")
-            sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
+            raw(event)
         return 0
     from cais.cli.progress_plain import Plain
 
