@@ -255,7 +255,7 @@ class Run:
         self._targets = targets
 
     def _lower_for(self, dockerfile: Dockerfile, platform: Platform, checks: Checks) -> Lowered:
-        return lower(
+        lowered = lower(
             dockerfile,
             base=self.bases.config,
             platform=platform,
@@ -268,6 +268,8 @@ class Run:
             several=len(self.platforms) > 1,
             checks=checks,
         )
+        # As with BuildKit, an image is said to be of the platform that was asked for, whatever its base is.
+        return lowered._replace(platform=platform) if self._options.platform else lowered
 
     @property
     def _target_vertices(self) -> list[Vertex]:

@@ -160,7 +160,9 @@ class TestBases:
         two.build("FROM arm\nCOPY file /more\n", tags=["child"], platform="linux/amd64")
         (warning,) = [event for event in two.events if event["event"] == "warning"]
         assert 'was pulled with platform "linux/arm64", expected "linux/amd64"' in warning["message"]
-        assert two.engine.images.get("child").config.platform == ARM64
+        assert two.engine.images.get("child").config.platform == Platform(), "what was asked for"
+        two.build(tags=["child"])
+        assert two.engine.images.get("child").config.platform == ARM64, "nothing was asked for"
 
     def test_copied_from_one_that_has_both(self, two):
         two.build(platform=BOTH, tags=["app"])
