@@ -16,7 +16,7 @@ from cais.engine.build_run import Built
 from cais.engine.stores import Stores
 from cais.errors import Invalid, Unsupported
 from cais.image.assemble import Assembled
-from cais.image.attestations import Attestation, store_attestations
+from cais.image.attestations import SBOM, Attestation, statement, store_attestations, subjects_of
 from cais.spec import timestamp
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -28,10 +28,11 @@ _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE"
 
 
 class Attests(NamedTuple):
-    """``provenance`` is None where none is wanted."""
+    """``provenance`` is None where none is wanted; ``inline_only``: not where only files are put out."""
 
     provenance: provenance.Wanted | None = None
     sbom: bool = False
+    inline_only: bool = False
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> Attests:
@@ -57,7 +58,9 @@ class Attests(NamedTuple):
                     )
                 wanted = wanted._replace(sbom=not disabled)
             elif kind == "provenance":
-                wanted = wanted._replace(provenance=None if disabled else _provenance(given, text))
+                inline_only = _truth(given.pop("inline-only", "false"), text)
+                found = None if disabled else _provenance(given, text)
+                wanted = wanted._replace(provenance=found, inline_only=inline_only and not disabled)
             elif kind:
                 raise Invalid(f"attestation type {kind!r} is not known", hint="The types are sbom and provenance.")
             else:
@@ -84,7 +87,7 @@ def _provenance(given: Mapping[str, str], text: str) -> provenance.Wanted:
             wanted = wanted._replace(builder=value)
         elif key == "reproducible":
             wanted = wanted._replace(reproducible=_truth(value, text))
-        elif key not in ("inline-only", "filename"):  # they are about other outputs than images
+        else:
             raise Invalid(f"attestation type provenance has no option {key!r} (in {text!r})")
     return wanted
 
@@ -113,27 +116,47 @@ class Attestor:
 
         Raises Denied where the file system cannot be looked at, Unavailable (no space).
         """
+        platform = str(built.lowered.platform)
+        said = self._said(built, names[0].familiar if names else "image", child.config.created)
+        purls = [docker_purl(name.familiar_name, name.tag, "", platform) for name in names]
+        return store_attestations(self._stores.content, child.manifest.digest, purls, said)
+
+    def files(self, built: Built, root: str) -> dict[str, bytes]:
+        """What stands beside the files of a target that are put out, by name: statements about each of them.
+
+        ``root`` is where they are. Raises Denied where one cannot be read.
+        """
+        if self._wanted.inline_only:
+            said = [item for item in self._said(built, "files", "") if item.predicate_type == SBOM]
+        else:
+            said = self._said(built, "files", "")
+        subjects = subjects_of(root) if said else []
+        return {
+            "sbom.spdx.json" if item.predicate_type == SBOM else "provenance.json": statement(item, subjects)
+            for item in said
+        }
+
+    def _said(self, built: Built, name: str, created: str) -> list[Attestation]:
+        """``created`` is when what they are about was made; "": now, or at the epoch that was given."""
         from cais.build.lowering.state import unicode_only
 
-        platform = str(built.lowered.platform)
         said = []
         if self._wanted.sbom:
             from cais import __version__
             from cais.build.sbom import spdx
 
-            name = names[0].familiar if names else "image"
+            now = self._started if self._options.epoch is None else float(self._options.epoch)
             document = spdx.document(
                 self._found(built.chain),
                 name=name,
-                created=child.config.created or "1970-01-01T00:00:00Z",
+                created=created or timestamp.format(now),
                 tool=f"cais-{__version__}",
             )
-            said.append(Attestation(spdx.PREDICATE_TYPE, unicode_only(document)))
+            said.append(Attestation(SBOM, unicode_only(document)))
         if self._wanted.provenance is not None:
             predicate = provenance.predicate(self._facts(built), self._wanted.provenance)
             said.append(Attestation(self._wanted.provenance.predicate_type, unicode_only(predicate)))
-        purls = [docker_purl(name.familiar_name, name.tag, "", platform) for name in names]
-        return store_attestations(self._stores.content, child.manifest.digest, purls, said)
+        return said
 
     def _found(self, chain: Digest | None) -> list[Package]:
         if chain not in self._packages:

@@ -65,7 +65,7 @@ class OutputRun:
                 for built in self._built:
                     self._stand(built)
                 targets = [(built.platform, built.chain) for built in self._built]
-                put_files(self._stores, output, targets, self._options)
+                put_files(self._stores, output, targets, self._options, self._said_beside)
         if not made:
             return Product()
         first = min(made, key=lambda item: item[0])[1]
@@ -113,6 +113,10 @@ class OutputRun:
         else:
             self._archive(output, children, target, names)
         return Product(image_id, target, tuple(names))
+
+    def _said_beside(self, number: int, root: str) -> dict[str, bytes]:
+        """What is put out with the files of a target: attestations, by name."""
+        return self._attestor.files(self._built[number], root) if self._attestor is not None else {}
 
     def _annotations(self, output: Output) -> Sequence[Annotation]:
         if not output.annotations and not self._options.annotations:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from cais.engine.build_input import temporary_directory
 from cais.engine.build_options import BuildOptions
@@ -18,21 +18,37 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 Target = tuple[Platform, Digest | None]
+# Given the number of a target, and where its files are: what stands beside them, by name.
+Beside = Callable[[int, str], Mapping[str, bytes]]
 
 
-def put_files(stores: Stores, output: Output, targets: Sequence[Target], options: BuildOptions) -> None:
+def put_files(stores: Stores, output: Output, targets: Sequence[Target], options: BuildOptions, beside: Beside) -> None:
     """``targets`` are the platforms' file systems. Raises Conflict where two platforms want one name."""
     split = output.split and len(targets) > 1
     names = [str(platform).replace("/", "_") if split else "" for platform, _ in targets]
     if len(targets) > 1 and not split:
         _refuse_overwriting(stores, targets)
     if output.kind == "tar":
-        write(output.destination, options.stdout, _tars(stores, targets, names, options.epoch))
+        write(output.destination, options.stdout, _tars(stores, targets, names, options.epoch, beside))
         return
-    for (_, chain), name in zip(targets, names, strict=True):
+    for number, ((_, chain), name) in enumerate(zip(targets, names, strict=True)):
         directory = os.path.join(output.destination, name) if name else output.destination
         with ViewedFiles(stores, chain) as root:
+            added = _free(root, beside(number, root))
             _copy(root, directory, options.epoch)
+        for name, data in added.items():
+            write(os.path.join(directory, name), None, [data])
+
+
+def _free(root: str, added: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """``added``, where nothing of these names is there. Raises Conflict."""
+    for name in added:
+        if os.path.lexists(os.path.join(root, name)):
+            raise Conflict(
+                f"the result has a file /{name}, where its attestation would stand",
+                hint="Leave the attestation out, or build an image.",
+            )
+    return added
 
 
 def _copy(root: str, directory: str, epoch: int | None) -> None:
@@ -46,25 +62,32 @@ def _copy(root: str, directory: str, epoch: int | None) -> None:
         raise from_os_error(error, f"write the build's files to {directory}")
 
 
-def _tars(stores: Stores, targets: Sequence[Target], names: Sequence[str], epoch: int | None) -> Iterator[bytes]:
+def _tars(
+    stores: Stores, targets: Sequence[Target], names: Sequence[str], epoch: int | None, beside: Beside
+) -> Iterator[bytes]:
     """One archive of all; what has to be mounted for a target is there while it is read."""
-    from cais.host.tar_writer import TarEntry, header
+    from cais.host.tar_writer import TarEntry, header, padding, trailer
     from cais.snapshot.changes import tree_changes
     from cais.snapshot.pack import pack
 
-    for number, ((_, chain), name) in enumerate(zip(targets, names, strict=True), 1):
+    for number, ((_, chain), name) in enumerate(zip(targets, names, strict=True)):
         prefix = f"{name}/".encode() if name else b""
         if prefix:
             yield header(TarEntry(prefix, "directory", 0o755, mtime=epoch or 0))
         with ViewedFiles(stores, chain) as root:
+            added = _free(root, beside(number, root))
             yield from pack(
                 tree_changes(None, root),
                 root,
                 owners=stores.snapshots.owners,
                 modified=epoch,
                 prefix=prefix,
-                last=number == len(targets),
+                last=False,
             )
+        for name, data in added.items():
+            entry = TarEntry(prefix + name.encode(), "file", 0o644, mtime=epoch or 0, size_bytes=len(data))
+            yield header(entry) + data + padding(len(data))
+    yield trailer()
 
 
 def _refuse_overwriting(stores: Stores, targets: Sequence[Target]) -> None:

@@ -4,7 +4,7 @@ manifest of their own that stands beside it in the index, for the platform ``unk
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 IN_TOTO = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v0.1"
+SBOM = "https://spdx.dev/Document"
 PREDICATE_TYPE = "in-toto.io/predicate-type"
 REFERENCE_TYPE = "vnd.docker.reference.type"
 REFERENCE_DIGEST = "vnd.docker.reference.digest"
@@ -49,13 +50,7 @@ def store_attestations(
     subjects = [{"name": name, "digest": {about.algorithm: about.hex}} for name in names or ("_",)]
     layers = []
     for item in attestations:
-        statement = {
-            "_type": STATEMENT,
-            "predicateType": item.predicate_type,
-            "subject": subjects,
-            "predicate": item.predicate,
-        }
-        raw = encode(statement)
+        raw = statement(item, subjects)
         content.hold((Digest.of(raw),))
         layers.append(Descriptor(IN_TOTO, content.add(raw), len(raw), {PREDICATE_TYPE: item.predicate_type}))
     config = ImageConfig(
@@ -74,6 +69,50 @@ def store_attestations(
         annotations={REFERENCE_DIGEST: about, REFERENCE_TYPE: ATTESTATION_MANIFEST},
         platform=Platform("unknown", "unknown"),
     )
+
+
+def statement(item: Attestation, subjects: Sequence[Mapping[str, Any]]) -> bytes:
+    """An in-toto statement about ``subjects``, each a name and digests."""
+    return encode(
+        {
+            "_type": STATEMENT,
+            "predicateType": item.predicate_type,
+            "subject": [dict(subject) for subject in subjects],
+            "predicate": item.predicate,
+        }
+    )
+
+
+def subjects_of(root: str) -> list[dict[str, Any]]:
+    """The regular files below ``root`` with their digests, ordered. Raises Denied."""
+    import hashlib
+    import os
+    import stat
+
+    from cais.errors import from_os_error
+
+    found = []
+    for directory, directories, names, descriptor in os.fwalk(root, follow_symlinks=False):
+        directories.sort()
+        for name in sorted(names):
+            try:
+                file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
+            except OSError as error:
+                if stat.S_ISREG(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
+                    raise from_os_error(error, f"read {name}")
+                continue  # a link, or a socket
+            with open(file, "rb") as opened:
+                if not stat.S_ISREG(os.fstat(file).st_mode):
+                    continue
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            path = os.path.relpath(os.path.join(directory, name), root)
+            found.append(
+                {
+                    "name": path.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+                    "digest": {"sha256": digest},
+                }
+            )
+    return found
 
 
 def is_attestation(item: Descriptor) -> bool:

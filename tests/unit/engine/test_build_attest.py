@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from cais.build.provenance import Wanted
 from cais.engine.build_attest import Attests
-from cais.errors import Invalid, NotFound, Unsupported
+from cais.errors import Conflict, Invalid, NotFound, Unsupported
 from cais.image.attestations import IN_TOTO, REFERENCE_DIGEST, REFERENCE_TYPE
 from cais.spec import media_types as types
 from cais.spec.manifest import Index, Manifest
@@ -222,3 +223,37 @@ class TestProvenance:
         based.write({"Dockerfile": b"FROM base\nRUN echo \xff >/x\n"})
         based.build(tags=["app"], attest=["type=provenance,mode=max"])
         assert "buildConfig" in predicates(based, "app")[PROVENANCE]
+
+
+class TestBesideFiles:
+    TEXT = "FROM scratch\nCOPY status /var/lib/dpkg/\n"
+
+    def test_in_a_directory(self, based: Any) -> None:
+        based.write({"status": DPKG})
+        out = based.directory / "out"
+        asked = ["type=sbom", "type=provenance,mode=max"]
+        based.build(self.TEXT, outputs=[f"type=local,dest={out}"], attest=asked)
+        assert (out / "var/lib/dpkg/status").read_text() == DPKG
+        for name, kind in (("sbom.spdx.json", SBOM), ("provenance.json", PROVENANCE)):
+            statement = json.loads((out / name).read_bytes())
+            assert statement["predicateType"] == kind
+            digest = hashlib.sha256(DPKG.encode()).hexdigest()
+            assert statement["subject"] == [{"name": "var/lib/dpkg/status", "digest": {"sha256": digest}}]
+
+    def test_in_a_tar(self, based: Any) -> None:
+        based.write({"status": DPKG})
+        found = based.files(self.TEXT, attest=["type=sbom"])
+        assert set(found) == {"var/lib/dpkg/status", "sbom.spdx.json"}
+        assert len(json.loads(found["sbom.spdx.json"])["predicate"]["packages"]) == 2
+
+    def test_inline_only_is_about_images(self, based: Any) -> None:
+        based.write({"status": DPKG})
+        found = based.files(self.TEXT, attest=["type=provenance,inline-only=true"])
+        assert set(found) == {"var/lib/dpkg/status"}
+
+    def test_a_file_of_that_name_is_not_overwritten(self, based: Any) -> None:
+        based.write({"provenance.json": "mine"})
+        out = based.directory / "out"
+        with pytest.raises(Conflict):
+            based.build("FROM scratch\nCOPY provenance.json /\n", outputs=[str(out)], attest=["type=provenance"])
+        assert not out.exists()

@@ -11,7 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PREDICATE_TYPE = "https://spdx.dev/Document"
 _ROOT = "SPDXRef-DocumentRoot-Image"
 _SOURCES = {"deb": "the dpkg database", "apk": "the apk database", "pypi": "Python metadata", "npm": "Node metadata"}
 
