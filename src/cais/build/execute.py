@@ -48,9 +48,10 @@ class OpExecutor:
     """Implements ``solve.Executor``.
 
     ``keep_failed``: the file system of the first RUN that fails is kept, as ``failed``, until ``drop_failed``.
-    ``ensure`` unpacks a base image's layers before they are stood on; ``base_time`` is when it was made, in seconds.
-    ``listing_of`` gives the kept listing of a selection by its digest. ``volumes`` and ``credentials`` are for the
-    mounts of RUN, where there are any.
+    ``ensure`` unpacks what is not unpacked yet (of a base image, of an imported cache) before it is stood on;
+    ``can_ensure`` says whether it could; ``base_time`` is when a base image was made, in seconds. ``listing_of`` gives
+    the kept listing of a selection by its digest. ``volumes`` and ``credentials`` are for the mounts of RUN, where
+    there are any.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class OpExecutor:
         ensure: Callable[[Digest], None],
         listing_of: Callable[[str], bytes | None],
         base_time: Callable[[Digest], int],
+        can_ensure: Callable[[Digest], bool] = lambda chain: False,
         epoch: int | None = None,
         settings: StepSettings = NO_LIMITS,
         keep_failed: bool = False,
@@ -74,6 +76,7 @@ class OpExecutor:
         self._contexts = contexts
         self._progress = progress
         self._standing = Standing(snapshots, ensure)
+        self._can_ensure = can_ensure
         self._base_time = base_time
         self._listing_of = listing_of
         self._epoch = epoch
@@ -306,7 +309,7 @@ class OpExecutor:
         return found
 
     def hold(self, chain: Digest) -> bool:
-        return self._snapshots.hold(chain)
+        return self._snapshots.hold(chain) or self._can_ensure(chain)
 
     def is_settled(self, vertex: Vertex) -> bool:
         return vertex not in self._unsettled

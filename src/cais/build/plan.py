@@ -54,6 +54,7 @@ class Facts(NamedTuple):
     selections: Mapping[Vertex, Digest]
     epoch: int | None = None
     no_cache: bool = False
+    no_cache_stages: frozenset[str] = frozenset()
 
 
 Content = Digest | Mapping[str, Digest]
@@ -114,12 +115,14 @@ class Planner:
             return Verdict("hit", _merged(*inputs))
         parts = self._parts(vertex, inputs, content)
         key = hashlib.sha256(encode(parts)).hexdigest()
-        if self.facts.no_cache:
+        if self.facts.no_cache or vertex.origin.stage.lower() in self.facts.no_cache_stages:
             from cais.build.reasons import NO_CACHE
 
             return Verdict("miss", None, (NO_CACHE,), key, parts)
         record = self.records.find(key)
         if record is not None:
+            if not record.step:  # from elsewhere, where the step's place was another
+                record = record._replace(parts=dict(parts), **self.mark(vertex)._asdict())
             return Verdict("hit", Result(record.chain_id, record), (), key, parts)
         return Verdict("miss", None, self._reasons(vertex, key, parts, listing), key, parts)
 

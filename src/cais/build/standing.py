@@ -10,7 +10,8 @@ from cais.spec.digest import Digest
 
 
 class Standing:
-    """``ensure`` unpacks the layers of the image that ends with a chain, if it is one. Threads may share it."""
+    """``ensure`` unpacks what is not unpacked yet of a chain: an image's layers, an imported cache's. Threads may share
+    it."""
 
     def __init__(self, snapshots: SnapshotStore, ensure: Callable[[Digest], None]) -> None:
         self._snapshots = snapshots
@@ -34,4 +35,5 @@ class Standing:
             self._ensure(at)
         for result in reversed(merged):
             assert result.below is not None and result.layer is not None
+            self._ensure(result.layer.chain_id)
             self._snapshots.stand(result.below.chain, result.layer.diff_id)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cais.engine.build_input import open_input
 from cais.engine.build_log import BuildLog, BuildRow, builds, events
-from cais.engine.build_options import BuildOptions, refuse_not_built_yet
+from cais.engine.build_options import BuildOptions
 from cais.engine.build_record import BuildStep
 from cais.engine.build_run import Run, platforms
 from cais.engine.stores import Stores
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cais.engine.build_checks import CheckReport, Finding
     from cais.engine.build_debug import Place, Wanted
     from cais.engine.build_prune import PruneOptions, PruneReport
+    from cais.engine.cache_options import CacheTarget
 
     Seen = TypeVar("Seen")
 
@@ -100,11 +101,11 @@ class Builder:
         from cais.engine.output_options import parse_outputs
 
         started = time.monotonic()
-        refuse_not_built_yet(options)
         outputs = parse_outputs(options, len(platforms(options.platform, self._stores.platform)))
         attests = self._attests(options)
         names = [name for output in outputs for name in output.references(options.tags)]
         name = names[0].familiar if names else _shown(options.context)
+        caches = _cache_targets(options)
         # What this build holds is let go at its end, however long the engine lives.
         stores = self._stores.apart()
         try:
@@ -119,7 +120,18 @@ class Builder:
                     from cais.engine.build_attest import Attestor
 
                     attestor = Attestor(attests, stores, options, given, run.bases)
-                product = OutputRun(stores, options, run.solve(), run.bases, attestor).run(outputs)
+                built = run.solve()
+                inline = None
+                if any(target.kind == "inline" for target in caches):
+                    from cais.engine.cache_export import cached_layers
+
+                    inline = cached_layers(stores, built, run.imports, all=False)
+                product = OutputRun(stores, options, built, run.bases, attestor, inline).run(outputs)
+                for target in caches:
+                    if target.kind == "local":
+                        from cais.engine.cache_export import export
+
+                        export(stores, target, built, run.imports, log.progress)
                 log.image = run.image_id = product.image_id
                 run.digest = product.target.digest if product.target is not None else ""
         finally:
@@ -239,6 +251,16 @@ class Builder:
         from cais.engine.build_prune import PruneOptions, prune
 
         return prune(self._stores, options or PruneOptions())
+
+
+def _cache_targets(options: BuildOptions) -> Sequence[CacheTarget]:
+    if not (options.cache_to or options.cache_from):
+        return ()
+    from cais.engine.cache_options import CacheSource, CacheTarget
+
+    for text in options.cache_from:
+        CacheSource.parse(text)  # what is wrong with it is said before anything is done
+    return [CacheTarget.parse(text) for text in options.cache_to]
 
 
 def _shown(context: str) -> str:

@@ -11,6 +11,7 @@ from cais.spec import media_types
 from cais.spec.digest import Digest
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
+from cais.spec.progress import Progress
 from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
@@ -59,6 +60,12 @@ class Bases:
     def image(self, reference: str, platform: Platform) -> Image:
         """One that ``config`` was asked for."""
         return self._found[reference, platform]
+
+    def warn_of_pull(self, progress: Progress) -> None:
+        """Docker would ask the registries; who says --pull should know that nobody was asked."""
+        for name in sorted({reference for reference, _ in self._found if reference not in self._layouts}):
+            said = f"--pull: {name} is taken as it is here: this version of cais asks no registry"
+            progress({"event": "warning", "message": said, "line": 0})
 
     def ensure(self, chain: Digest) -> None:
         """Unpacks the layers of the image that ends with ``chain``, if it is one."""

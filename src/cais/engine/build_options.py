@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cais.errors import Unsupported
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -68,16 +67,3 @@ class BuildOptions(NamedTuple):
     cache_to: Sequence[str] = ()
     attest: Sequence[str] = ()
     environment: Mapping[str, str] = {}
-
-
-def refuse_not_built_yet(options: BuildOptions) -> None:
-    """Raises Unsupported for what an option asks and this version does not do."""
-    for name in _NOT_YET:
-        if getattr(options, name):
-            raise Unsupported(f"--{name.replace('_', '-').rstrip('s')} is not in this version of cais")
-
-
-# Shorter with every step of the builder.
-_NOT_YET = (
-    "no_cache_filter", "pull", "cache_from", "cache_to",
-)  # fmt: skip

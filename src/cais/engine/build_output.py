@@ -20,6 +20,7 @@ from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cais.build.cache_config import CachedLayer
     from cais.engine.annotations import Annotation
     from cais.engine.build_attest import Attestor
 
@@ -45,12 +46,15 @@ class OutputRun:
         built: Sequence[Built],
         bases: Bases,
         attestor: Attestor | None = None,
+        cached: Sequence[CachedLayer] | None = None,
     ) -> None:
+        """``cached`` is what the images' configs shall say of their layers' keys; None: nothing."""
         self._stores = stores
         self._options = options
         self._built = built
         self._bases = bases
         self._attestor = attestor
+        self._cached = cached
         self._assembled: list[Assembled] = []
 
     def run(self, outputs: Sequence[Output]) -> Product:
@@ -129,6 +133,8 @@ class OutputRun:
         """Every platform's image with its layers as they are here."""
         if not self._assembled:
             self._assembled = [_assembled(self._options, built, self._bases) for built in self._built]
+            if self._cached is not None:
+                self._assembled = [_with_cache(assembled, self._cached) for assembled in self._assembled]
         return self._assembled
 
     def _packed(
@@ -201,6 +207,18 @@ def _of_kind(annotations: Sequence[Annotation], kind: str, platform: Platform | 
 def _described(target: Descriptor, built: Built, annotations: Sequence[Annotation]) -> Descriptor:
     own = _of_kind(annotations, "manifest-descriptor", built.platform)
     return target._replace(platform=built.lowered.platform, annotations=own or None)
+
+
+def _with_cache(assembled: Assembled, cached: Sequence[CachedLayer]) -> Assembled:
+    """The image with its own build cache in its config (--cache-to type=inline)."""
+    from cais.build.cache_config import INLINE_FIELD, encode_inline
+    from cais.spec.image_config import chain_ids
+    from cais.spec.manifest import Manifest
+
+    known = {layer.chain: layer for layer in cached}
+    chains = chain_ids(assembled.config.diff_ids)
+    config = assembled.config.replace(**{INLINE_FIELD: encode_inline(known.get(chain) for chain in chains)})
+    return Assembled(config, Manifest.encode(config.descriptor, assembled.manifest.layers))
 
 
 def _assembled(options: BuildOptions, built: Built, bases: Bases) -> Assembled:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cais.build.credentials import Credentials
     from cais.build.execute import OpExecutor
     from cais.engine.build_debug import Place
+    from cais.engine.cache_import import CacheImports
     from cais.runtime.runner import Runtime
     from cais.spec.mount import Mount
 
@@ -83,6 +84,11 @@ class Run:
         self._credentials: Credentials | None = None
         if options.secrets or options.ssh:
             self._credentials = self._open_credentials()
+        self.imports: CacheImports | None = None
+        if options.cache_from:
+            from cais.engine.cache_import import CacheImports
+
+            self.imports = CacheImports(stores, options.cache_from, progress)
         if options.limits != Limits():
             step_settings(options)  # what is wrong with them is said before anything is done
 
@@ -100,10 +106,28 @@ class Run:
         open = [target for target in self._target_vertices if verdicts[target].state != "hit"]
         if open:
             results.update(self._solve(vertices, verdicts, open, ids))
-        return [
+        built = [
             Built(platform, lowered, results[lowered.vertex].chain if lowered.vertex is not None else None, results)
             for platform, lowered in zip(self.platforms, self._targets, strict=True)
         ]
+        if self.imports is not None:
+            from cais.build.standing import Standing
+
+            standing = Standing(self._stores.snapshots, self._ensure)
+            for target in built:
+                if target.chain is not None and target.lowered.vertex is not None:
+                    standing.know(results[target.lowered.vertex])
+                    standing.ensure(target.chain)
+            self.imports.adopt(results)
+        return built
+
+    def _ensure(self, chain: Digest) -> None:
+        """What is not unpacked yet is: of a base image, or of an imported cache."""
+        self.bases.ensure(chain)
+        if self.imports is not None:
+            if (below := self.imports.base(chain)) is not None:
+                self.bases.ensure(below)
+            self.imports.ensure(chain)
 
     def _solve(
         self,
@@ -131,8 +155,9 @@ class Run:
             runtime,
             self._given.contexts,
             self._progress,
-            ensure=self.bases.ensure,
+            ensure=self._ensure,
             base_time=self.bases.time,
+            can_ensure=self.imports.has if self.imports is not None else lambda chain: False,
             listing_of=self._records.listing,
             epoch=self._options.epoch,
             settings=step_settings(self._options),
@@ -211,7 +236,7 @@ class Run:
             self._ids = {vertex: number for number, vertex in enumerate(shown, 1)}
             self._given.sources.fetch(vertices, self._given.contexts, self._named(self._ids), self._ids)
             facts = self._facts(vertices)
-            lookup = _Lookup(self._records, self._given.contexts, facts)
+            lookup = _Lookup(self._records, self._given.contexts, facts, self.imports)
             self._planner = Planner(facts, lookup, self._given.scope, changes, self._given.place)
             verdicts = self._planner.plan(vertices)
             while hold and not self._hold(verdicts):
@@ -253,6 +278,8 @@ class Run:
 
             targets = shared(targets)
         self._targets = targets
+        if self._options.pull:
+            self.bases.warn_of_pull(self._progress)
 
     def _lower_for(self, dockerfile: Dockerfile, platform: Platform, checks: Checks) -> Lowered:
         lowered = lower(
@@ -282,7 +309,9 @@ class Run:
             for result in hits:
                 if result.chain is not None:
                     self._stores.leases.hold(change, f"chain:{result.chain}")
-            return self._records.touch(change, [result.layer.key for result in hits if result.layer is not None])
+            lent = self.imports.lent if self.imports is not None else ()
+            keys = [result.layer.key for result in hits if result.layer is not None and result.layer.key not in lent]
+            return self._records.touch(change, keys)
 
     def _facts(self, vertices: Sequence[Vertex]) -> Facts:
         """Reads what planning needs to know: which layers the base images have, what the copied files are."""
@@ -297,7 +326,10 @@ class Run:
                 except CaisError as error:
                     error.span = error.span or vertex.origin[:2]
                     raise
-        return Facts(bases, selections, self._options.epoch, self._options.no_cache)
+        stages = frozenset(
+            name.strip().lower() for text in self._options.no_cache_filter for name in text.split(",") if name.strip()
+        )
+        return Facts(bases, selections, self._options.epoch, self._options.no_cache, stages)
 
     def _show_hits(
         self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], ids: Mapping[Vertex, int]
@@ -337,8 +369,8 @@ def platforms(text: str, host: Platform) -> list[Platform]:
 class _Lookup:
     """The records; of the files that are there now, their context knows the listing."""
 
-    def __init__(self, records: Records, contexts: Contexts, facts: Facts) -> None:
-        self.find = records.find
+    def __init__(self, records: Records, contexts: Contexts, facts: Facts, imports: CacheImports | None) -> None:
+        self.find = records.find if imports is None else lambda key: records.find(key) or imports.find(key)
         self.earlier = records.earlier
         self.pruned = records.pruned
         self._records = records
