@@ -9,7 +9,6 @@ import tarfile
 import pytest
 
 from cais.engine.check import check
-from cais.errors import Invalid
 from cais.snapshot.store import SnapshotStore
 
 pytestmark = pytest.mark.root
@@ -180,9 +179,10 @@ def test_from_scratch_it_is_an_ordinary_copy(linked):
     assert len(linked.cached) == 1
 
 
-def test_an_owner_by_name_is_not_known(linked):
-    with pytest.raises(Invalid, match="no /etc/passwd"):
-        linked.build("FROM base\nRUN echo me:x:7:8:::: > /etc/passwd\nCOPY --link --chown=me src /app/\n")
+def test_an_owner_by_name_is_looked_up_below(linked):
+    text = "FROM base\nRUN echo me:x:7:8:::: > /etc/passwd\nCOPY --link --chown=me src /app/\n"
+    text += "RUN stat -c %u:%g /app/a > /all\nFROM scratch\nCOPY --from=0 /all /\n"
+    assert linked.files(text) == {"all": "7:8\n"}
 
 
 def test_add_links_too(linked):

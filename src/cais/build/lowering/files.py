@@ -95,8 +95,8 @@ def _files(
         sources = [redacted(text) for text in sources]
     words += [*sources, *(f"<<{heredoc.name}" for heredoc in instruction.heredocs), shown]
     created_by = " ".join(words) + " # buildkit"
-    # As with BuildKit, a copy with --chmod is not linked: existing directories keep what they are.
-    link = instruction.link and not chmod
+    # With a mode it is not linked, as with BuildKit; with a name it could not be: that is looked up in what is below.
+    link = instruction.link and not chmod and not any(part and not part.isdecimal() for part in chown.split(":"))
     op = CopyOp(
         tuple(_with_parents(text) if parents else absolute("/", text)[1:] or "." for text in sources),
         destination(state.workdir, shown),

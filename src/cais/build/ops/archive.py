@@ -33,8 +33,8 @@ def unpack(
     """Unpacks the open ``file`` (``path``, for messages) into what ``make_destination`` makes; False when it is no tar.
 
     Plain, gzip, bzip2, xz or zstd. Owners, modes and times are the archive's: as with BuildKit, ``--chown`` and
-    ``--chmod`` are for the destination that is made. Links are followed inside the destination only. Raises Invalid for
-    a name that leads out, Corrupt for a broken archive.
+    ``--chmod`` are for the destination that is made. Nothing leads out of the destination: ``..`` stops there, and
+    links are followed inside. Raises Corrupt for a broken archive, Invalid for what cannot be there.
     """
     pieces = decompressed(_pieces(file), limit_bytes=LIMIT_BYTES)
     entries = iter(TarReader(pieces))
@@ -109,9 +109,7 @@ class _Unpacking:
         parts: list[str] = []
         for part in name.split("/"):
             if part == "..":
-                if not parts:
-                    raise Invalid(f"invalid path {shown(name)}: it leads out of the destination")
-                parts.pop()
+                del parts[-1:]  # as where the destination is the root
             elif part not in ("", "."):
                 parts.append(part)
         return parts

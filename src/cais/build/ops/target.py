@@ -5,6 +5,7 @@ Writing into the layer's directory spares half of the cost of a file, and lets f
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -71,8 +72,12 @@ class Target(Tree):
     def _set_time(self, path: str, modified: int) -> None:
         try:
             descriptor = self.open(path, DIRECTORY)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return  # replaced since
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return  # by a link
+            raise
         try:
             os.utime(descriptor, ns=(modified, modified))
         finally:
