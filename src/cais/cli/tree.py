@@ -123,6 +123,8 @@ FAMILIES = {
         "Manage volumes",
         (
             ("create", "volume_create", "Create a volume"),
+            ("export", "volume_export", "Write the files of a volume to a tar archive"),
+            ("import", "volume_import", "Replace the files of a volume by those of a tar archive"),
             ("inspect", "volume_inspect", "Display detailed information on one or more volumes"),
             ("ls", "volume_ls", "List volumes"),
             ("prune", "volume_prune", "Remove unused local volumes"),

@@ -58,14 +58,18 @@ def usage(stores: Stores) -> list[Usage]:
     sizes = [(tree_size_bytes(os.path.join(stores.snapshots.directory, id, "fs")), bool(on)) for id, on in rows]
     rows = stores.database.rows(
         "SELECT id, EXISTS (SELECT 1 FROM container_volumes WHERE volume = volumes.name) FROM volumes"
+        " WHERE kind != 'cache'"
     )
     volumes = [(tree_size_bytes(os.path.join(stores.root, "volumes", id, "data")), bool(used)) for id, used in rows]
+    # What a RUN keeps between builds.
+    rows = stores.database.rows("SELECT id FROM volumes WHERE kind = 'cache'")
+    kept = [tree_size_bytes(os.path.join(stores.root, "volumes", id, "data")) for (id,) in rows]
     total = layers + blobs
     return [
         Usage("Images", images, used, total, max(0, total - bound)),
         _sum("Containers", sizes),
         _sum("Local Volumes", volumes),
-        Usage("Build Cache", cache, 0, cache_size, cache_size),
+        Usage("Build Cache", cache + len(kept), 0, cache_size + sum(kept), cache_size + sum(kept)),
     ]
 
 

@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Conflict, Invalid, NotFound
 from cais.spec.named import NamedTuple
-from cais.volume.store import Volume, VolumeStore
+from cais.volume.store import CACHE, LOCAL, Volume, VolumeStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, BinaryIO
 
     ListOfVolumes = list[Volume]
     Names = list[str]
     Findings = list[tuple[str, str, str]]
 
-_LIST_KEYS = frozenset(("dangling", "driver", "label", "name"))
-_PRUNE_KEYS = frozenset(("label", "label!", "all"))
+_LIST_KEYS = frozenset(("dangling", "driver", "kind", "label", "name"))
+_PRUNE_KEYS = frozenset(("all", "kind", "label", "label!"))
+_KINDS = (LOCAL, CACHE)
 
 
 class PruneReport(NamedTuple):
@@ -51,16 +52,22 @@ class Volumes:
         return self._store.get(name)
 
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> ListOfVolumes:
-        """Ordered by name. Filters: ``dangling``, ``driver``, ``label``, ``name``. Raises Invalid."""
+        """Ordered by name. Filters: ``dangling``, ``driver``, ``kind``, ``label``, ``name``. Raises Invalid.
+
+        What a RUN keeps between builds (kind cache) is never dangling.
+        """
         filters = dict(filters or {})
         _check_keys(filters, _LIST_KEYS)
         found = self._store.all()
         if "dangling" in filters:
             wanted = _truth(filters["dangling"][-1], "dangling")
             used = {row[0] for row in self._stores.database.rows("SELECT DISTINCT volume FROM container_volumes")}
-            found = [volume for volume in found if (volume.name not in used) == wanted]
-        if "driver" in filters and "local" not in filters["driver"]:
-            found = []
+            found = [volume for volume in found if (volume.kind == LOCAL and volume.name not in used) == wanted]
+        if "driver" in filters:
+            found = [volume for volume in found if volume.kind in filters["driver"]]
+        if "kind" in filters:
+            kinds = _kinds(filters["kind"])
+            found = [volume for volume in found if volume.kind in kinds]
         if "name" in filters:
             found = [volume for volume in found if any(text in volume.name for text in filters["name"])]
         for text in filters.get("label", ()):
@@ -68,19 +75,46 @@ class Volumes:
         return found
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Docker's JSON. Raises NotFound."""
+        """Docker's JSON; of a cache also its kind, the id that RUN knows it by, and its last use. Raises NotFound."""
         from cais.spec import timestamp
 
         volume = self._store.get(name)
+        more = {}
+        if volume.kind == CACHE:
+            used = timestamp.format(int(volume.last_used)) if volume.last_used else None
+            more = {"Kind": CACHE, "CacheID": volume.cache_id, "LastUsedAt": used, "InUse": self._store.in_use(volume)}
         return {
             "CreatedAt": timestamp.format(int(volume.created)),
-            "Driver": "local",
+            "Driver": volume.kind,
             "Labels": dict(volume.labels) or None,
             "Mountpoint": volume.path,
             "Name": volume.name,
             "Options": dict(volume.options) or None,
             "Scope": "local",
+            **more,
         }
+
+    def size_bytes(self, volume: Volume) -> int:
+        """What its files take."""
+        from cais.host.files import tree_size_bytes
+
+        self._enter()
+        return tree_size_bytes(volume.path)
+
+    def export(self, name: str, file: BinaryIO) -> None:
+        """Writes a tar of its files. Raises NotFound, Conflict (a build has locked it)."""
+        from cais.engine.volume_archives import export
+
+        export(self._stores, self._store, name, file)
+
+    def import_(self, name: str, file: BinaryIO) -> Volume:
+        """The files of a tar in place of its own; a new volume where there is none. Raises Invalid, Corrupt, ..."""
+        from cais.engine.volume_archives import import_
+
+        users = self._users(name)
+        if users:
+            raise Conflict(f"import {name}: volume is in use - [{', '.join(users)}]")
+        return import_(self._stores, self._store, name, file)
 
     def remove(self, name: str, force: bool = False) -> None:
         """Removes it with its files. ``force``: one that is not there is no error. Raises NotFound, Conflict."""
@@ -92,17 +126,23 @@ class Volumes:
                 raise
 
     def prune(self, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None) -> PruneReport:
-        """Removes anonymous volumes that no container has; with ``all`` named ones, too."""
+        """Removes anonymous volumes that no container has; with ``all`` named ones, too.
+
+        What a RUN keeps between builds goes only where ``kind=cache`` is asked for, and not while a build uses it.
+        """
         from cais.host.files import tree_size_bytes
 
         filters = dict(filters or {})
         _check_keys(filters, _PRUNE_KEYS)
         everything = all or any(_truth(text, "all") for text in filters.get("all", ()))
+        kinds = _kinds(filters.get("kind", (LOCAL,)))
         self._enter()
         removed: Names = []
         size = 0
         for volume in self._store.all():
-            if self._users(volume.name) or not (everything or volume.anonymous):
+            if volume.kind not in kinds or self._users(volume.name):
+                continue
+            if volume.kind == LOCAL and not (everything or volume.anonymous):
                 continue
             if any(not _has_label(volume, text) for text in filters.get("label", ())):
                 continue
@@ -154,6 +194,13 @@ def _check_keys(filters: Mapping[str, Sequence[str]], keys: frozenset[str]) -> N
     for key in filters:
         if key not in keys:
             raise Invalid(f"invalid filter '{key}'")
+
+
+def _kinds(texts: Sequence[str]) -> frozenset[str]:
+    for text in texts:
+        if text not in _KINDS:
+            raise Invalid(f"invalid filter 'kind={text}'", hint=f"The kinds are {' and '.join(_KINDS)}.")
+    return frozenset(texts)
 
 
 def _truth(text: str, key: str) -> bool:

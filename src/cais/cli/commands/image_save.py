@@ -24,10 +24,7 @@ COMMAND = Command(
 
 
 def run(call: Call) -> int:
-    import os
     import sys
-
-    from cais.errors import from_os_error
 
     chosen = None
     if call["platform"]:
@@ -39,18 +36,8 @@ def run(call: Call) -> int:
     if not path:
         images.save(call.arguments, sys.stdout.buffer, chosen)
         return 0
-    # Under its own name only when it is complete. What is not a plain file (/dev/stdout, a pipe) is written as it is.
-    place = os.path.realpath(path)
-    plain = not os.path.exists(place) or os.path.isfile(place)
-    partial = f"{place}.{os.getpid()}.partial" if plain else place
-    try:
-        with open(partial, "wb") as file:
-            images.save(call.arguments, file, chosen)
-        if plain:
-            os.replace(partial, place)
-    except OSError as error:
-        raise from_os_error(error, f"write {path}")
-    finally:
-        if plain and os.path.exists(partial):
-            os.unlink(partial)
+    from cais.cli.whole_file import WholeFile
+
+    with WholeFile(path) as file:
+        images.save(call.arguments, file, chosen)
     return 0

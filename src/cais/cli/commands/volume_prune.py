@@ -17,7 +17,7 @@ COMMAND = Command(
         filter_flag("", 'Provide filter values (e.g. "label=<label>")'),
         force(),
     ),
-    examples=("cais volume prune", "cais volume prune -af"),
+    examples=("cais volume prune", "cais volume prune -af", "cais volume prune --filter kind=cache"),
 )
 
 
@@ -27,11 +27,14 @@ def run(call: Call) -> int:
     from cais.cli.values import filters
 
     what = "all local volumes not used by at least one container"
-    if not call["all"]:
+    chosen = filters(call["filter"])
+    if "kind" in chosen and "local" not in chosen["kind"]:
+        what = "all cache mounts that no build has in use"
+    elif not call["all"]:
         what = "anonymous local volumes not used by at least one container"
     if not call["force"] and not confirmed(f"WARNING! This will remove {what}.\nAre you sure you want to continue?"):
         return 0
-    report = call.engine.volumes.prune(all=call["all"], filters=filters(call["filter"]))
+    report = call.engine.volumes.prune(all=call["all"], filters=chosen)
     if report.removed:
         say("Deleted Volumes:")
         for name in report.removed:

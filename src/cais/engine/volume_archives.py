@@ -1,0 +1,69 @@
+"""Volumes as tar archives: to another machine, or to where a CI system keeps things between its runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from cais.engine.stores import Stores
+from cais.errors import Conflict, from_os_error
+from cais.host.locks import FileLock
+from cais.volume.caches import is_cache_name
+from cais.volume.store import CACHE, LOCAL, Volume, VolumeStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from cais.snapshot.changes import Change
+
+_PIECE_BYTES = 1 << 20
+
+
+def export(stores: Stores, store: VolumeStore, name: str, file: BinaryIO) -> None:
+    """Writes the files of a volume with owners, modes and times. Raises NotFound, Conflict (a build has locked it)."""
+    from cais.snapshot.pack import pack
+
+    volume = store.get(name)
+    stores.snapshots.reach()
+    lock = FileLock(store.lock_path(volume))
+    try:
+        if not lock.acquire(shared=True, blocking=False):
+            raise Conflict(f"export {name}: volume is in use by a build", hint="Wait for the build that has locked it.")
+        for piece in pack(_all(volume.path), volume.path, owners=stores.snapshots.owners, prefix=b"./"):
+            file.write(piece)
+        file.flush()
+    except OSError as error:
+        raise from_os_error(error, f"export the volume {name}")
+    finally:
+        lock.release()
+
+
+def _all(path: str) -> Iterator[Change]:
+    """The directory itself and all that is in it."""
+    from cais.snapshot.changes import Change, tree_changes
+
+    yield Change(b"", "directory", os.stat(path))
+    yield from tree_changes(None, path)
+
+
+def import_(stores: Stores, store: VolumeStore, name: str, file: BinaryIO) -> Volume:
+    """The files of a tar, compressed or not, take the place of those of a volume; a new one is made where there is
+    none. One that is called as a cache of a RUN is one. Nothing changes where the archive is broken.
+
+    Raises Invalid, Corrupt, Conflict (a build uses it), Unavailable.
+    """
+    from cais.host.compression import decompressed
+    from cais.snapshot.apply import apply
+
+    stores.snapshots.reach()
+
+    def fill(path: str) -> None:
+        apply(decompressed(_pieces(file), "auto"), path, style="plain", owners=stores.snapshots.owners)
+
+    return store.replace(name, fill, kind=CACHE if is_cache_name(name) else LOCAL)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(_PIECE_BYTES):
+        yield piece
