@@ -97,6 +97,10 @@ class OpExecutor:
     def cancel(self) -> None:
         self._cancelled.set()
 
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled("stopped")
+
     def execute(self, vertex: Vertex, inputs: Sequence[Result], id: int, previous: Record | None = None) -> Layer:
         """Raises StepFailed, Cancelled, and what the op itself raises; nothing of it stays then."""
         for item in inputs:
@@ -114,7 +118,7 @@ class OpExecutor:
                     self._write_files(vertex, inputs, prepared, id, previous)
             if self._cancelled.is_set():
                 raise Cancelled("stopped")
-            return self._snapshots.commit(prepared, epoch=self._epoch)
+            return self._snapshots.commit(prepared, epoch=self._epoch, check=self._check)
         except OSError as error:
             self._drop(prepared)
             raise from_os_error(error, f"carry out {vertex.origin.text}")
@@ -215,7 +219,7 @@ class OpExecutor:
             # What has no time of its own takes the newest of what it came with: the same on every day.
             newest = max(self._time(inputs), newest_of(selection) if selection is not None else 0)
             with target() as opened:
-                report = copy(part, selection, opened, modified=newest * 1_000_000_000, reuse=reuse)
+                report = copy(part, selection, opened, modified=newest * 1_000_000_000, reuse=reuse, check=self._check)
             self._note(id, report.notes)
             if report.changed:
                 self._unsettled.add(vertex)

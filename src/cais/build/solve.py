@@ -29,6 +29,10 @@ else:
 MOST_STEPS_AT_ONCE = 64
 
 
+# So long may an interrupt go unnoticed.
+INTERRUPT_SECONDS = 0.2
+
+
 class Executor(Protocol):
     """Carries out one vertex (``cais.build.execute``)."""
 
@@ -132,7 +136,8 @@ class Solver:
             with self._lock:
                 self._add([vertex for vertex in self._left if self._is_ready(vertex)])
                 while self._left and self._error is None:
-                    self._ended.wait()
+                    # Not for ever: a signal that comes just before a thread begins to wait does not wake it.
+                    self._ended.wait(INTERRUPT_SECONDS)
         except BaseException as error:
             self._fail(error)
         finally:

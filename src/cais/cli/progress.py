@@ -74,7 +74,13 @@ class Failure:
         """The marked last output of the step that failed first, or ""."""
         if not self._failed:
             return ""
-        lines = self._last.get(self._failed, b"").decode("utf-8", "surrogateescape").splitlines()[-self.LINES :]
+        lines = self._last.get(self._failed, b"").decode("utf-8", "surrogateescape").split("\n")
+        lines = lines[:-1] if lines[-1:] == [""] else lines
+        lines = lines[-self.LINES :]
+        if sys.stderr.isatty():
+            from cais.cli.harmless import harmless
+
+            lines = [harmless(line.rstrip("\r")) for line in lines]
         body = "".join(f"{line}\n" for line in lines)
         return f"------\n > {self.names.get(self._failed, '')}:\n{body}------\n"
 

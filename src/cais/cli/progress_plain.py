@@ -27,6 +27,7 @@ class Plain:
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
+        self._is_terminal = out.isatty()
         self._failure = Failure()
         self._warnings = Warnings()
         self._started: dict[int, float] = {}
@@ -84,6 +85,10 @@ class Plain:
 
     def _output_line(self, id: int, line: bytes, now: float) -> None:
         text = line.rstrip(b"\r").decode("utf-8", "replace")
+        if self._is_terminal:
+            from cais.cli.harmless import harmless
+
+            text = harmless(text)
         self._line(id, f"{now - self._started.get(id, now):.3f} {text}".rstrip())
 
     def _flush(self, id: int, now: float) -> None:

@@ -101,7 +101,25 @@ def end(id: str, bundle: str, delete: tuple[str, ...]) -> None:
     except OSError:
         pass
     os.close(null)
+    remove_cgroups(bundle)
     remove_bundle(bundle)
+
+
+def remove_cgroups(bundle: str) -> None:
+    """Removes the control groups of ``bundle``, which a runtime leaves that was killed before it had noted them."""
+    import json
+
+    try:
+        with open(os.path.join(bundle, "config.json"), "rb") as file:
+            path = json.load(file)["linux"]["cgroupsPath"]
+        hierarchies = ["/sys/fs/cgroup", *(f"/sys/fs/cgroup/{name}" for name in os.listdir("/sys/fs/cgroup"))]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for hierarchy in hierarchies:
+        try:
+            os.rmdir(hierarchy + path)
+        except OSError:
+            pass
 
 
 def remove_bundle(bundle: str) -> None:

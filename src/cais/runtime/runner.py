@@ -11,7 +11,7 @@ from cais.host.files import random_name
 from cais.host.processes import ProcessName, boot_id, is_alive, kill_family, send_signal, start_ticks, wait
 from cais.runtime import find
 from cais.runtime.failures import explain, read_log
-from cais.runtime.guardian import Guardian, remove_bundle
+from cais.runtime.guardian import Guardian, remove_bundle, remove_cgroups
 from cais.runtime.spec import ALL_CAPABILITIES, Host
 from cais.spec.encoding import encode
 from cais.spec.named import NamedTuple
@@ -315,6 +315,7 @@ class Runtime:
     def delete(self, bundle: Bundle) -> None:
         """Kills what still runs in ``bundle``, has the runtime forget it and removes it."""
         self._delete(bundle)
+        remove_cgroups(bundle.directory)
         remove_bundle(bundle.directory)
 
     def opened(self, id: str) -> Bundle:

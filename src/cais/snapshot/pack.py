@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from cais.errors import Conflict, NotFound, Unsupported
 from cais.host import xattrs
@@ -93,12 +93,19 @@ def pack(
     yield b"".join(waiting)
 
 
-def measure(changes: Iterable[Change], root: str, *, owners: bool = True) -> tuple[Digest, int]:
-    """``(diff_id, size in bytes)`` of the tar that ``pack`` gives; hashed in a thread while the files are read."""
+def measure(
+    changes: Iterable[Change], root: str, *, owners: bool = True, check: Callable[[], None] | None = None
+) -> tuple[Digest, int]:
+    """``(diff_id, size in bytes)`` of the tar that ``pack`` gives; hashed in a thread while the files are read.
+
+    ``check`` is called now and then; what it raises ends it.
+    """
     hashed = HashBeside()
     try:
         for piece in pack(changes, root, owners=owners):
             hashed.update(piece)
+            if check is not None:
+                check()
         return hashed.digest(), hashed.size_bytes
     finally:
         hashed.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from _thread import RLock
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from cais.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, from_os_error
 from cais.host.database import Database
@@ -182,18 +182,21 @@ class SnapshotStore:
         mounts = self.driver.mounts(directory, self.directories(parent), volatile=volatile)
         return Prepared(id, mounts, parent, directory)
 
-    def commit(self, prepared: Prepared, *, epoch: int | None = None) -> Layer:
+    def commit(self, prepared: Prepared, *, epoch: int | None = None, check: Callable[[], None] | None = None) -> Layer:
         """What changed becomes a layer, and the snapshot its file system; ``prepared`` is not mounted any more.
 
         ``epoch``: newer modification times become this one, in seconds. Where the same layer on the same parent is
-        there already, that one is returned and ``prepared`` removed.
+        there already, that one is returned and ``prepared`` removed. ``check`` is called now and then: what it raises
+        ends this.
         """
-        layer = self.measure(prepared, epoch=epoch)
+        layer = self.measure(prepared, epoch=epoch, check=check)
         self.driver.finish(prepared.directory)
         self._finish(prepared.id, layer)
         return layer
 
-    def measure(self, prepared: Prepared, *, epoch: int | None = None) -> Layer:
+    def measure(
+        self, prepared: Prepared, *, epoch: int | None = None, check: Callable[[], None] | None = None
+    ) -> Layer:
         """The layer that ``commit`` would make; ``prepared`` goes on as it is."""
         from cais.snapshot.changes import clamp_times
         from cais.snapshot.pack import measure
@@ -211,7 +214,9 @@ class SnapshotStore:
         try:
             if epoch is not None:
                 clamp_times(os.path.join(prepared.directory, "fs"), epoch)
-            diff_id, size_bytes = measure(counted(), os.path.join(prepared.directory, "fs"), owners=self.owners)
+            diff_id, size_bytes = measure(
+                counted(), os.path.join(prepared.directory, "fs"), owners=self.owners, check=check
+            )
         except OSError as error:
             raise from_os_error(error, "read the changes of a snapshot")
         return Layer(_chain(prepared.parent, diff_id), diff_id, size_bytes, prepared.parent, newest)

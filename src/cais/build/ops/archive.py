@@ -50,6 +50,7 @@ def unpack(
         try:
             work.entry(first)
             for entry in entries:
+                writer.check()
                 work.entry(entry)
             work.finish()
         except CaisError as error:

@@ -18,7 +18,7 @@ import time
 from cais.build import modes
 from cais.build.graph import Copy
 from cais.build.hashing import kept_attributes, read_error
-from cais.build.ops.files import Writer, set_attribute
+from cais.build.ops.files import Writer, nothing, set_attribute
 from cais.build.ops.owners import find_owner
 from cais.build.ops.target import Place, Target
 from cais.build.selection import Row, Selection, Source
@@ -58,15 +58,16 @@ def copy(
     *,
     modified: int | None = None,
     reuse: Reuse | None = None,
+    check: Callable[[], None] = nothing,
 ) -> CopyReport:
     """Carries out ``op`` in ``target``; ``selection`` is what its sources name (None: all is inline).
 
     ``modified`` is the time (ns) of what has none of its own: new parents, changed directories, inline files; now by
-    default. Raises
-    Invalid for what the rules forbid, NotFound, Denied, Failed.
+    default. ``check`` is called now and then: what it raises ends the copying. Raises Invalid for what the rules
+    forbid, NotFound, Denied, Failed.
     """
     try:
-        copier = _Copier(op, target, modified if modified is not None else time.time_ns(), reuse)
+        copier = _Copier(op, target, modified if modified is not None else time.time_ns(), reuse, check)
         if selection is not None:
             copier.selection(selection)
         for item in op.inline:
@@ -87,7 +88,7 @@ class _Made(NamedTuple):
 
 
 class _Copier:
-    def __init__(self, op: Copy, target: Target, modified: int, reuse: Reuse | None) -> None:
+    def __init__(self, op: Copy, target: Target, modified: int, reuse: Reuse | None, check: Callable[[], None]) -> None:
         self.op = op
         self.target = target
         self.modified = modified
@@ -98,7 +99,7 @@ class _Copier:
             found = find_owner(op.chown, target)
             owner = found[:2]
             self.notes.extend(found.notes)
-        self.writer = Writer(owner, modes.parse(op.chmod) if op.chmod else None)
+        self.writer = Writer(owner, modes.parse(op.chmod) if op.chmod else None, check)
         self.new_owner = owner or (0, 0)
         self.files = self.size_bytes = self.linked = 0
         self.changed: list[str] = []
@@ -278,6 +279,7 @@ class _Copier:
                         job = next(pending, None)
                     if job is None:
                         return
+                    self.writer.check()
                     self._files_of(selection, source, *job)
             except BaseException as error:
                 with self.lock:

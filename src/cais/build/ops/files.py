@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from cais.build.hashing import kept_attributes
 from cais.build.ops.target import Place
@@ -20,6 +21,14 @@ SMALL_BYTES = 1 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+# So much is copied by one call of the kernel: within it nothing can stop it.
+_RANGE_BYTES = 64 << 20
+
+
+def nothing() -> None:
+    """The ``check`` of what nobody stops."""
+
+
 class Writer:
     """Writes into places with the attributes that it was made with.
 
@@ -27,9 +36,10 @@ class Writer:
     takes away from a new file is given back by a chmod; threads cannot have their own.
     """
 
-    __slots__ = ("change", "identity", "owner", "privileged", "umask")
+    __slots__ = ("change", "check", "identity", "owner", "privileged", "umask")
 
-    def __init__(self, owner: tuple[int, int] | None, change: Mode | None) -> None:
+    def __init__(self, owner: tuple[int, int] | None, change: Mode | None, check: Callable[[], None] = nothing) -> None:
+        self.check = check
         self.owner = owner
         self.change = change
         self.umask = _umask()
@@ -52,6 +62,7 @@ class Writer:
         modified: int,
     ) -> int:
         """Copies the open file ``source``; returns its size. ``path`` is the new file's, for messages."""
+        self.check()
         mode = self.mode_of(mode)
         if size <= SMALL_BYTES:
             data = os.read(source, size + 1)
@@ -68,7 +79,7 @@ class Writer:
                 os.close(target)
         target = self.create(place, name, path, mode)
         try:
-            count = copy_data(source, target, size)
+            count = copy_data(source, target, size, self.check)
             self._finish(target, place, mode, owner, modified, source)
             return count
         finally:
@@ -160,11 +171,14 @@ def make_way(place: Place, name: str, path: str) -> None:
         pass  # it only stands below the layer, and is covered
 
 
-def copy_data(source: int, target: int, size: int) -> int:
-    """All of ``source``, its holes as holes, by the kernel where it can; returns how many bytes it has."""
+def copy_data(source: int, target: int, size: int, check: Callable[[], None] = nothing) -> int:
+    """All of ``source``, its holes as holes, by the kernel where it can; returns how many bytes it has.
+
+    ``check`` is called now and then: what it raises ends the copying.
+    """
     status = os.fstat(source)
     if status.st_blocks * 512 >= size:
-        return _copy_range(source, target, 0, None)
+        return _copy_range(source, target, 0, None, check)
     position = 0
     while True:
         try:
@@ -172,23 +186,24 @@ def copy_data(source: int, target: int, size: int) -> int:
         except OSError as error:
             if error.errno == errno.ENXIO:
                 break  # nothing but a hole from here on
-            return _copy_range(source, target, position, None)
+            return _copy_range(source, target, position, None, check)
         end = os.lseek(source, start, os.SEEK_HOLE)
-        _copy_range(source, target, start, end - start)
+        _copy_range(source, target, start, end - start, check)
         position = end
     size = os.fstat(source).st_size
     os.ftruncate(target, size)
     return size
 
 
-def _copy_range(source: int, target: int, offset: int, count: int | None) -> int:
+def _copy_range(source: int, target: int, offset: int, count: int | None, check: Callable[[], None]) -> int:
     """``count`` bytes from ``offset`` on to the same offset (None: to the end); returns how many."""
     done = 0
     by_kernel = True
     os.lseek(source, offset, os.SEEK_SET)
     os.lseek(target, offset, os.SEEK_SET)
     while count is None or done < count:
-        wanted = 1 << 30 if count is None else min(count - done, 1 << 30)
+        check()
+        wanted = _RANGE_BYTES if count is None else min(count - done, _RANGE_BYTES)
         if by_kernel:
             try:
                 moved = os.copy_file_range(source, target, wanted)
