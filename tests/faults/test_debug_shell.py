@@ -18,8 +18,9 @@ FROM base AS builder
 ENV WORD=from-the-file
 RUN mkdir /work && echo first > /work/state
 WORKDIR /work
-RUN <<TEXT
+RUN --mount=type=cache,target=/cached --mount=type=tmpfs,target=/scratch <<TEXT
 echo second > /work/state
+echo kept > /cached/file
 exit 3
 TEXT
 """
@@ -65,9 +66,9 @@ def test_a_shell_where_a_run_failed(cais_with_base, progress):
     assert b"exit code: 3" in terminal.said
     assert b"as it was left by [" in terminal.said
     terminal.read_until(b"# ")
-    terminal.type(b"cat state; echo $WORD; pwd; tty; touch /work/mark; echo en''d\n")
+    terminal.type(b"cat state; cat /cached/file; ls -d /scratch; echo $WORD; pwd; tty; touch /work/mark; echo en''d\n")
     terminal.read_until(b"end\r\n")
-    for text in (b"second", b"from-the-file", b"/work", b"/dev/pts/0"):
+    for text in (b"second", b"kept", b"/scratch", b"from-the-file", b"/work", b"/dev/pts/0"):
         assert text in terminal.said
     terminal.type(b"exit 9\n")
     assert terminal.end() == 1  # the build's own code, whatever the shell ended with

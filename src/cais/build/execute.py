@@ -10,7 +10,7 @@ from cais.build.context import Context, select_from
 from cais.build.contexts import Contexts
 from cais.build.graph import Copy, Exec, MakeDirectory, Vertex, stage_mounts
 from cais.build.hashing import digest_of
-from cais.build.ops.run import Runs, StepFailed
+from cais.build.ops.run import Opened, Runs, StepFailed
 from cais.build.ops.step_settings import NO_LIMITS, StepSettings
 from cais.build.ops.target import LayerTarget, Target
 from cais.build.patterns import literal
@@ -42,6 +42,7 @@ class FailedStep(NamedTuple):
 
     error: StepFailed
     prepared: Prepared
+    inputs: Sequence[Result]
 
 
 class OpExecutor:
@@ -125,17 +126,18 @@ class OpExecutor:
         except BaseException as error:
             # The first one is what the build fails with.
             if self._keep_failed and self.failed is None and isinstance(error, StepFailed):
-                self.failed = FailedStep(error, prepared)
+                self.failed = FailedStep(error, prepared, inputs)
             else:
                 self._drop(prepared)
             raise
 
-    def spec_of_failed(self, bundle: Bundle, args: Sequence[str], terminal: bool) -> dict[str, Any]:
-        """The spec of ``args`` where the step that was kept failed; its file system is mounted in ``bundle``."""
+    def open_failed(self, bundle: Bundle, args: Sequence[str], terminal: bool) -> Opened:
+        """``args`` where the step that was kept failed; its file system is mounted in ``bundle``."""
         assert self.failed is not None
         op = self.failed.error.vertex.op
         assert isinstance(op, Exec)
-        return self._runs.spec(op, bundle, args=args, terminal=terminal)
+        self._cancelled.clear()  # what was to be stopped has ended
+        return self._runs.opened(op, bundle, self.failed.inputs, args, terminal)
 
     def drop_failed(self) -> None:
         """Nothing stays of what was kept."""

@@ -23,7 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    SpecOf = Callable[[Bundle, Sequence[str], bool], dict[str, Any]]
+    from cais.build.ops.run import Opened
+
+    Open = Callable[[Bundle, Sequence[str], bool], Opened]
 
 DEFAULT_SHELL = "/bin/sh"
 
@@ -37,7 +39,7 @@ class Place:
         title: str,
         shell: str,
         mounts: Callable[[], Sequence[Mount]],
-        spec_of: SpecOf,
+        open: Open,
         error: CaisError | None = None,
         is_before: bool = False,
     ) -> None:
@@ -47,7 +49,7 @@ class Place:
         self.is_before = is_before
         self._runtime = runtime
         self._mounts = mounts
-        self._spec_of = spec_of
+        self._open = open
 
     def run(self, args: Sequence[str] = (), *, terminal: bool = False, stdin: int = 0) -> int:
         """Runs ``args`` (default: the shell) to the end, on this process's streams (``stdin`` -1: none); its exit code.
@@ -63,14 +65,19 @@ class Place:
         try:
             realise(self._mounts(), bundle.rootfs)
             try:
-                document = self._spec_of(bundle, args or (self.shell,), terminal)
-                made = mount_points.prepare(bundle.rootfs, steps.points(document))
-                ready = Ready(bundle, document, made, ())
+                opened = self._open(bundle, args or (self.shell,), terminal)
                 try:
-                    with Signals() as signals:
-                        return foreground.run(self._runtime, ready, foreground.Streams(stdin), signals, tty=terminal)
+                    made = mount_points.prepare(bundle.rootfs, steps.points(opened.spec))
+                    ready = Ready(opened.bundle, opened.spec, made, ())
+                    try:
+                        with Signals() as signals:
+                            return foreground.run(
+                                self._runtime, ready, foreground.Streams(stdin), signals, tty=terminal
+                            )
+                    finally:
+                        mount_points.remove(bundle.rootfs, made)
                 finally:
-                    mount_points.remove(bundle.rootfs, made)
+                    opened.close()
             finally:
                 unmount(bundle.rootfs)
         finally:
@@ -124,7 +131,7 @@ def debug(
             step["title"],
             shell_of(op.args),
             lambda: stores.snapshots.reopen(prepared.id, prepared.parent, volatile=True).mounts,
-            lambda bundle, args, terminal: runs.spec(op, bundle, args=args, terminal=terminal),
+            lambda bundle, args, terminal: runs.opened(op, bundle, (), args, terminal),
             is_before=before,
         )
         return action(place)

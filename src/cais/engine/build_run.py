@@ -191,7 +191,7 @@ class Run:
         def mounts() -> Sequence[Mount]:
             return snapshots.reopen(failed.prepared.id, failed.prepared.parent, volatile=True).mounts
 
-        self._on_failure(Place(runtime, vertex.origin.title, shell_of(args), mounts, executor.spec_of_failed, error))
+        self._on_failure(Place(runtime, vertex.origin.title, shell_of(args), mounts, executor.open_failed, error))
 
     def _enter(self, runs: Sequence[Vertex]) -> None:
         """What is mounted goes with this process. Raises Denied, with the line of the first of ``runs``."""

@@ -109,11 +109,15 @@ def remove_cgroups(bundle: str) -> None:
     """Removes the control groups of ``bundle``, which a runtime leaves that was killed before it had noted them."""
     import json
 
+    path = f"/cais/{os.path.basename(bundle)}"
     try:
         with open(os.path.join(bundle, "config.json"), "rb") as file:
             path = json.load(file)["linux"]["cgroupsPath"]
-        hierarchies = ["/sys/fs/cgroup", *(f"/sys/fs/cgroup/{name}" for name in os.listdir("/sys/fs/cgroup"))]
     except (OSError, ValueError, KeyError, TypeError):
+        pass
+    try:
+        hierarchies = ["/sys/fs/cgroup", *(f"/sys/fs/cgroup/{name}" for name in os.listdir("/sys/fs/cgroup"))]
+    except OSError:
         return
     for hierarchy in hierarchies:
         try:

@@ -13,6 +13,7 @@ from cais.build.ops.step_settings import NO_LIMITS, Granted, StepSettings, devic
 from cais.errors import CaisError, Cancelled, Failed
 from cais.runtime.runner import Bundle, Runtime
 from cais.runtime.steps import run_step, step_spec
+from cais.spec.named import NamedTuple
 from cais.spec.progress import Progress
 
 TYPE_CHECKING = False
@@ -31,6 +32,18 @@ class StepFailed(Failed):
         self.vertex = vertex
         self.code = code
         self.output = output
+
+
+class Opened(NamedTuple):
+    """A spec that can be run in ``bundle``; ``close`` it afterwards."""
+
+    bundle: Bundle
+    spec: dict[str, Any]
+    mounted: StepMounts | None
+
+    def close(self) -> None:
+        if self.mounted is not None:
+            self.mounted.close()
 
 
 class Runs:
@@ -65,6 +78,18 @@ class Runs:
         finally:
             if mounted is not None:
                 mounted.close()
+
+    def opened(self, op: Exec, bundle: Bundle, inputs: Sequence[Result], args: Sequence[str], terminal: bool) -> Opened:
+        """``args`` where ``op`` would run, with its mounts, for somebody else to run it. Raises as ``run``."""
+        mounted = self.mounted(op, bundle, inputs, 0)
+        inside = bundle if mounted is None else mounted.bundle
+        try:
+            document = self.spec(op, inside, mounted, args=args, terminal=terminal)
+        except BaseException:
+            if mounted is not None:
+                mounted.close()
+            raise
+        return Opened(inside, document, mounted)
 
     def mounted(self, op: Exec, bundle: Bundle, inputs: Sequence[Result], id: int) -> StepMounts | None:
         """What ``op`` asks for with --mount, to be closed; None where it asks for nothing."""
