@@ -105,7 +105,7 @@ def _arguments(instruction: Run) -> tuple[tuple[str, ...], tuple[tuple[str, str]
 
 def _history(state: StageState, args: tuple[str, ...]) -> str:
     command = " ".join(args)
-    if not state.args:
+    if not state.declared:
         return command
     values = [f"{name}={state.env.get(name, state.args[name] or '')}" for name in state.declared]
     return f"|{len(values)} {' '.join(values)} {command}"

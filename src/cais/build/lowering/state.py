@@ -68,7 +68,7 @@ class StageState:
         self.run: dict[str, Any] = {}
         self.env: dict[str, str] = {}
         self.args: dict[str, str | None] = {}  # the ARGs so far with their values
-        self.declared: list[str] = []  # their names in order, again where one is declared again
+        self.declared: list[str] = []  # in order, again where one is declared again; not those of the stage below
         self.defined: dict[str, tuple[str | None, Span]] = {}  # those with a value of this stage's own, or none
         self.history: list[HistoryEntry] = []
         self.author = ""
@@ -100,12 +100,11 @@ class StageState:
             self.run["WorkingDir"] = absolute("/", self.run["WorkingDir"])
 
     def start_from_stage(self, other: StageState) -> None:
-        """All of another stage but its ONBUILD."""
+        """All of another stage but its ONBUILD; as with BuildKit, the history names no ARG of it."""
         self.vertex = other.vertex
         self.run = {key: _copy(value) for key, value in other.run.items() if key != "OnBuild"}
         self.env = dict(other.env)
         self.args = dict(other.args)
-        self.declared = list(other.declared)
         self.history = list(other.history)
         self.author = other.author
         self.base, self.base_reference, self.base_platform = other.base, other.base_reference, other.base_platform
