@@ -80,7 +80,8 @@ class Builder:
         name = case.name.replace("/", "-")
         context = case.lay_out(self.directory / name)
         flags = [*self.build_flags, *case.flags(context.parent)]
-        done = self.run("build", "-q", "-t", name, *flags, str(context), env=dict(case.env))
+        where, data = case.given(context)
+        done = self.run("build", "-q", "-t", name, *flags, where, input=data, env=dict(case.env))
         said = done.stderr.decode(errors="replace")
         return Built(said, self.observe(name) if done.returncode == 0 else None)
 

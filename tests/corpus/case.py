@@ -4,6 +4,8 @@
     build-arg: X=1              options of `build` (OPTIONS), any number of times; {beside} in a value is the directory
                                 that the context stands in
     env: NAME=value             of the client
+    stdin: gz                   the context is given there: as a tar, plain (tar) or compressed (gz, bz2, xz); or a file
+                                beside or in the context, as the Dockerfile (with `file: -`, of the directory)
     needs-docker: 23            the first version of Docker whose BuildKit does it
     differs: why                Docker gives something else, and Cais does not follow it
     differs-podman: why         the same of Podman (which is Buildah)
@@ -54,6 +56,7 @@ class Case(NamedTuple):
     needs_docker: int
     parts: tuple[tuple[list[str], str], ...]
     warns: str = ""
+    stdin: str = ""
 
     def flags(self, beside: Path) -> list[str]:
         return [
@@ -74,6 +77,19 @@ class Case(NamedTuple):
         rest = {name: value for name, value in seen.items() if name != "files"}
         text = json.dumps(rest, indent=1)[:-2] + ',\n "files": {\n' + files + ("\n }" if files else " }") + "\n}\n"
         self.expectation.write_text(text)
+
+    def given(self, context: Path) -> tuple[str, bytes | None]:
+        """What ``build`` is told of the context, and what it gets on standard input."""
+        if not self.stdin:
+            return str(context), None
+        if self.stdin in ("tar", "gz", "bz2", "xz"):
+            made = io.BytesIO()
+            mode = "w:" + self.stdin.removeprefix("tar")
+            # Docker knows a plain tar by its first header, and none that begins with an extended one.
+            with tarfile.open(fileobj=made, mode=mode, format=tarfile.GNU_FORMAT) as archive:
+                archive.add(context, ".", filter=_of_root)
+            return "-", made.getvalue()
+        return str(context) if ("file", "-") in self.options else "-", (context / self.stdin).read_bytes()
 
     def lay_out(self, directory: Path) -> Path:
         """The context as files in ``directory/context``; returns that. What stands beside it is in ``directory``."""
@@ -116,7 +132,7 @@ def _read(path: Path) -> Case:
     head, *parts = ("\n" + path.read_text()).split("\n--- ")
     options: list[tuple[str, str]] = []
     env: dict[str, str] = {}
-    said = {"fails": "", "differs": "", "differs-podman": "", "needs-docker": "0", "warns": ""}
+    said = {"fails": "", "differs": "", "differs-podman": "", "needs-docker": "0", "warns": "", "stdin": ""}
     for line in head.splitlines():
         if not line or line.startswith("#"):
             continue
@@ -135,8 +151,14 @@ def _read(path: Path) -> Case:
         read.append((shlex.split(header), text + "\n" if text and not text.endswith("\n") else text))
     return Case(
         f"{path.parent.name}/{path.stem}", path, tuple(options), env, said["fails"], said["differs"],
-        said["differs-podman"], int(said["needs-docker"]), tuple(read), said["warns"],
+        said["differs-podman"], int(said["needs-docker"]), tuple(read), said["warns"], said["stdin"],
     )  # fmt: skip
+
+
+def _of_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry
 
 
 def _tar(text: str, compression: str) -> bytes:

@@ -12,7 +12,7 @@ from cais.engine.build_options import BuildOptions
 from cais.engine.build_sources import Sources, git_source
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Invalid, NotFound, from_os_error
-from cais.host.files import random_name, remove_tree
+from cais.host.files import random_name, remove_tree, write_atomically
 from cais.spec.progress import Progress, silent
 
 TYPE_CHECKING = False
@@ -103,8 +103,8 @@ def _from_elsewhere(
 
     started = time.monotonic()
     shown = redacted(options.context)
-    kind = "remote build context" if isinstance(remote, str) else "git source"
-    progress({"event": "start", "id": 0, "name": f"[internal] load {kind} {shown}", "stage": "internal"})
+    kind = "remote build context" if isinstance(remote, str) else f"git source {shown}"
+    progress({"event": "start", "id": 0, "name": f"[internal] load {kind}", "stage": "internal"})
     try:
         if isinstance(remote, str):
             fetched, known = sources.files.get(remote, again=options.no_cache)
@@ -125,8 +125,13 @@ def _from_elsewhere(
     scope = f"{shown.partition('#')[0]}\0{options.dockerfile or '-'}"
     if kept is None:
         with open(file_of(fetched), "rb") as file:
-            source = _read(file, shown)
-        return _without_files(stores, sources, options, directory, source, scope)
+            source, seconds = _read(file, shown), os.fstat(file.fileno()).st_mtime
+        given = _without_files(stores, sources, options, directory, source, scope)
+        # The one file that BuildKit has in such a context, by the name that it gives it.
+        path = os.path.join(given.contexts.own.path, "context")
+        write_atomically(path, source)
+        os.utime(path, (seconds, seconds))
+        return given
     tree = tree_of(kept)
     elsewhere = _other_dockerfile(sources, options)
     source, name = elsewhere if elsewhere is not None else _read_inside(tree, options.dockerfile)

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 
 from cais.build.context import Context
 from cais.build.contexts import Contexts, TreeOp
-from cais.build.graph import Copy, GitSource, HttpSource, LocalSource, Vertex
+from cais.build.graph import GitSource, HttpSource, LocalSource, Vertex
 from cais.engine.build_options import BuildOptions
 from cais.engine.stores import Stores
-from cais.errors import CaisError, Cancelled, Invalid
+from cais.errors import CaisError, Cancelled
 from cais.spec.progress import Progress, silent
 
 TYPE_CHECKING = False
@@ -68,13 +68,6 @@ class Sources:
         wanted = [vertex for vertex in vertices if isinstance(vertex.op, FETCHED) or self._is_remote(vertex.op)]
         if not wanted:
             return
-        # Where a file is put into a directory it needs a name.
-        named = {
-            source
-            for vertex in vertices
-            if isinstance(vertex.op, Copy) and vertex.op.destination.endswith("/")
-            for source in vertex.inputs[1:]
-        }
         pending = iter(wanted)
         lock = threading.Lock()
         failures: list[tuple[int, BaseException]] = []
@@ -93,8 +86,6 @@ class Sources:
                     assert isinstance(vertex.op, TreeOp)
                     context, known = self._opened(vertex.op)
                     contexts.put(vertex.op, context)
-                    if isinstance(vertex.op, HttpSource) and vertex in named:
-                        _require_name(context, vertex.origin.text)
                 except BaseException as error:
                     if isinstance(error, CaisError):
                         if vertex.origin.first_line:
@@ -215,16 +206,6 @@ class Sources:
         from cais.sources.proxies import proxy_variables
 
         return proxy_variables(self._options.build_args, self._options.environment)
-
-
-def _require_name(context: Context, url: str) -> None:
-    from cais.sources.files import UNNAMED
-
-    if context.tree.status(UNNAMED) is not None:
-        raise Invalid(
-            f"cannot determine filename from source: {url}",
-            hint="Its URL ends without a name, and the server says none: name the file in the destination.",
-        )
 
 
 def git_source(url: GitUrl) -> GitSource:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cais.sources.http import Answer, Limits
 
 FILE_MODE = 0o600
-# What a file is called whose URL says no name, and whose server neither.
+# What a file is called whose URL says no name, and whose server neither; so does BuildKit.
 UNNAMED = "__unnamed__"
 _LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
