@@ -61,6 +61,7 @@ FAMILIES = {
             ("build", "image_build", _BUILD),
             ("debug", "builder_debug", "Open a shell in a step of a build"),
             ("du", "builder_du", "Disk usage"),
+            ("context", "builder_context", "Show what a build reads of its context, and what is ignored"),
             ("graph", "builder_graph", "Draw the graph of a build"),
             ("logs", "builder_logs", _BUILD_LOGS),
             ("ls", "builder_ls", "List the last builds"),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cais.engine.build_debug import Place, Wanted
     from cais.engine.build_prune import PruneOptions, PruneReport
     from cais.engine.cache_options import CacheTarget
+    from cais.engine.context_report import ContextReport
 
     Seen = TypeVar("Seen")
 
@@ -187,6 +188,12 @@ class Builder:
         from cais.engine.build_checks import outline
 
         return self._looking(outline, options)
+
+    def context(self, options: BuildOptions) -> ContextReport:
+        """What lies in the context, what the target reads of it, which rules leave out the rest. Raises as ``plan``."""
+        from cais.engine.context_report import report
+
+        return self._looking(report, options)
 
     def targets(self, options: BuildOptions) -> tuple[list[Target], bytes]:
         """The stages that can be built, and the Dockerfile. Raises Invalid."""

@@ -67,9 +67,9 @@ def outline(stores: Stores, options: BuildOptions) -> tuple[Outline, bytes]:
     with open_input(stores, options, "") as given:
         dockerfile = parse(given.source)
         checks = Checks.of(dockerfile, options.build_args)
-        lowering = _lowering(stores, options, dockerfile, checks)
-        lowering.lower({}, every_stage=False)
-        return outline_of(lowering), given.source
+        lowered = lowering(stores, options, dockerfile, checks)
+        lowered.lower({}, every_stage=False)
+        return outline_of(lowered), given.source
 
 
 def targets(stores: Stores, options: BuildOptions) -> tuple[list[Target], bytes]:
@@ -94,7 +94,7 @@ def _checked(stores: Stores, options: BuildOptions, given: BuildInput) -> tuple[
         return checks, error
     checks = Checks.of(dockerfile, options.build_args, leaves_out)
     try:
-        _lowering(stores, options, dockerfile, checks).lower({}, every_stage=not options.target)
+        lowering(stores, options, dockerfile, checks).lower({}, every_stage=not options.target)
     except CaisError as error:
         return checks, error
     return checks, None
@@ -107,7 +107,8 @@ def _parsed_before(source: bytes, line: int) -> Dockerfile | None:
         return None
 
 
-def _lowering(stores: Stores, options: BuildOptions, dockerfile: Dockerfile, checks: Checks) -> Lowering:
+def lowering(stores: Stores, options: BuildOptions, dockerfile: Dockerfile, checks: Checks) -> Lowering:
+    """To be lowered without the base images: of one that is not here nothing is known."""
     sources = Sources(stores, options)
     bases = Bases(stores, sources.layouts)
 
