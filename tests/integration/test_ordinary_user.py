@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from integration import foreign
 from integration.command import PROJECT, Command
 
 pytestmark = pytest.mark.root
@@ -493,3 +494,18 @@ RUN su made -s /bin/sh -c id && stat -c '%U:%G' /usr/lib/made/file && stat -c '%
     rich("build", "-t", "made", "-f", "-", "context", stdin=text.encode())
     script = "stat -c %u:%g /usr/lib/made/file; stat -c '%u:%g %a' /usr/bin/chage /usr/bin/passwd /var/mail"
     assert rich.sh(script, image="made") == ["999:42", "0:42 2755", "0:0 4755", "0:8 2775"]
+
+
+def test_programs_of_another_architecture(cais: Cais) -> None:
+    """Nothing is registered for the machine: the user's own namespace has handlers of its own."""
+    if not shutil.which(foreign.QEMU) or os.uname().machine != "x86_64":
+        pytest.skip(f"needs {foreign.QEMU} (package qemu-user-static) on x86_64")
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 7):
+        pytest.skip("needs Linux 6.7: namespaces of users have no handlers of their own before")
+    before = os.listdir("/proc/sys/fs/binfmt_misc")
+    context = cais.root.parent / "context"
+    (context / "program").write_bytes(foreign.program())
+    (context / "program").chmod(0o755)
+    words = ("--progress=plain", "--platform=linux/arm64", "-f", "-", "context")
+    assert "made on arm64" in cais("build", *words, stdin=foreign.DOCKERFILE.encode())
+    assert os.listdir("/proc/sys/fs/binfmt_misc") == before
