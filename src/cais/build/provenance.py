@@ -6,7 +6,7 @@ Pure. Values of secrets are never handed in; build arguments and variables that 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cais.build.graph import (
     Copy,
@@ -33,6 +33,8 @@ _BUILD_TYPE_V02 = "https://mobyproject.org/buildkit@v1"
 _BUILD_TYPE_V1 = "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md"
 _METADATA = f"{_BUILD_TYPE_V02}#metadata"
 _HIDDEN = "(hidden)"
+# Shorter values stand in many texts by chance.
+_SECRET_CHARACTERS = 4
 
 
 class Material(NamedTuple):
@@ -202,14 +204,24 @@ def _hermetic(vertices: Iterable[Vertex]) -> bool:
 def _build_config(facts: Facts) -> dict[str, Any]:
     """The steps, in the form of BuildKit's LLB as far as what it says exists here."""
     numbers = {vertex: number for number, vertex in enumerate(facts.vertices)}
+    hidden = [
+        value for name, value in facts.build_args.items() if looks_secret(name) and len(value) >= _SECRET_CHARACTERS
+    ]
+
+    def hide(text: str) -> str:
+        """Without the values that must not be told, wherever a variable has carried them."""
+        for value in hidden:
+            text = text.replace(value, _HIDDEN)
+        return text
+
     steps = []
     for vertex, number in numbers.items():
         inputs = [f"step{numbers[item]}:0" for item in vertex.inputs if item is not None]
-        steps.append({"id": f"step{number}", "op": {"Op": _op(vertex)}, **({"inputs": inputs} if inputs else {})})
+        steps.append({"id": f"step{number}", "op": {"Op": _op(vertex, hide)}, **({"inputs": inputs} if inputs else {})})
     return {"llbDefinition": steps}
 
 
-def _op(vertex: Vertex) -> dict[str, Any]:
+def _op(vertex: Vertex, hide: Callable[[str], str]) -> dict[str, Any]:
     op = vertex.op
     if isinstance(op, SourceImage):
         return {"source": {"identifier": f"docker-image://{op.reference}", "attrs": {"platform": str(op.platform)}}}
@@ -222,7 +234,7 @@ def _op(vertex: Vertex) -> dict[str, Any]:
         fragment = "".join((op.reference, f":{op.subdirectory}" if op.subdirectory else ""))
         return {"source": {"identifier": f"git://{without_credentials(op.url)}#{fragment}"}}
     if isinstance(op, Exec):
-        return {"exec": _exec(op)}
+        return {"exec": _exec(op, hide)}
     if isinstance(op, MakeDirectory):
         made = {"path": op.path, "mode": 0o755, "makeParents": True, **({"owner": op.user} if op.user else {})}
         return {"file": {"actions": [{"Action": {"mkdir": made}, "input": 0}]}}
@@ -231,9 +243,9 @@ def _op(vertex: Vertex) -> dict[str, Any]:
     return {"merge": {}}
 
 
-def _exec(op: Exec) -> dict[str, Any]:
-    env = [f"{name}={_shown(name, value)}" for name, value in op.env]
-    meta: dict[str, Any] = {"args": list(op.args), "env": env, "cwd": op.cwd}
+def _exec(op: Exec, hide: Callable[[str], str]) -> dict[str, Any]:
+    env = [f"{name}={_shown(name, hide(value))}" for name, value in op.env]
+    meta: dict[str, Any] = {"args": [hide(text) for text in op.args], "env": env, "cwd": op.cwd}
     if op.user:
         meta["user"] = op.user
     value: dict[str, Any] = {"meta": meta, "mounts": [{"dest": "/", "input": 0}, *map(_mount, op.mounts)]}

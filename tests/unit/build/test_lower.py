@@ -357,6 +357,9 @@ def test_an_unknown_target_names_the_nearest() -> None:
 def test_a_blank_base_and_a_blank_platform() -> None:
     assert error("FROM $nothing\n").message == "base name ($nothing) should not be blank"
     assert "empty platform value" in error("FROM --platform=$nothing a\n").message
+    assert error("FROM --platform=$BULIDPLATFORM a\n").message == (
+        "empty platform value from expression $BULIDPLATFORM (did you mean BUILDPLATFORM?)"
+    )
     assert "failed to parse platform" in error("FROM --platform=a/b/c/d a\n").message
 
 

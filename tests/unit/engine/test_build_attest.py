@@ -205,7 +205,11 @@ class TestProvenance:
         assert built.image_id
 
     def test_no_value_that_is_called_a_secret(self, based: Any) -> None:
-        based.build(TEXT, **ASKED, attest=["type=provenance,mode=max"])
+        based.build(
+            TEXT + 'ENV COPIED=x${NPM_TOKEN}y\nRUN ["true", "--with", "hunter2"]\n', **ASKED,
+            attest=["type=provenance,mode=max", "type=sbom"],
+        )  # fmt: skip
+        assert "COPIED=x(hidden)y" in json.dumps(predicates(based, "app"))
         assert "hunter2" not in json.dumps(predicates(based, "app"))
 
     def test_version_1(self, based: Any) -> None:

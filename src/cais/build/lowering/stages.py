@@ -203,23 +203,30 @@ class Stages:
         return bool(self.directory(name))
 
     def _expand(self, text: str, head: From) -> str:
+        return self._expanded(text, head)[0]
+
+    def _expanded(self, text: str, head: From) -> tuple[str, str]:
+        """``text``, and what may have been meant by a name in it that nothing has a value for."""
         try:
             result = expand(text, self.arguments, escape=self.dockerfile.escape)
         except ExpansionError as error:
             raise DockerfileError(str(error), head.span)
-        return result.text
+        meant = (did_you_mean(name, self.arguments) for name in sorted(result.unset))
+        return result.text, next(filter(None, meant), "")
 
     def _begin(self, stage: Stage) -> Begun:
         begun = Begun(stage)
         head = stage.head
         if head.platform:
-            text = self._expand(head.platform, head)
+            text, meant = self._expanded(head.platform, head)
             if not text:
-                raise DockerfileError(f"empty platform value from expression {head.platform}", head.span)
+                raise DockerfileError(f"empty platform value from expression {head.platform}{meant}", head.span)
             try:
                 begun.platform = Platform.parse(text, self.platform)
             except Invalid as error:
-                raise DockerfileError(f"failed to parse platform {text}: {error.message}", head.span, hint=error.hint)
+                raise DockerfileError(
+                    f"failed to parse platform {text}: {error.message}{meant}", head.span, hint=error.hint
+                )
         platform = begun.platform or self.platform
         if stage.name and self.context(stage.name, platform):
             # --build-context replaces the whole stage.
