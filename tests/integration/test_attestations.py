@@ -82,3 +82,18 @@ def test_others_read_the_image(cais: Command, context: Path, tmp_path: Path) -> 
     skopeo("copy", "--all", "--preserve-digests", "-q", layout, f"oci-archive:{tmp_path}/again.tar:example.org/again:1")
     cais("load", "-i", tmp_path / "again.tar")
     assert cais("image", "sbom", "example.org/again:1").stdout == cais("image", "sbom", "example.org/attested:1").stdout
+
+
+def test_more_packages_than_anybody_has(cais: Command, context: Path) -> None:
+    """Within the memory that a command may take; what was left out is said."""
+    with open(context / "status", "w") as file:
+        for number in range(30_000):
+            file.write(
+                f"Package: package-with-a-name-{number}\nStatus: install ok installed\nVersion: 1.{number}-1+deb13u1\n"
+                f"Architecture: amd64\nMaintainer: Some Developer <somebody{number}@debian.org>\nDescription: long\n\n"
+            )
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY status /var/lib/dpkg/\n")
+    cais("build", "-q", "-t", "many", "--sbom=true", context)
+    document = json.loads(cais("image", "sbom", "many").stdout)
+    assert len(document["packages"]) == 15_001
+    assert document["comment"].startswith("There are more packages")

@@ -138,22 +138,26 @@ class Attestor:
 
     def _said(self, built: Built, name: str, created: str) -> list[Attestation]:
         """``created`` is when what they are about was made; "": now, or at the epoch that was given."""
-        from cais.build.lowering.state import unicode_only
-
         said = []
         if self._wanted.sbom:
             from cais import __version__
             from cais.build.sbom import spdx
 
             now = self._started if self._options.epoch is None else float(self._options.epoch)
+            from cais.build.sbom.scan import PACKAGE_LIMIT
+
+            packages = self._found(built.chain)
             document = spdx.document(
-                self._found(built.chain),
+                packages,
                 name=name,
                 created=created or timestamp.format(now),
                 tool=f"cais-{__version__}",
+                partial=len(packages) >= PACKAGE_LIMIT,
             )
-            said.append(Attestation(SBOM, unicode_only(document)))
+            said.append(Attestation(SBOM, document))
         if self._wanted.provenance is not None:
+            from cais.build.lowering.state import unicode_only
+
             predicate = provenance.predicate(self._facts(built), self._wanted.provenance)
             said.append(Attestation(self._wanted.provenance.predicate_type, unicode_only(predicate)))
         return said

@@ -202,6 +202,8 @@ def test_a_document() -> None:
     assert all(allowed.issuperset(id) for id in ids)
     assert [item["relationshipType"] for item in made["relationships"]] == ["DESCRIBES", "CONTAINS", "CONTAINS"]
     assert document(packages, name="app:1", created="2026-01-02T03:04:05.678Z", tool="cais-1") == made
+    partial = document(packages, name="app:1", created="2026-01-02T03:04:05.678Z", tool="cais-1", partial=True)
+    assert partial["comment"] == "There are more packages: these are 2."
 
 
 @pytest.mark.parametrize(

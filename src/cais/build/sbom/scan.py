@@ -12,7 +12,7 @@ from cais.build.tree import Tree
 
 # Beyond these a tree was made to keep a scan busy.
 DEPTH_LIMIT = 100
-PACKAGE_LIMIT = 100_000
+PACKAGE_LIMIT = 15_000
 # Of the kernel, not of the image.
 _SKIPPED = frozenset(("proc", "sys", "dev"))
 

@@ -15,8 +15,10 @@ _ROOT = "SPDXRef-DocumentRoot-Image"
 _SOURCES = {"deb": "the dpkg database", "apk": "the apk database", "pypi": "Python metadata", "npm": "Node metadata"}
 
 
-def document(packages: Sequence[Package], *, name: str, created: str, tool: str) -> dict[str, Any]:
-    """``created`` is a time as in a config, ``tool`` is who made it: ``cais-0.1.0``. Pure."""
+def document(
+    packages: Sequence[Package], *, name: str, created: str, tool: str, partial: bool = False
+) -> dict[str, Any]:
+    """``created`` is a time as in a config, ``tool`` who made it: ``cais-0.1.0``. ``partial``: there are more. Pure."""
     identity = hashlib.sha256(repr((name, [package.purl for package in packages])).encode("utf-8", "replace"))
     ids = _ids(packages)
     return {
@@ -27,6 +29,7 @@ def document(packages: Sequence[Package], *, name: str, created: str, tool: str)
         "documentNamespace": f"https://spdx.org/spdxdocs/{tool}-{identity.hexdigest()[:32]}",
         # Whole seconds: more the specification does not allow.
         "creationInfo": {"created": created[:19] + "Z", "creators": [f"Tool: {tool}"]},
+        **({"comment": f"There are more packages: these are {len(packages)}."} if partial else {}),
         "packages": [
             {
                 "name": name,

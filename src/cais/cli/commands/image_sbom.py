@@ -27,8 +27,8 @@ def run(call: Call) -> int:
 def show(call: Call, kind: str, what: str, flag: str) -> int:
     """Prints the predicate of the first attestation whose type begins with ``kind``. Raises NotFound without one."""
     import json
+    import sys
 
-    from cais.cli.call import say
     from cais.errors import NotFound
 
     chosen = None
@@ -40,5 +40,7 @@ def show(call: Call, kind: str, what: str, flag: str) -> int:
     found = call.engine.images.attestations(name, kind, chosen)
     if not found:
         raise NotFound(f"the image {name} has no {what}", hint=f"Build it with {flag}.")
-    say(json.dumps(found[0].predicate, indent=2))
+    # In pieces: it may be long.
+    json.dump(found[0].predicate, sys.stdout, indent=2)
+    sys.stdout.write("\n")
     return 0
