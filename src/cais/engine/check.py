@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.image.store import Image
+    from cais.sources.store import Kept
 
 
 class Finding(NamedTuple):
@@ -31,7 +32,8 @@ class Finding(NamedTuple):
 
 
 def check(stores: Stores, *, repair: bool = False) -> list[Finding]:
-    """All that is wrong, in the order: database, blobs, snapshots, images, build records, containers, volumes."""
+    """All that is wrong, in the order: database, blobs, snapshots, images, build records, containers, volumes,
+    what was fetched."""
     stores.database.require_own()
     findings = [Finding("the database", text) for text in stores.database.integrity_errors()]
     if findings:
@@ -43,6 +45,7 @@ def check(stores: Stores, *, repair: bool = False) -> list[Finding]:
     findings += _build_records(stores, repair)
     findings += _containers(stores, repair)
     findings += _volumes(stores, repair)
+    findings += _fetched(stores, repair)
     if repair:
         from cais.engine.collect import collect
 
@@ -243,3 +246,29 @@ def _volumes(stores: Stores, repair: bool) -> list[Finding]:
     from cais.engine.volumes import Volumes
 
     return [Finding(*item) for item in Volumes(stores).check(repair=repair)]
+
+
+def _fetched(stores: Stores, repair: bool) -> list[Finding]:
+    """Files by their digests; of unpacked and checked out trees, and of repositories, that they are there."""
+    from cais.sources.files import file_of
+
+    def problem(kept: Kept) -> str:
+        try:
+            if kept.kind != "file":
+                return "" if os.path.isdir(kept.path) else "has no directory"
+            with open(file_of(kept), "rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return "has no file"
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        return "" if found == kept.facts.get("sha256") else "has another content than was fetched"
+
+    findings = []
+    for kept, text in _in_threads(problem, stores.sources.all(), stores.database.close):
+        if not any(other.id == kept.id for other in stores.sources.all()):
+            continue  # forgotten or replaced meanwhile
+        if repair:
+            stores.sources.forget([kept.key])
+        findings.append(Finding(f"the {kept.kind} of {kept.shown}", text, "forgotten" if repair else ""))
+    return findings

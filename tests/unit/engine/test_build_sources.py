@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from cais.engine.check import check
 from cais.engine.collect import collect
 from cais.errors import CaisError, Corrupt, Invalid, NotFound
 from git_server import Repository, served
@@ -425,3 +426,46 @@ def test_two_builds_of_one_repository(work, git, repository):
         assert process.returncode == 0, said
         found.append((out / "x").read_text())
     assert found == ["1", "2", "1", "2"]
+
+
+class TestFlagsOfAdd:
+    """What ADD has for local files it has for others."""
+
+    def test_link(self, work):
+        with serving(files({"/a": b"A"})) as server:
+            text = f"FROM scratch\nADD --link {server.url}/a /d/\nADD --link {server.url}/a <<E /e/\nE\n"
+            assert work.files(text) == {"d/a": "A", "e/a": "A", "e/E": ""}
+
+    def test_exclude(self, work, git):
+        found = work.files(f"FROM scratch\nADD --exclude=sub --exclude=Dockerfile {git.url}/app.git /\n")
+        assert set(found) == {"x", ".dockerignore"}
+
+    def test_variables(self, work):
+        with serving(files({"/v1/a": b"A"})) as server:
+            text = f"FROM scratch\nARG V\nADD {server.url}/v$V/a /\n"
+            assert work.files(text, build_args={"V": "1"}) == {"a": "A"}
+
+    def test_plan(self, work):
+        contents = {"/a": b"1"}
+        with serving(files(contents)) as server:
+            text = f"FROM scratch\nADD {server.url}/a /\n"
+            states = []
+            for data in (b"1", b"1", b"2"):
+                contents["/a"] = data
+                states.append(work.plan(text)[-1].state)
+                if data == b"1":
+                    work.build(text)
+            assert states == ["miss", "hit", "miss"]
+
+
+def test_a_check_of_what_is_kept(work):
+    with serving(files({"/a": b"A"})) as server:
+        text = f"FROM scratch\nADD {server.url}/a /\n"
+        work.build(text)
+        assert check(work.stores) == []
+        next(Path(work.stores.root, "sources").glob("*/tree/a")).write_bytes(b"B")
+        (found,) = check(work.stores)
+        assert (found.subject, found.problem) == (f"the file of {server.url}/a", "has another content than was fetched")
+        (found,) = check(work.stores, repair=True)
+        assert found.mended == "forgotten" and check(work.stores) == []
+        assert work.files(text) == {"a": "A"} and "If-None-Match" not in server.seen[-1].headers
