@@ -33,21 +33,14 @@ def test_through_a_handler(bare: Command, context: Path, tmp_path: Path, flags: 
         if absent:
             pytest.skip(absent)
         output = tmp_path / "out.tar"
-        done = bare(
-            "build",
-            "--no-cache",
-            "--progress=plain",
-            "--platform=linux/arm64",
-            "-o",
-            f"type=tar,dest={output}",
-            context,
-        )
-        assert "made on arm64" in said
+        words = ("--no-cache", "--progress=plain", "--platform=linux/arm64", f"--output=type=tar,dest={output}")
+        done = bare("build", *words, context)
+        assert "made on arm64" in done.stderr.decode()
     with tarfile.open(output) as archive:
         assert sorted(archive.getnames()) == ["made", "program"], "nothing is left of the emulator"
 
 
-def test_two_platforms_where_one_is_cross_built(bare: Command, context: Path) -> None:
+def test_two_platforms_where_one_needs_an_emulator(bare: Command, context: Path) -> None:
     (context / "Dockerfile").write_text(
         'FROM scratch AS made-arm64\nCOPY program /program\nRUN ["/program"]\n'
         "FROM scratch AS made-amd64\nCOPY program /program\nFROM made-$TARGETARCH\n"
@@ -55,8 +48,6 @@ def test_two_platforms_where_one_is_cross_built(bare: Command, context: Path) ->
     with foreign.handler("F") as absent:
         if absent:
             pytest.skip(absent)
-        done = bare(
-            "build", "--progress=plain", "--platform=linux/amd64,linux/arm64", "-t", "app", context
-        ).stderr.decode()
+        done = bare("build", "--progress=plain", "--platform=linux/amd64,linux/arm64", "-t", "app", context)
     assert '[linux/arm64 made-arm64 2/2] RUN ["/program"]' in done.stderr.decode()
     assert '"arm64"' in bare("image", "inspect", "--platform=linux/arm64", "app").stdout.decode()
