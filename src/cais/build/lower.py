@@ -195,7 +195,7 @@ class Lowering:
             state.base,
             unicode_only(state.author),
             self.checks.heeded,
-            tuple(sorted(shown)),
+            tuple(shown),
             state.base_platform,
         )
 
@@ -270,10 +270,16 @@ class Lowering:
             return None
         from cais.build.lowering.mounts import run_mounts
 
-        def named(name: str, span: Span) -> Vertex | None:
+        def named(name: str, target: str) -> Vertex | None:
             if name in ("", SCRATCH):
                 return None if name else self.directory("")
-            return self.source(self.stages.mounted(name, number), span)
+            source = self.stages.mounted(name, number)
+            if isinstance(source, int) and source >= number:
+                raise DockerfileError(
+                    f'cannot mount from stage "{name}" to "{target}", stage needs to be defined before current command',
+                    instruction.span,
+                )
+            return self.source(source, instruction.span)
 
         return run_mounts(state, instruction, named, self.mounted)
 

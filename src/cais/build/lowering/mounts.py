@@ -30,7 +30,7 @@ SECRETS_DIRECTORY = "/run/secrets"
 AGENT_SOCKET = "/run/buildkit/ssh_agent."
 AGENT_VARIABLE = "SSH_AUTH_SOCK"
 
-Source = Callable[[str, Span], Vertex | None]
+Source = Callable[[str, str], Vertex | None]
 # The file systems made of a context's files: by context and path.
 Made = dict[tuple[Vertex | None, str], Vertex]
 
@@ -62,7 +62,7 @@ class _Options:
 
 
 def run_mounts(state: StageState, instruction: Run, source: Source, made: Made) -> Mounts:
-    """``source`` gives the file system that a ``from`` names; "" is the build context. ``made`` is filled.
+    """``source`` gives the file system that a ``from`` names, for a target; "": the build context. ``made`` is filled.
 
     Raises DockerfileError.
     """
@@ -72,8 +72,8 @@ def run_mounts(state: StageState, instruction: Run, source: Source, made: Made) 
     others: list[ExecMount] = []
     agents: list[str] = []
     for mount in instruction.mounts:
-        found = source(mount.source_name, span) if mount.source_name else None
         options = _read(state, mount, span)
+        found = source(options.stage, options.target) if options.stage else None
         if options.kind == SECRET:
             others.append(_secret(state, options, span))
         elif options.kind == SSH:
@@ -193,7 +193,7 @@ def _file_system(
             named = found is not None and isinstance(found.op, LocalSource)
             vertex = _of_context(state, found, path, made, span) if named else found
             return mount._replace(input=1, source=_SHOWN if named else path), vertex
-        return mount._replace(input=1, source=_SHOWN), _of_context(state, source("", span), path, made, span)
+        return mount._replace(input=1, source=_SHOWN), _of_context(state, source("", ""), path, made, span)
     cache_id = options.id or posixpath.normpath(options.target or ".")
     mount = mount._replace(id=cache_id, sharing=options.sharing or "shared", source=path)
     own = any(number is not None for number in (options.mode, options.user, options.group))

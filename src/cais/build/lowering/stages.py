@@ -1,7 +1,7 @@
 """Which stages the target needs, what each begins with, and which triggers its base sets off.
 
-FROM and COPY --from reach earlier stages only, a mount of RUN those that stand below, too. Nothing is asked about the
-bases of stages that are not needed.
+Stages depend on earlier ones only, so one pass from the target back to the first finds all that is needed; nothing is
+asked about bases that are not.
 """
 
 from __future__ import annotations
@@ -91,27 +91,14 @@ class Stages:
         raise Invalid(f'target stage "{name}" could not be found{did_you_mean(name, known)}', hint=hint)
 
     def needed(self, *targets: int) -> dict[int, Begun]:
-        """The targets and all that they need: each after what it needs itself, and else in the order of the file.
-
-        Asks for the bases. Raises DockerfileError.
-        """
+        """The targets and all that they need, in the order of the file. Asks for bases. Raises DockerfileError."""
+        wanted = set(targets)
         begun: dict[int, Begun] = {}
-        missing: dict[int, set[int]] = {}
-        found = list(targets)
-        while found:
-            number = found.pop()
-            if number not in begun:
+        for number in range(max(targets), -1, -1):
+            if number in wanted:
                 begun[number] = stage = self._begin(self.dockerfile.stages[number])
-                missing[number] = self._read_by(stage, number)
-                found += missing[number]
-        ordered: dict[int, Begun] = {}
-        while len(ordered) < len(begun):
-            ready = [number for number in missing if number not in ordered and missing[number] <= ordered.keys()]
-            if not ready:
-                # Triggers of images may close a circle that the file alone does not have.
-                raise _circle(self.dockerfile, min(begun.keys() - ordered.keys()), None)
-            ordered[min(ready)] = begun[min(ready)]
-        return ordered
+                wanted |= self._read_by(stage, number)
+        return dict(sorted(begun.items()))
 
     def _read_by(self, begun: Begun, number: int) -> set[int]:
         """The stages whose files a stage needs."""
@@ -128,7 +115,7 @@ class Stages:
     def mounted(self, name: str, number: int) -> int | str:
         """What ``from`` of a mount means in stage ``number``: the number of a stage, or a name that is none.
 
-        It knows stages by name only, and those below, too.
+        It knows stages by name only. One that stands below is found, and not lowered yet.
         """
         found = [] if self.context(name) else self._names.get(name.lower(), [])
         earlier = [item for item in found if item < number]
@@ -291,7 +278,8 @@ class Stages:
                     continue
                 number, item = todo[-1].pop()
                 if number in path:
-                    raise _circle(self.dockerfile, number, item)
+                    name = self.dockerfile.stages[number].name or f"stage-{number}"
+                    raise DockerfileError(f"circular dependency detected on stage: {name}", item.span)
                 if number not in done:
                     path.append(number)
                     todo.append(list(edges[number]))
@@ -318,9 +306,3 @@ def context_key(name: str) -> str:
     except Invalid:
         pass  # it stands for nothing
     return name + colons + platform
-
-
-def _circle(dockerfile: Dockerfile, number: int, item: Instruction | None) -> DockerfileError:
-    stage = dockerfile.stages[number]
-    span = stage.head.span if item is None else item.span
-    return DockerfileError(f"circular dependency detected on stage: {stage.name or f'stage-{number}'}", span)
