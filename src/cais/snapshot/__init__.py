@@ -6,6 +6,7 @@
     changes    a tree's changes against what is below it
     pack       changes to a layer's deterministic tar
     apply      a layer's tar to a tree; cannot write outside of it
+    dress      owner, mode, times and attributes of what it brings
 
 A layer that was built here lives as its snapshot only: its tar is produced again when somebody needs the bytes.
 Mounts go out as values (``spec.mount``); nothing is mounted here.

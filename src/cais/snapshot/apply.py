@@ -12,13 +12,13 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
-from cais.errors import CaisError, Denied, Invalid, from_os_error
+from cais.errors import Denied, Invalid
 from cais.host import xattrs
 from cais.host.ahead import HashBeside
 from cais.host.beneath import Beneath
-from cais.host.owners import no_such_ids
 from cais.host.tar_reader import TarReader
 from cais.host.tar_writer import TarEntry
+from cais.snapshot.dress import Dresser, failure
 from cais.snapshot.rooted import relative, resolved, shown
 from cais.spec.digest import Digest
 from cais.spec.named import NamedTuple
@@ -30,7 +30,6 @@ _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEVER = 1 << 62
-_NO_ID = (1 << 32) - 1
 
 
 class Applied(NamedTuple):
@@ -109,6 +108,7 @@ class _Writer:
         self._limit_entries = limit_entries
         self._limit_bytes = limit_bytes
         self._ids = (os.geteuid(), os.getegid())
+        self._dresser = Dresser(tree, owners, self._note)
         self._directories: dict[bytes, tuple[int, int]] = {}  # path: (mtime, mode or -1), set at the end
         self._written: set[bytes] | None = set() if style == "merged" else None
         self._mtime = 0  # of the entry that is being written
@@ -123,7 +123,7 @@ class _Writer:
         try:
             self._write(entry, path, reader)
         except OSError as error:
-            raise _failure(error, entry.name)
+            raise failure(error, entry.name)
 
     def _write(self, entry: TarEntry, path: bytes, reader: TarReader) -> None:
         kind = entry.kind
@@ -133,7 +133,7 @@ class _Writer:
                     f"the archive has an entry {shown(entry.name)} that is a {kind}: it is the root directory"
                 )
             if self._style != "plain":
-                self._dress(self._tree.root_fd, entry, self._tree.root_fd)
+                self._dresser.dress(self._tree.root_fd, entry, self._tree.root_fd)
                 self._directories[b""] = (entry.mtime, -1)
             return
         self._mtime = entry.mtime
@@ -161,7 +161,7 @@ class _Writer:
             if b"\0" in entry.link_target or not entry.link_target:
                 raise Invalid(f"the archive's symbolic link {shown(entry.name)} has no usable target")
             self._replacing(fd, directory, name, lambda fd: os.symlink(entry.link_target, name, dir_fd=fd))
-            self._dress_by_name(fd, directory, name, entry)
+            self._dresser.dress_by_name(fd, directory, name, entry)
         else:
             self._node(fd, directory, name, entry)
 
@@ -187,7 +187,7 @@ class _Writer:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 else:
                     _write_content(fd, size, reader)
-            self._dress(fd, entry, fd)
+            self._dresser.dress(fd, entry, fd)
             os.utime(fd, ns=(entry.mtime * 1_000_000_000, entry.mtime * 1_000_000_000))
         finally:
             os.close(fd)
@@ -206,7 +206,7 @@ class _Writer:
         if hides:
             self._set_opaque(fd)
         late = entry.mode & 0o700 != 0o700
-        self._dress(fd, entry._replace(mode=entry.mode | 0o700) if late else entry, fd)
+        self._dresser.dress(fd, entry._replace(mode=entry.mode | 0o700) if late else entry, fd)
         self._directories[path] = (entry.mtime, entry.mode if late else -1)
 
     def _link(self, directory: bytes, name: bytes, entry: TarEntry) -> None:
@@ -258,7 +258,7 @@ class _Writer:
         except PermissionError:
             self._note(f"the device {shown(entry.name)} was left out: this user may not make devices")
             return
-        self._dress_by_name(self._tree.fd(directory), directory, name, entry)
+        self._dresser.dress_by_name(self._tree.fd(directory), directory, name, entry)
 
     def _delete(self, directory: bytes, name: bytes, entry: TarEntry) -> None:
         if name == _OPAQUE:
@@ -309,7 +309,7 @@ class _Writer:
             except OSError as error:
                 if error.errno == errno.ELOOP:
                     continue
-                raise _failure(error, path)
+                raise failure(error, path)
 
     # What they share.
 
@@ -319,38 +319,6 @@ class _Writer:
         except FileExistsError:
             self._tree.remove(directory, name)
             make(self._tree.fd(directory))
-
-    def _dress(self, where: int, entry: TarEntry, fd: int) -> None:
-        """Owner, mode, then attributes: a change of owner takes setuid bits and capabilities away."""
-        status = os.fstat(fd)
-        if self._owners and (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
-            _own(entry, lambda: os.fchown(fd, entry.uid, entry.gid))
-            os.fchmod(fd, entry.mode)
-        elif status.st_mode & 0o7777 != entry.mode:
-            os.fchmod(fd, entry.mode)
-        if entry.xattrs:
-            self._set_xattrs(where, entry)
-
-    def _dress_by_name(self, parent: int, directory: bytes, name: bytes, entry: TarEntry) -> None:
-        if self._owners and self._ids != (entry.uid, entry.gid):
-            _own(entry, lambda: os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False))
-        elif self._owners:
-            os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
-        if entry.kind != "symlink":
-            # It was made here a moment ago, and is no link; chmod without following is not to be had everywhere.
-            os.chmod(name, entry.mode, dir_fd=parent)
-        if entry.xattrs:
-            self._set_xattrs(self._tree.path(directory, name), entry)
-        times = (entry.mtime * 1_000_000_000, entry.mtime * 1_000_000_000)
-        os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
-
-    def _set_xattrs(self, where: int | bytes, entry: TarEntry) -> None:
-        for name, content in entry.xattrs.items():
-            text = os.fsdecode(name)
-            if not xattrs.is_kept(text) or b"\0" in name or len(name) > 255:
-                self._note(f"the attribute {text[:80]!r} of {shown(entry.name)} was left out: it is not one of a layer")
-            elif not xattrs.write(where, name, content):
-                self._note(f"the attribute {text!r} of {shown(entry.name)} was left out: it cannot be set here")
 
     def _set_opaque(self, fd: int) -> None:
         name = self._overlay + "opaque"
@@ -402,23 +370,12 @@ class _Writer:
             self._tree.remove(directory, name)
         os.mkdir(name, 0o755, dir_fd=self._tree.fd(directory))
         fd = self._tree.fd(path)
-        self._dress(fd, TarEntry(path, "directory", 0o755), fd)
+        self._dresser.dress(fd, TarEntry(path, "directory", 0o755), fd)
         if hides:
             self._set_opaque(fd)
         self._directories[path] = (self._mtime, -1)
         if self._written is not None:
             self._written.add(path)
-
-
-def _own(entry: TarEntry, change: Callable[[], None]) -> None:
-    if not (0 <= entry.uid < _NO_ID and 0 <= entry.gid < _NO_ID):
-        raise Invalid(f"the archive gives {shown(entry.name)} to {entry.uid}:{entry.gid}: there are no such ids")
-    try:
-        change()
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EPERM):
-            raise
-        raise no_such_ids(shown(entry.name), entry.uid, entry.gid)
 
 
 def _write_content(fd: int, size: int, reader: TarReader) -> None:
@@ -431,14 +388,3 @@ def _write_content(fd: int, size: int, reader: TarReader) -> None:
         end = offset
     if end != size:
         os.ftruncate(fd, size)
-
-
-def _failure(error: OSError, name: bytes) -> CaisError:
-    code = error.errno
-    if code == errno.ENAMETOOLONG:
-        return Invalid(f"the archive's entry {shown(name)} has a name that is too long for the file system")
-    if code == errno.EFBIG:
-        return Invalid(f"the archive's entry {shown(name)} is larger than the file system can hold")
-    if code == errno.EINVAL:
-        return Invalid(f"the archive's entry {shown(name)} has a name or a time that the file system does not take")
-    return from_os_error(OSError(error.errno, error.strerror), f"unpack {shown(name)}")

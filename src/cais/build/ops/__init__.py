@@ -2,6 +2,7 @@
 
     target     where to write: a mounted file system, or a layer and a view of what is below it
     copy       the rules of COPY and ADD: what goes where, what may replace what
+    hard_links names of one file in a stage stay names of one file
     files      one file from here to there: contents, modes, times, owners, extended attributes
     owners     user and group names, looked up in the image's own files
     archive    ADD of local archives

@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cais.build.ops.hard_links import HardLinks
     from cais.build.ops.reuse import Reuse
 
 INLINE_MODE = 0o644
@@ -105,8 +106,7 @@ class _Copier:
         self.changed: list[str] = []
         self.lock = threading.Lock()
         self.error: BaseException | None = None
-        # Names by directory that are made last, as links of another name: what a stage's hard links are.
-        self.later: dict[str, set[str]] = {}
+        self.hard_links: HardLinks | None = None
 
     def report(self, selection: Selection | None) -> CopyReport:
         notes = [*(selection.notes if selection is not None else ()), *self.notes]
@@ -122,10 +122,10 @@ class _Copier:
     def selection(self, selection: Selection) -> None:
         if self.reuse is not None:
             self.reuse.prepare(selection)
-        for paths in selection.links.values():
-            for path in paths if len(paths) > 1 else ():
-                directory, _, name = path.rpartition("/")
-                self.later.setdefault(directory, set()).add(name)
+        if selection.links:
+            from cais.build.ops.hard_links import HardLinks
+
+            self.hard_links = HardLinks(selection)
         for source in selection.sources:
             if source.is_directory:
                 self._directory(selection, source)
@@ -156,19 +156,7 @@ class _Copier:
     def _single(self, selection: Selection, source: Source) -> None:
         """A file, FIFO or device that was named itself."""
         path = self._file_destination(source.name)
-        directory, _, name = source.path.rpartition("/")
-        try:
-            descriptor = selection.tree.open(directory, DIRECTORY)
-        except OSError as error:
-            raise read_error(error, directory)
-        try:
-            entry = (name, *source.entry[1:])
-            self._in_place(
-                path,
-                lambda place, last: self._count(1, self._entry(descriptor, directory, entry, place, last, path)),
-            )
-        finally:
-            os.close(descriptor)
+        self._one(selection, source.path, (os.path.basename(source.path), *source.entry[1:]), path)
 
     def _file_destination(self, name: str) -> str:
         """Where a file called ``name`` goes; its directory is there then."""
@@ -225,7 +213,8 @@ class _Copier:
             if len(entries):
                 jobs.append((number, path))
         self._in_threads(selection, source, jobs)
-        self._link_names(selection, source, root)
+        if self.hard_links is not None:
+            self.files += self.hard_links.make(source, root, self._one, self.target)
         for item in reversed(made):
             self._finish_directory(selection, item)
 
@@ -301,7 +290,7 @@ class _Copier:
         entries = [entry for entry in directory.entries() if entry[1] & 0o170000 != 0o040000]
         if not entries:
             return
-        later = self.later.get(directory.path, ())
+        later = self.hard_links.later.get(directory.path, ()) if self.hard_links is not None else ()
         try:
             descriptor = selection.tree.open(directory.path, DIRECTORY)
         except OSError as error:
@@ -338,58 +327,20 @@ class _Copier:
             self.size_bytes += size_bytes
             self.linked += linked
 
-    def _link_names(self, selection: Selection, source: Source, root: str) -> None:
-        """Names of one file in a stage stay names of one file."""
-        prefix = f"{source.path}/" if source.path else ""
-        for paths in selection.links.values():
-            names = sorted({path for path in paths if path.startswith(prefix)})
-            if len(paths) < 2 or not names:
-                continue
-            first = "/".join(filter(None, (root, names[0][len(prefix) :])))
-            self._one_of_directory(selection, names[0], first)
-            for name in names[1:]:
-                path = "/".join(filter(None, (root, name[len(prefix) :])))
-                self._link(first, path)
-
-    def _one_of_directory(self, selection: Selection, source: str, path: str) -> None:
-        directory, _, name = source.rpartition("/")
-        status = selection.tree.status(source)
-        if status is None:
-            raise read_error(FileNotFoundError(2, "", source), source)
-        entry: Row = (
-            name,
-            status.st_mode,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-            status.st_ino,
-            status.st_uid | status.st_gid << 32,
-            status.st_dev,
-        )
-        descriptor = selection.tree.open(directory, DIRECTORY)
+    def _one(self, selection: Selection, path: str, entry: Row, target: str) -> None:
+        """Copies ``path``, that is no directory, to ``target``, whose directory is there."""
+        directory = path.rpartition("/")[0]
+        try:
+            descriptor = selection.tree.open(directory, DIRECTORY)
+        except OSError as error:
+            raise read_error(error, directory)
         try:
             self._in_place(
-                path,
-                lambda place, last: self._count(1, self._entry(descriptor, directory, entry, place, last, path)),
+                target,
+                lambda place, last: self._count(1, self._entry(descriptor, directory, entry, place, last, target)),
             )
         finally:
             os.close(descriptor)
-
-    def _link(self, first: str, path: str) -> None:
-        from cais.build.ops.files import make_way
-
-        directory, _, name = first.rpartition("/")
-        source = self.target.place(directory)
-        try:
-
-            def link(place: Place, last: str) -> None:
-                make_way(place, last, path)
-                os.link(name, last, src_dir_fd=source.descriptor, dst_dir_fd=place.descriptor, follow_symlinks=False)
-
-            self._in_place(path, link)
-            self.files += 1
-        finally:
-            source.close()
 
     def _entry(self, descriptor: int, directory: str, entry: Row, place: Place, name: str, path: str) -> int:
         """Copies one entry that is no directory to ``name`` in ``place``; returns its size."""
