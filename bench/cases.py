@@ -107,6 +107,21 @@ def copy_small(work: Work, peer: Peer) -> list[float]:
     return [cold, unchanged, changed]
 
 
+def prepare_link(work: Work) -> None:
+    prepare_copy(work)
+    workloads.write(work.context + "/below", "first\n")
+    work.dockerfile("link", workloads.LINK_ALL)
+
+
+def link_small(work: Work, peer: Peer) -> list[float]:
+    """What is below the linked layer changes, and nothing else."""
+    wanted = Build(work.context, "bench-link", work.path("dockerfiles", "link"))
+    peer.build(wanted).ok()
+    workloads.write(work.context + "/below", os.urandom(8).hex())
+    os.sync()
+    return [peer.build(wanted).ok().seconds]
+
+
 def prepare_big(work: Work) -> None:
     if not os.path.exists(work.path("big")):
         workloads.big_file(work.path("big"))
@@ -215,6 +230,8 @@ CASES = (
          prepare_runs, nothing, build_uncached("write", "host")),
     Case("copy", "COPY of 20,000 files", ("cold", "nothing changed", "one changed"), (0.5, 0.25, 0.33), "builds",
          prepare_copy, nothing, copy_small),
+    Case("link", "COPY --link of 20,000 files onto a changed base", ("",), (0.25,), "builds",
+         prepare_link, nothing, link_small),
     Case("big", "COPY of 1 GiB", ("",), (None,), "builds",
          prepare_big, nothing, copy_big, floor_big, "cp + one sha256 pass", "at most 1.3 times"),
     Case("run", "run --rm --network none busybox true", ("",), (0.65,), "runs",

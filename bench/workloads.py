@@ -29,6 +29,7 @@ CMD ["true"]
 """
 TEN_RUNS = "FROM bench/busybox\n" + "".join(f"RUN echo {number} >/{number}\n" for number in range(10))
 COPY_ALL = "FROM bench/busybox\nCOPY . /data/\n"
+LINK_ALL = "FROM bench/busybox\nCOPY below /\nCOPY --link d* /data/\n"
 WRITE_FILES = f"""\
 FROM bench/busybox
 RUN mkdir /data && cd /data && for d in $(seq 20); do \\
