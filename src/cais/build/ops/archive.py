@@ -19,6 +19,8 @@ from cais.host.tar_writer import TarEntry
 # What may come out of one archive: beyond it, it is taken for a bomb.
 LIMIT_BYTES = 64 << 30
 _PIECE_BYTES = 1 << 20
+_NEVER = 1 << 62  # seconds
+_NO_ID = (1 << 32) - 1
 _KINDS = {"char": stat.S_IFCHR, "block": stat.S_IFBLK, "fifo": stat.S_IFIFO}
 
 
@@ -90,6 +92,10 @@ class _Unpacking:
         parts = self._parts(name)
         if not parts:
             return
+        if not -_NEVER < entry.mtime < _NEVER:
+            raise Invalid(f"the entry {shown(name)} has the impossible time {entry.mtime}")
+        if not (0 <= entry.uid < _NO_ID and 0 <= entry.gid < _NO_ID):
+            raise Invalid(f"the entry {shown(name)} is of {entry.uid}:{entry.gid}: there are no such ids")
         directory = "/".join(parts[:-1])
         parent = self.target.resolve(directory, base=self.root)
         if parent.status is None:
