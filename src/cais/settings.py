@@ -7,6 +7,9 @@ Each is taken from the first place that names it: a flag, the environment, the u
     root      --root   CAIS_ROOT      /var/lib/cais as root, else $XDG_DATA_HOME/cais (~/.local/share/cais)
     driver             CAIS_DRIVER    chosen by probing: overlay where it works, else copies
     runtime            CAIS_RUNTIME   crun where it works, else runc
+
+The bounds of the build cache, ``build_cache_size``, ``build_cache_reserved``, ``build_cache_free`` and
+``build_cache_age``, have no flags (``cais.engine.build_bound``).
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SYSTEM_FILE = "/etc/cais/config.toml"
-_NAMES = ("root", "driver", "runtime")
+_NAMES = Settings._fields
 
 
 def load(environment: Mapping[str, str], *, root: str | None = None) -> Settings:
@@ -33,7 +36,8 @@ def load(environment: Mapping[str, str], *, root: str | None = None) -> Settings
         if not all(values.values()) and path and os.path.exists(path):
             for name, value in _read(path).items():
                 values[name] = values[name] or value
-    return Settings(os.path.abspath(values["root"] or default_root(environment)), values["driver"], values["runtime"])
+    values["root"] = os.path.abspath(values["root"] or default_root(environment))
+    return Settings(**values)
 
 
 def default_root(environment: Mapping[str, str]) -> str:

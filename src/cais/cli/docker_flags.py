@@ -184,7 +184,6 @@ INSTEAD = {
     "container run privileged": "Single capabilities are given by --cap-add.",
     "container run publish": _HOST,
     "container run publish-all": _HOST,
-    "image build pull": "FROM takes the image that is here.",
     "image build push": "cais build -t NAME, then: cais save -o FILE NAME, skopeo copy docker-archive:FILE:NAME docker://NAME",
 }
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cais.build.plan import Verdict
     from cais.build.reasons import Reason
     from cais.engine.build_attest import Attests
+    from cais.engine.build_bound import BuilderInfo
     from cais.engine.build_cache import CacheEntry
     from cais.engine.build_checks import CheckReport, Finding
     from cais.engine.build_debug import Place, Wanted
@@ -137,6 +138,10 @@ class Builder:
                 run.digest = product.target.digest if product.target is not None else ""
         finally:
             stores.leases.release()
+        if run.made_something:
+            from cais.engine.build_bound import enforce
+
+            enforce(self._stores)
         return BuildResult(
             product.image_id,
             run.digest,
@@ -252,6 +257,12 @@ class Builder:
 
         fits = parse_filters(filters, time.time())
         return [entry for entry in entries(self._stores) if fits(entry)]
+
+    def about(self) -> BuilderInfo:
+        """What builds here, for which platforms, and the bounds of its cache."""
+        from cais.engine.build_bound import builder_info
+
+        return builder_info(self._stores)
 
     def prune(self, options: PruneOptions | None = None) -> PruneReport:
         """Forgets what ``options`` say of the build cache (default: what no image has). Raises Invalid."""

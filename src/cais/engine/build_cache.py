@@ -1,11 +1,13 @@
 """The build cache as things to look at: one entry for each result that builds keep, whatever keeps it.
 
 A regular entry is a layer that records point at, or one that such a layer stands on and no image has. ``source.local``
-is what is known of the files of a build context; ``source.http`` and ``source.git.checkout`` are what was fetched.
+is what is known of the files of a build context; ``source.http`` and ``source.git.checkout`` are what was fetched;
+``exec.cachemount`` are the caches of ``RUN --mount=type=cache``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 from cais.engine.stores import Stores
@@ -42,7 +44,7 @@ class CacheEntry(NamedTuple):
 
 def entries(stores: Stores) -> list[CacheEntry]:
     """All that is kept for builds, the last used first."""
-    found = [*_layers(stores), *_fetched(stores), *_contexts(stores)]
+    found = [*_layers(stores), *_fetched(stores), *_mounts(stores), *_contexts(stores)]
     found.sort(key=lambda entry: (-entry.used, entry.id))
     return found
 
@@ -130,6 +132,23 @@ def _fetched(stores: Stores) -> list[CacheEntry]:
             in_use=kept.id in in_use, mutable=kept.kind == "repository", key=kept.key,
         )
         for kept in stores.sources.all()
+    ]  # fmt: skip
+
+
+def _mounts(stores: Stores) -> list[CacheEntry]:
+    if stores.database.row("SELECT 1 FROM volumes WHERE kind = 'cache'") is None:
+        return []
+    from cais.host.files import tree_size_bytes
+    from cais.volume.store import CACHE, VolumeStore
+
+    store = VolumeStore(stores.root, stores.database)
+    return [
+        CacheEntry(
+            hashlib.sha256(volume.name.encode()).hexdigest()[:ID_LENGTH], "exec.cachemount",
+            f'cached mount with id "{volume.cache_id}"', volume.created, volume.last_used or volume.created, 0,
+            tree_size_bytes(volume.path), in_use=store.in_use(volume), mutable=True, key=volume.name,
+        )
+        for volume in store.all() if volume.kind == CACHE
     ]  # fmt: skip
 
 

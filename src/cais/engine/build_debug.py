@@ -145,7 +145,8 @@ def _steps(stores: Stores, build: str) -> list[dict[str, Any]]:
     ids = [row.id for row in builds(stores) if row.id.startswith(build)]
     if not ids:
         raise NotFound(
-            f"no build {build!r} is kept" if build else "no build is kept", hint="cais builder ls lists the builds."
+            f"no build {build!r} is kept" if build else "no build is kept",
+            hint="cais builder history ls lists the builds.",
         )
     record = read(os.path.join(stores.root, "builds", ids[0]))
     if record is None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from cais.engine.build_cache import CacheEntry, entries
 from cais.engine.build_cache_filter import parse_filters
 from cais.engine.stores import Stores
+from cais.errors import Conflict, NotFound
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -52,10 +53,23 @@ def prune(stores: Stores, options: PruneOptions, command: str = "cais builder pr
         # Nobody begins to hold anything from here on until it is forgotten.
         chosen = choose(stores, options)
         _forget(stores, change, chosen, command)
+    chosen = [entry for entry in chosen if entry.type != "exec.cachemount" or _remove_mount(stores, entry.key)]
     from cais.engine.collect import collect
 
     freed = sum(entry.size_bytes for entry in chosen if entry.type != "regular")
     return PruneReport(tuple(chosen), freed + collect(stores).size_bytes)
+
+
+def _remove_mount(stores: Stores, name: str) -> bool:
+    """False where a step began to use it, or it is gone."""
+    from cais.volume.store import VolumeStore
+
+    stores.snapshots.reach()  # its files may be of any owner
+    try:
+        VolumeStore(stores.root, stores.database).remove(name)
+    except (Conflict, NotFound):
+        return False
+    return True
 
 
 def choose(stores: Stores, options: PruneOptions) -> list[CacheEntry]:

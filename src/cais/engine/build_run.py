@@ -111,14 +111,7 @@ class Run:
             for platform, lowered in zip(self.platforms, self._targets, strict=True)
         ]
         if self.imports is not None:
-            from cais.build.standing import Standing
-
-            standing = Standing(self._stores.snapshots, self._ensure)
-            for target in built:
-                if target.chain is not None and target.lowered.vertex is not None:
-                    standing.know(results[target.lowered.vertex])
-                    standing.ensure(target.chain)
-            self.imports.adopt(results)
+            self.imports.settle([results[target] for target in self._target_vertices], results, self._ensure)
         return built
 
     def _ensure(self, chain: Digest) -> None:
@@ -243,6 +236,11 @@ class Run:
                 verdicts = self._planner.plan(vertices)
         self._verdicts = verdicts
         return vertices, verdicts
+
+    @property
+    def made_something(self) -> bool:
+        """Whether any step was looked at again: else the cache is what it was."""
+        return bool(self._outcomes)
 
     def steps(self) -> tuple[BuildStep, ...]:
         """What became of each step so far, inputs first."""

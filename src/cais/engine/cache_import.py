@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cais.build.cache_config import INLINE_FIELD, CachedLayer, decode_inline
 from cais.build.cache_layout import blob_pieces, has_blob, read_cache
@@ -131,8 +131,18 @@ class CacheImports:
             error.hint = f"The cache {found[0]} is damaged: build without it, and export it again."
             raise
 
-    def adopt(self, results: Mapping[Vertex, Result]) -> None:
-        """Keeps the records that were used and whose layers are here now: the next build needs no import for them."""
+    def settle(
+        self, targets: Sequence[Result], results: Mapping[Vertex, Result], ensure: Callable[[Digest], None]
+    ) -> None:
+        """At a build's end: unpacks what ``targets`` still need, and keeps the records that were used and whose layers
+        are here now: the next build needs no import for them."""
+        from cais.build.standing import Standing
+
+        standing = Standing(self._stores.snapshots, ensure)
+        for target in targets:
+            standing.know(target)
+            if target.chain is not None:
+                standing.ensure(target.chain)
         records = Records(self._stores.database)
         for result in results.values():
             record = result.layer

@@ -13,8 +13,8 @@ COMMAND = Command(
     "[OPTIONS] STEP [BUILD]",
     "Open a shell in a step of a build.\n\nIn its file system, with its environment, directory and user. STEP is "
     "its number in the progress (5), STAGE/NUMBER (builder/3), or a line of the Dockerfile (:12). BUILD is an id or "
-    "the start of one, as \"cais builder ls\" shows it; the default is the last build. It is the state after the step, "
-    "or before one that failed. What is changed is thrown away.",
+    "the start of one, as \"cais builder history ls\" shows it; the default is the last build. It is the state after "
+    "the step, or before one that failed. What is changed is thrown away.",
     arguments=(1, 2),
     complete="build",
     flags=(

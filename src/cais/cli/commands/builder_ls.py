@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cais.cli.declare import Command, Flag
-from cais.cli.list_flags import list_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,30 +10,44 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "[OPTIONS]",
-    "List the last builds",
-    flags=(list_format(), Flag("quiet", "q", "", "Only show the ids of builds")),
+    "List builder instances\n\nThere is one, named default: this machine. \"cais builder history ls\" lists builds.",
+    flags=(
+        Flag("format", "", "string", 'Format the output ("table", "json", or a Go template)', "table",
+             complete="table,json"),
+    ),
     examples=("cais builder ls",),
-)
+)  # fmt: skip
 
 
 def run(call: Call) -> int:
-    import time
+    import sys
 
+    import cais
     from cais.cli.table import show
-    from cais.cli.units import age
 
-    now = time.time()
+    about = call.engine.builder.about()
+    platforms = ", ".join(about.platforms)
+    version = f"v{cais.__version__}"
+    if call["format"] in ("", "table"):
+        rows = [
+            ("NAME/NODE", "DRIVER/ENDPOINT", "STATUS", "BUILDKIT", "PLATFORMS"),
+            (f"{about.name}*", about.driver, "", "", ""),
+            (f" \\_ {about.name}", f" \\_ {about.name}", "running", version, platforms),
+        ]
+        widths = [max(map(len, column)) + 3 for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = [f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=False)]
+            sys.stdout.write("".join(cells) + row[-1] + "\n")
+        return 0
     fields = {
-        "Duration": lambda build: f"{build.finished - build.started:.1f}s" if build.finished else "",
-        "ID": lambda build: build.id,
-        "Image": lambda build: build.image[7:19],
-        "Name": lambda build: build.name,
-        "Started": lambda build: age(build.started, now),
-        "Status": lambda build: build.status,
+        "Buildkit": lambda about: version,
+        "Current": lambda about: True,
+        "DriverEndpoint": lambda about: about.driver,
+        "LastActivity": lambda about: about.used,
+        "Name": lambda about: about.name,
+        "Platforms": lambda about: platforms,
+        "Status": lambda about: "running",
     }
     headers = {name: name.upper() for name in fields}
-    show(
-        call.engine.builder.list(), fields, headers, ("ID", "Name", "Status", "Started", "Duration", "Image"),
-        kind="build", format=call["format"], quiet="ID" if call["quiet"] else "",
-    )  # fmt: skip
+    show([about], fields, headers, ("Name", "Status"), kind="ls", format=call["format"])
     return 0
