@@ -20,7 +20,7 @@ COMMAND = Command(
 def run(call: Call) -> int:
     import sys
 
-    import cais
+    from cais import __version__
     from cais.cli.units import binary_size, local_time
     from cais.errors import NotFound
 
@@ -37,7 +37,7 @@ def run(call: Call) -> int:
             ("Name", about.name),
             ("Endpoint", about.endpoint),
             ("Status", "running"),
-            ("Cais version", f"v{cais.__version__}"),
+            ("Cais version", f"v{__version__}"),
             ("Platforms", ", ".join(about.platforms)),
         ],
         18,

@@ -22,12 +22,12 @@ COMMAND = Command(
 def run(call: Call) -> int:
     import sys
 
-    import cais
+    from cais import __version__
     from cais.cli.table import show
 
     about = call.engine.builder.about()
     platforms = ", ".join(about.platforms)
-    version = f"v{cais.__version__}"
+    version = f"v{__version__}"
     if call["format"] in ("", "table"):
         rows = [
             ("NAME/NODE", "DRIVER/ENDPOINT", "STATUS", "BUILDKIT", "PLATFORMS"),
