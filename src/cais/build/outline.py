@@ -8,8 +8,8 @@ from __future__ import annotations
 from cais.build.checks.text import comments_above
 from cais.build.dockerfile.errors import Span
 from cais.build.dockerfile.expand import ExpansionError, expand
-from cais.build.dockerfile.instructions import Instruction, Run
 from cais.build.dockerfile.parser import Dockerfile
+from cais.build.graph import Exec, Vertex, reachable
 from cais.build.lower import Lowering
 from cais.spec.named import NamedTuple
 
@@ -74,8 +74,6 @@ def outline(lowering: Lowering) -> Outline:
     dockerfile = lowering.dockerfile
     above = comments_above(dockerfile)
     found: dict[str, tuple[str, Span]] = {}
-    secrets: dict[str, TargetMount] = {}
-    ssh: dict[str, TargetMount] = {}
     for number in sorted(lowering.states, reverse=True):
         stage, state = dockerfile.stages[number], lowering.states[number]
         for name, (value, span) in state.defined.items():
@@ -85,8 +83,6 @@ def outline(lowering: Lowering) -> Outline:
             for declared in dockerfile.globals:
                 if any(name == item for item, _ in declared.pairs):
                     found.setdefault(name, (lowering.globals.get(name, ""), declared.span))
-        for instruction in stage.instructions:
-            _mounts(instruction, secrets, ssh)
     target = dockerfile.stages[lowering.target]
     return Outline(
         target.name,
@@ -100,8 +96,8 @@ def outline(lowering: Lowering) -> Outline:
                 key=lambda item: item.span,
             )
         ),
-        tuple(sorted(secrets.values(), key=lambda item: item.span)),
-        tuple(sorted(ssh.values(), key=lambda item: item.span)),
+        _mounts(lowering.states[lowering.target].vertex, "secret"),
+        _mounts(lowering.states[lowering.target].vertex, "ssh"),
     )
 
 
@@ -128,21 +124,11 @@ def _all_used(names: set[str], lowering: Lowering) -> set[str]:
     return names
 
 
-def _mounts(instruction: Instruction, secrets: dict[str, TargetMount], ssh: dict[str, TargetMount]) -> None:
-    for mount in instruction.mounts if isinstance(instruction, Run) else ():
-        if mount.kind not in ("secret", "ssh"):
-            continue
-        options = dict(mount.options)
-        required = "required" in options and options["required"] in (None, "", "true", "1")
-        name = _secret_name(options) if mount.kind == "secret" else options.get("id") or "default"
-        into = secrets if mount.kind == "secret" else ssh
-        before = into.get(name)
-        if name and before is None:
-            into[name] = TargetMount(name, required, instruction.span)
-        elif before is not None and required:
-            into[name] = before._replace(required=True)
-
-
-def _secret_name(options: dict[str, str | None]) -> str:
-    target = options.get("target") or options.get("dst") or options.get("destination") or ""
-    return options.get("id") or options.get("source") or options.get("src") or target.rpartition("/")[2]
+def _mounts(target: Vertex | None, kind: str) -> tuple[TargetMount, ...]:
+    found: dict[str, TargetMount] = {}
+    for vertex in reachable(target):
+        for mount in vertex.op.mounts if isinstance(vertex.op, Exec) else ():
+            if mount.kind == kind:
+                known = found.get(mount.id, TargetMount(mount.id, False, Span(*vertex.origin[:2])))
+                found[mount.id] = known._replace(required=known.required or mount.required)
+    return tuple(sorted(found.values(), key=lambda item: item.span))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from cais.cli.declare import BadValue
-from cais.cli.table import aligned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def _outline(outline: Any, source: bytes, format: str) -> None:
         (["SSH", "REQUIRED"], [[item.name, "true" if item.required else ""] for item in outline.ssh]),
     ):
         if rows:
-            tables.append(aligned([header, *([_printable(cell) for cell in row] for row in rows)]))
+            tables.append(_aligned([header, *([_printable(cell) for cell in row] for row in rows)]))
     sys.stdout.write("\n".join(tables))
 
 
@@ -127,6 +126,13 @@ def _targets(targets: Sequence[Any], source: bytes, format: str) -> None:
         rows.append([name, _printable(target.description)])
     width = max(len(row[0]) for row in rows) + 1
     sys.stdout.write("".join(f"{name:<{width}}{description}".rstrip() + "\n" for name, description in rows))
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Three blanks between columns, as BuildKit has it; the last one is as it is."""
+    widths = [max(map(len, column)) + 3 for column in zip(*rows, strict=True)]
+    widths[-1] = 0
+    return "".join("".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) + "\n" for row in rows)
 
 
 def _warning(finding: Finding) -> dict[str, Any]:

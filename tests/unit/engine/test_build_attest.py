@@ -261,3 +261,22 @@ class TestBesideFiles:
         with pytest.raises(Conflict):
             based.build("FROM scratch\nCOPY provenance.json /\n", outputs=[str(out)], attest=["type=provenance"])
         assert not out.exists()
+
+
+def test_secrets_are_named_and_not_told(based: Any) -> None:
+    secret = based.directory / "secret"
+    secret.write_text("hunter2-and-more")
+    text = (
+        "FROM base\nRUN --mount=type=secret,id=token,required=true wc -c </run/secrets/token >/size\n"
+        "RUN --mount=type=secret,id=other,env=OTHER true\n"
+    )
+    asked = ["type=provenance,mode=max", "type=sbom"]
+    based.build(text, secrets=[f"id=token,src={secret}"], tags=["app"], attest=asked)
+    found = predicates(based, "app")
+    assert found[PROVENANCE]["invocation"]["parameters"]["secrets"] == [
+        {"id": "other", "optional": True},
+        {"id": "token"},
+    ]
+    assert "hunter2" not in json.dumps(found)
+    based.build(text, secrets=[f"id=token,src={secret}"], tags=["least"], attest=["type=provenance"])
+    assert "token" not in json.dumps(predicates(based, "least"))

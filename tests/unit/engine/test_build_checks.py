@@ -154,6 +154,8 @@ FROM ${BASE} AS compiler
 # OPTIMISE makes it fast
 ARG OPTIMISE=yes TARGETARCH UNUSED
 ARG LEVEL=${OPTIMISE:+2}
+RUN --mount=type=secret,id=token,required --mount=type=ssh make
+RUN --mount=type=secret,id=$OPTIMISE,target=/x --mount=type=secret,id=token make
 
 FROM scratch AS unneeded
 ARG NOTHING
@@ -181,6 +183,13 @@ class TestOutline:
             "OPTIMISE    yes         makes it fast",
             "LEVEL       3",
             "PLAIN",
+            "",
+            "SECRET   REQUIRED",
+            "token    true",
+            "yes",
+            "",
+            "SSH       REQUIRED",
+            "default",
         ]
 
     def test_json(self, call: Call) -> None:
@@ -188,7 +197,10 @@ class TestOutline:
         assert document["name"] == "compiler"
         assert [argument["name"] for argument in document["args"]] == ["RELEASE", "BASE", "UNUSED", "OPTIMISE", "LEVEL"]
         assert document["args"][3]["location"] == {"ranges": [{"start": {"line": 8}, "end": {"line": 8}}]}
-        assert "secrets" not in document
+        assert [(secret["name"], secret.get("required")) for secret in document["secrets"]] == [
+            ("token", True), ("yes", None),
+        ]  # fmt: skip
+        assert document["ssh"][0]["location"] == {"ranges": [{"start": {"line": 10}, "end": {"line": 10}}]}
 
 
 class TestTargets:
