@@ -31,6 +31,7 @@ images: ## Make the base images busybox and debian from Debian packages
 bench: ## Cais and every installed peer on the same work; writes bench/RESULTS.md (BENCH="--cases run,load" chooses)
 	@PYTHON='$(PYTHON)' scripts/setup test
 	.venv/bin/python bench/run.py $(BENCH)
+	.venv/bin/python bench/planning.py
 
 docs: ## Write the reference of the commands; check links, commands and examples of the documentation
 	@PYTHON='$(PYTHON)' scripts/setup test

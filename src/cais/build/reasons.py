@@ -133,7 +133,7 @@ def _most_alike(parts: Mapping[str, Any], mark: Mark, records: Sequence[Record])
         likeness = 1.0 if record.instruction == mark.instruction else _likeness(_words(old), words)
         if likeness < _ALIKE and record.step != mark.step:
             continue
-        score = 4 * likeness + 1.5 * (record.step == mark.step) + 0.5 * (record.stage == mark.stage)
+        score = 6 * likeness + (record.step == mark.step) + 0.5 * (record.stage == mark.stage)
         score += sum(plain(old.get(name)) == plain(parts.get(name)) for name in ("parent", "files", "env")) / 2
         if score > most:
             best, most = record, score
@@ -144,7 +144,9 @@ def _words(parts: Mapping[str, Any]) -> frozenset[str]:
     """What an instruction says, to be compared with another."""
     found: list[str] = []
     for name in ("args", "sources", "destination", "path"):
-        value = parts.get(name) or ()
+        value: Sequence[str] = parts.get(name) or ()
+        if name == "args" and len(value) == 3 and value[1] == "-c":
+            value = value[2:]  # every RUN has its shell
         for text in [value] if isinstance(value, str) else value:
             found += text.split()
     return frozenset(found)
@@ -306,6 +308,7 @@ _CALLED = {
     "epoch": "SOURCE_DATE_EPOCH",
     "hosts": "--add-host",
     "devices": "--device",
+    "more": "the further sources",
 }
 # What is compared in a way of its own.
 _APART = frozenset(("op", "parent", "env", "inline", "scripts", "mounts", "mounted", "files", "from"))
