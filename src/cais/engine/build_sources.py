@@ -144,7 +144,7 @@ class Sources:
 
     def checked_out(self, op: GitSource) -> tuple[Kept, bool]:
         """The files of a commit."""
-        kept, known = self.repositories.get(
+        kept, known = self.repositories(op.url).get(
             op.url,
             op.reference,
             op.subdirectory,
@@ -191,15 +191,36 @@ class Sources:
 
         return Files(self._stores.sources, self._proxies, cancelled=self._cancelled)
 
-    @property
-    def repositories(self) -> Repositories:
-        """What runs git, with little of the user's environment."""
+    def repositories(self, url: str) -> Repositories:
+        """What runs git for ``url`` and its submodules, with little of the user's environment."""
         from cais.sources.command import Git
         from cais.sources.git import Repositories
 
-        return Repositories(
-            self._stores.sources, Git(self._options.environment, self._proxies, cancelled=self._cancelled)
+        git = Git(
+            self._options.environment,
+            self._proxies,
+            cancelled=self._cancelled,
+            authorization=lambda host: self._authorization(host, url),
         )
+        return Repositories(self._stores.sources, git)
+
+    def _authorization(self, host: str, url: str) -> str:
+        """By the secrets GIT_AUTH_HEADER and GIT_AUTH_TOKEN, as with BuildKit; those without a host in their names are
+        for the host of ``url``, and for no submodule elsewhere."""
+        if not self._options.secrets:
+            return ""
+        from urllib.parse import urlsplit
+
+        from cais.engine.build_credentials import credentials
+        from cais.sources.command import basic
+
+        secrets = credentials(self._options.secrets, (), self._options.environment)
+        for suffix in (f".{host}", "") if urlsplit(url).hostname == host else (f".{host}",):
+            for name in ("GIT_AUTH_HEADER", "GIT_AUTH_TOKEN"):
+                value = (secrets.secret(name + suffix) or b"").decode("utf-8", "replace").strip()
+                if value and value.isprintable():
+                    return value if name == "GIT_AUTH_HEADER" else basic("x-access-token", value)
+        return ""
 
     @property
     def _proxies(self) -> dict[str, str]:

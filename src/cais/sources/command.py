@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cais.errors import CaisError, Cancelled, Failed, Invalid, Unavailable
 from cais.sources.urls import redacted, without_credentials
@@ -72,7 +72,10 @@ class Git:
         proxies: Mapping[str, str],
         limits: GitLimits = GIT_LIMITS,
         cancelled: threading.Event | None = None,
+        authorization: Callable[[str], str] = lambda host: "",
     ) -> None:
+        """``authorization`` gives what the header of that name says to an http(s) host, or ""."""
+        self._authorization = authorization
         self._cancelled = cancelled or threading.Event()
         self.proxies = proxies
         self._limits = limits
@@ -108,15 +111,15 @@ class Git:
         """
         variables = {**self._environment, **(environment or {})}
         bare, user, password = without_credentials(url)
-        if user and url.startswith(("http://", "https://")):
-            import base64
-
-            token = base64.b64encode(f"{user}:{password}".encode()).decode()
-            variables.update(
-                GIT_CONFIG_COUNT="1",
-                GIT_CONFIG_KEY_0=f"http.{bare}.extraHeader",
-                GIT_CONFIG_VALUE_0=f"Authorization: Basic {token}",
-            )
+        if url.startswith(("http://", "https://")):
+            said_to_it = basic(user, password) if user else self._authorization(_host_of(bare))
+            if said_to_it:
+                # Not on the command line, which every user of this machine may see.
+                variables.update(
+                    GIT_CONFIG_COUNT="1",
+                    GIT_CONFIG_KEY_0=f"http.{bare}.extraHeader",
+                    GIT_CONFIG_VALUE_0=f"Authorization: {said_to_it}",
+                )
         settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
         git = ["git", *settings, *([f"--git-dir={directory}"] if directory else []), *words]
         try:
@@ -188,6 +191,22 @@ class Git:
             if now - started > limits.seconds:
                 raise Unavailable(f"failed to fetch remote {shown}: it took longer than {limits.seconds:g} seconds")
         return bytes(collected[out]), bytes(collected[error])
+
+
+def basic(user: str, password: str) -> str:
+    """The value of an Authorization header (RFC 7617)."""
+    import base64
+
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _host_of(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def size_of_files(directory: str) -> int:

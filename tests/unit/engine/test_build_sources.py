@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -469,3 +470,31 @@ def test_a_check_of_what_is_kept(work):
         (found,) = check(work.stores, repair=True)
         assert found.mended == "forgotten" and check(work.stores) == []
         assert work.files(text) == {"a": "A"} and "If-None-Match" not in server.seen[-1].headers
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ("GIT_AUTH_TOKEN", "Basic " + base64.b64encode(b"x-access-token:geheim").decode()),
+        ("GIT_AUTH_TOKEN.127.0.0.1", "Basic " + base64.b64encode(b"x-access-token:geheim").decode()),
+        ("GIT_AUTH_HEADER", "geheim"),
+        ("GIT_AUTH_TOKEN.example.org", ""),
+    ],
+)
+def test_a_private_repository(work, repository, secret, said):
+    def before(request):
+        if said and request.headers.get("Authorization") == said:
+            return False
+        request.reply(status=401, WWW_Authenticate="Basic")
+        return True
+
+    with served(repository.path.parent, before) as server:
+        environment = {secret: "geheim\n", "PATH": os.environ["PATH"]}
+        options = {"context": f"{server.url}/app.git", "secrets": [f"id={secret}"], "environment": environment}
+        if said:
+            assert work.files(**options) == {"x": "1"}
+        else:
+            with pytest.raises(CaisError, match="failed to fetch remote"):
+                work.build(**options)
+    for path in Path(work.stores.root).rglob("*"):
+        assert not path.is_file() or b"geheim" not in path.read_bytes(), path
