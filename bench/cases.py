@@ -77,6 +77,7 @@ def prepare_runs(work: Work) -> None:
     os.makedirs(work.context)
     work.dockerfile("runs", workloads.TEN_RUNS)
     work.dockerfile("write", workloads.WRITE_FILES)
+    work.dockerfile("parallel", workloads.PARALLEL)
 
 
 def build_uncached(file: str, network: str) -> Callable[[Work, Peer], list[float]]:
@@ -85,6 +86,10 @@ def build_uncached(file: str, network: str) -> Callable[[Work, Peer], list[float
         return [peer.build(wanted).ok().seconds]
 
     return work_on
+
+
+def longest_chain(work: Work) -> list[float]:
+    return [work.plain(["sleep", str(workloads.PARALLEL_SECONDS)])]
 
 
 def prepare_copy(work: Work) -> None:
@@ -228,6 +233,9 @@ CASES = (
          prepare_runs, nothing, build_uncached("runs", "host")),
     Case("write", "RUN writing 20,000 files", ("",), (0.7,), "builds",
          prepare_runs, nothing, build_uncached("write", "host")),
+    Case("parallel", "8 stages side by side, each waiting 4 s", ("",), (None,), "builds",
+         prepare_runs, nothing, build_uncached("parallel", "host"), longest_chain, "the longest chain",
+         "at most 1.15 times"),
     Case("copy", "COPY of 20,000 files", ("cold", "nothing changed", "one changed"), (0.5, 0.25, 0.33), "builds",
          prepare_copy, nothing, copy_small),
     Case("link", "COPY --link of 20,000 files onto a changed base", ("",), (0.25,), "builds",

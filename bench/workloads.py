@@ -35,6 +35,13 @@ FROM bench/busybox
 RUN mkdir /data && cd /data && for d in $(seq 20); do \\
       mkdir $d; for f in $(seq {SMALL_FILES // 20}); do echo $d $f >$d/$f; done; done
 """
+# Eight chains that wait; the longest takes PARALLEL_SECONDS.
+PARALLEL_SECONDS = 4
+PARALLEL = (
+    "".join(f"FROM bench/busybox AS s{n}\nRUN sleep 2; echo {n} >/{n}\nRUN sleep 2; echo >>/{n}\n" for n in range(8))
+    + "FROM scratch\n"
+    + "".join(f"COPY --from=s{n} /{n} /\n" for n in range(8))
+)
 
 
 def write(path: str, content: str | bytes) -> str:
