@@ -76,7 +76,9 @@ def test_a_python_application(cais: Command, python: str, registries: list[str],
         RUN python3 -m venv /venv
         WORKDIR /app
         COPY requirements.txt .
-        RUN --mount=type=cache,target=/root/.cache/pip {WITH_REGISTRIES} /venv/bin/pip install -r requirements.txt
+        RUN --mount=type=cache,target=/wheels {WITH_REGISTRIES} /venv/bin/pip download -d /wheels -r requirements.txt
+        RUN --mount=type=cache,target=/wheels,readonly \\
+            /venv/bin/pip install --no-index --find-links /wheels -r requirements.txt
 
         FROM {python}
         RUN useradd --uid 1000 app
@@ -98,7 +100,8 @@ def test_a_python_application(cais: Command, python: str, registries: list[str],
     # Other requirements: pip runs again, and finds what it has downloaded.
     write(context, {"requirements.txt": "idna==3.7\nitsdangerous==2.2.0\nsix==1.16.0\n"})
     said = cais("build", "--progress=plain", "-t", "application", *registries, context, bounded=False).stderr.decode()
-    assert "Using cached idna-3.7" in said and "Downloading six-1.16.0" in said
+    assert "already downloaded /wheels/idna-3.7" in said and "Downloading six-1.16.0" in said
+    assert "cache-wheels-" in cais("volume", "ls", "--filter", "kind=cache").text
     assert cais("run", "--rm", "application").text == "novo.example itsdangerous"
 
 
