@@ -22,6 +22,10 @@ _PLAIN_REASONS = ("this step was not built before", "the cache is not used (--no
 _LINE_LIMIT_BYTES = 64 << 10
 
 
+# Where a line is not shown as it is: carriage returns, blanks at its end, nothing in it.
+_ODD = (b"\r", b" \n", b"\t\n", b"\n\n")
+
+
 class Plain:
     """Writes to ``out``. Steps that run at once take turns: another one's lines begin with its name."""
 
@@ -75,7 +79,15 @@ class Plain:
         return self._failure.text()
 
     def _output(self, id: int, data: bytes, now: float) -> None:
-        *lines, rest = (self._partial.get(id, b"") + data).split(b"\n")
+        whole, newline, rest = (self._partial.get(id, b"") + data).rpartition(b"\n")
+        if whole and not self._is_terminal and whole == whole.strip() and not any(odd in whole for odd in _ODD):
+            # What says much says plain lines: all of them at once.
+            begin = f"#{id} {now - self._started.get(id, now):.3f} "
+            self._turn(id)
+            self._write(begin + whole.decode("utf-8", "replace").replace("\n", "\n" + begin) + "\n")
+            lines = []
+        else:
+            lines = whole.split(b"\n") if newline else []
         if len(rest) > _LINE_LIMIT_BYTES:
             lines.append(rest)
             rest = b""
