@@ -227,6 +227,25 @@ RUN id -u
     assert cais.sh(script, image="steps") == ["33:44 2755", "1000:1000 644", "60000", "60001"]
 
 
+def test_limits_that_the_host_does_not_give_are_said_and_the_build_goes_on(cais: Cais) -> None:
+    text = "FROM box\nRUN ulimit -n > /files; grep -c SigCgt /proc/self/status > /seen\nRUN true\n"
+    flags = ("-m", "64m", "--cpu-shares", "512", "--cgroup-parent", "mine", "--ulimit", "nofile=100:200")
+    said = cais("build", "--progress=plain", "-t", "limited", "-f", "-", *flags, "context", stdin=text.encode())
+    for what in ("memory is not limited", "processor time is not limited", "--cgroup-parent is not used"):
+        assert said.count(what) == 1, said
+    assert cais.sh("cat /files", image="limited") == ["100"]
+
+
+def test_an_insecure_step_has_what_the_user_may_give(cais: Cais) -> None:
+    text = (
+        "FROM box\nRUN --security=insecure mkdir /m; mount -t tmpfs none /m && grep CapEff /proc/self/status > /caps\n"
+    )
+    assert "security.insecure is not allowed" in cais.build("insecure", text, code=1)
+    cais.build("insecure", text, "--allow", "security.insecure")
+    (line,) = cais.sh("cat /caps", image="insecure")
+    assert int(line.split()[1], 16) >> 21 & 1
+
+
 def test_a_capability_is_kept(cais: Cais, tmp_path: Path) -> None:
     with tarfile.open(cais.root.parent / "context" / "files.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         capable = tarfile.TarInfo("bin/capable")

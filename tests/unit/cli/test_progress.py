@@ -93,6 +93,16 @@ def test_what_an_interrupt_or_the_failure_of_another_ended_is_said() -> None:
     assert plain({"event": "failed", "message": ""}) == "ERROR: canceled\n"
 
 
+@pytest.mark.parametrize(
+    "data", [b"a\nb\nc\n", b"\na\n", b"a\n\nb\n", b"a \nb\t\n", b"10%\r20%\r\n", b"\n", b" \n", b"a\nrest", b"x\n y\n"]
+)
+def test_many_lines_at_once_are_shown_as_one_by_one(data: bytes) -> None:
+    """What is fast must be the same: in one piece, and byte by byte."""
+    pieces = [output(1, data[number : number + 1], 0.5) for number in range(len(data))]
+    end = {"event": "done", "id": 1, "seconds": 1.0, "at": 0.5}
+    assert plain(start(1, "a"), output(1, data, 0.5), end) == plain(start(1, "a"), *pieces, end)
+
+
 def test_output_without_line_ends_is_not_kept_for_ever() -> None:
     out = io.StringIO()
     shown = Plain(out)
