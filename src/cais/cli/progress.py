@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         def failure(self) -> str: ...
 
 
+# Reasons that say nothing a reader of the output does not see.
+UNSAID = ("this step was not built before", "the cache is not used (--no-cache)", "")
 MODES = ("auto", "plain", "tty", "rawjson", "quiet")
 
 

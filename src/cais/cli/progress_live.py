@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live as RichLive
 from rich.text import Text
 
-from cais.cli.progress import Failure, Warnings
+from cais.cli.progress import UNSAID, Failure, Warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,10 +65,11 @@ class Live:
                 step.lines += [line.decode("utf-8", "replace") for line in lines]
                 del step.lines[:-_OUTPUT_LINES]
             elif kind == "miss":
-                step.note = event["reason"]
+                step.note = "" if event["reason"] in UNSAID else f"cache miss: {event['reason']}"
             elif kind == "status":
                 step.note = f"{event.get('what', '')} {event['current']}/{event.get('total') or '?'}"
             elif kind in ("done", "cached", "error"):
+                step.note = step.note if step.note.startswith("cache miss: ") else ""
                 step.state, step.ended = kind, time.monotonic()
 
     def close(self) -> None:
@@ -111,6 +112,8 @@ class Live:
         left = left if len(left) <= room else left[: room - 1] + "…"
         style = {"error": "red", "cancelled": "yellow", "running": ""}.get(step.state, "blue")
         lines = [Text(f"{left}{' ' * (width - 1 - len(left) - len(seconds))}{seconds}", style)]
+        if step.note and step.state in ("running", "done", "error"):
+            lines.append(Text(f" => => {_shown(step.note, width - 8)}", "dim"))
         if step.state == "running" and not self._ended:
             lines += [Text(f" => => # {_shown(line, width - 9)}", "dim") for line in step.lines[-_OUTPUT_LINES:]]
         return lines

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import time
 
-from cais.cli.progress import Failure, Warnings
+from cais.cli.progress import UNSAID, Failure, Warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, Any
 
-# Reasons that say nothing a reader of the output does not see.
-_PLAIN_REASONS = ("this step was not built before", "the cache is not used (--no-cache)", "")
 # A line without an end is shown at this length at the latest.
 _LINE_LIMIT_BYTES = 64 << 10
 
@@ -53,7 +51,7 @@ class Plain:
         elif kind == "cached":
             self._end(event["id"], "CACHED")
         elif kind == "miss":
-            if event["reason"] not in _PLAIN_REASONS:
+            if event["reason"] not in UNSAID:
                 self._line(event["id"], f"cache miss: {event['reason']}")
         elif kind == "output":
             self._output(event["id"], event["data"], now)

@@ -202,3 +202,23 @@ def test_live_view_says_what_was_interrupted() -> None:
 def test_modes() -> None:
     with pytest.raises(Invalid, match="invalid progress mode 'loud'"):
         display("loud")
+
+
+def test_live_view_says_why_a_step_runs() -> None:
+    from rich.console import Console
+
+    from cais.cli.progress_live import Live
+
+    out = io.StringIO()
+    live = Live(Console(file=out, force_terminal=True, width=60, height=10))
+    for event in (
+        start(1, "[1/2] COPY a /"),
+        {"event": "miss", "id": 1, "reason": "the file a: content\x1b[2J 1 → 2"},
+        {"event": "done", "id": 1, "seconds": 0.1},
+        start(2, "[2/2] RUN b"),
+        {"event": "miss", "id": 2, "reason": "this step was not built before"},
+    ):
+        live(event)
+    live.close()
+    last = out.getvalue().rpartition("[+] Building")[2]
+    assert "cache miss: the file a: content [2J 1 → 2" in last and "not built before" not in last

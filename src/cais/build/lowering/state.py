@@ -10,6 +10,7 @@ from cais.build.dockerfile.expand import Expansion, ExpansionError, expand
 from cais.build.dockerfile.instructions import Instruction
 from cais.build.graph import Merge, Op, Origin, Vertex
 from cais.build.lowering.result import HistoryEntry
+from cais.build.secret_names import looks_secret
 from cais.errors import Invalid
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
@@ -166,13 +167,13 @@ class StageState:
         self.checks.warn(code, message, span)
 
     def origin(self, instruction: Instruction, addition: str = "") -> Origin:
-        """The next step of this stage; its text is the instruction with the variables that are set."""
+        """The next step of this stage; its text is the instruction with the variables that are set, but for those that
+        are called like secrets: it is shown, logged and kept."""
         keyword, blank, rest = instruction.text.partition(" ")
         if "$" in rest:
+            env = {name: value for name, value in self.env.items() if not looks_secret(name)}
             try:
-                rest = expand(
-                    rest, self.env, escape=self.escape, raw_quotes=True, raw_escapes=True, keep_unset=True
-                ).text
+                rest = expand(rest, env, escape=self.escape, raw_quotes=True, raw_escapes=True, keep_unset=True).text
             except ExpansionError:
                 pass  # a shell's own syntax
         text = keyword.upper() + blank + rest + addition
