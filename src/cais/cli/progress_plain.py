@@ -35,7 +35,7 @@ class Plain:
         self._started: dict[int, float] = {}
         self._partial: dict[int, bytes] = {}
         self._reasons: dict[int, str] = {}
-        self._current = 0
+        self._current = -1
         self._open: set[int] = set()
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -122,7 +122,7 @@ class Plain:
         self._line(id, text)
         self._write("\n")
         self._open.discard(id)
-        self._current = 0
+        self._current = -1
 
     def _turn(self, id: int) -> None:
         if self._current == id:

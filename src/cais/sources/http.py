@@ -157,6 +157,8 @@ class _Fetch:
 
     def _once(self, url: str, *, with_credentials: bool, first: bool) -> tuple[str, Answer | None]:
         """One request; a location, or the whole answer."""
+        if self.cancelled.is_set():
+            raise Cancelled(f"stopped loading {self.shown}")
         headers = {"User-Agent": f"cais/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity", **self.headers}
         if with_credentials and (self.user or self.password):
             headers.update(urllib3.make_headers(basic_auth=f"{self.user}:{self.password}"))
@@ -330,7 +332,7 @@ class _Watch:
                     self._connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass  # it has ended by itself
-            return
+                return
 
     def end(self) -> None:
         self._ended.set()

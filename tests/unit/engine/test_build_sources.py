@@ -498,3 +498,10 @@ def test_a_private_repository(work, repository, secret, said):
                 work.build(**options)
     for path in Path(work.stores.root).rglob("*"):
         assert not path.is_file() or b"geheim" not in path.read_bytes(), path
+
+
+def test_plain_progress_names_the_context(work, git):
+    environment = {**os.environ, "CAIS_ROOT": str(work.directory / "other")}
+    command = [sys.executable, "-m", "cais", "build", "--progress=plain", f"{git.url}/app.git"]
+    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stderr
+    assert f"#0 [internal] load git source {git.url}/app.git\n#0 DONE " in said
