@@ -128,6 +128,9 @@ class Builder:
                     from cais.engine.cache_export import cached_layers
 
                     inline = cached_layers(stores, built, run.imports, all=False)
+                if options.epoch is None and any(output.rewrite_timestamp for output in outputs):
+                    message = "rewrite-timestamp is specified, but no source-date-epoch was found"
+                    log.progress({"event": "warning", "message": message, "line": 0})
                 product = OutputRun(stores, options, built, run.bases, attestor, inline).run(outputs)
                 for target in caches:
                     if target.kind == "local":

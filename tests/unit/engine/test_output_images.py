@@ -174,6 +174,12 @@ class TestDestinations:
         with pytest.raises(Invalid, match="two outputs go to"):
             ready.build(outputs=[f"type=oci,dest={tmp_path}/o", f"type=tar,dest={tmp_path}/o"])
 
+    def test_times_that_nobody_said(self, ready):
+        for epoch, warned in ((None, 1), (1000, 0)):
+            ready.build(outputs=["type=image,rewrite-timestamp=true"], epoch=epoch)
+            messages = [event["message"] for event in ready.events if event["event"] == "warning"]
+            assert len([text for text in messages if "no source-date-epoch" in text]) == warned
+
     def test_not_stored(self, ready):
         result = ready.build(outputs=["type=image,store=false"])
         assert result.digest and ready.count("images") == 0
