@@ -29,10 +29,12 @@ class Build(NamedTuple):
 
 
 class Peer:
-    """A tool with its own storage below ``work``. ``builds``, ``runs``, ``keeps``: which kinds of work it can do."""
+    """A tool with its own storage below ``work``. ``builds``, ``runs``, ``keeps``, ``carries`` (a build cache in a
+    directory: BuildKit with Docker's own driver cannot): which kinds of work it can do."""
 
     name = ""
     builds = runs = keeps = True
+    carries = False
 
     def __init__(self, work: str, place: Place | None) -> None:
         self.work = os.path.join(work, self.name.replace(" ", "-"))
@@ -84,6 +86,7 @@ class Peer:
 
 class Cais(Peer):
     name = "cais"
+    carries = True
 
     def __init__(self, work: str, place: Place | None, path: str) -> None:
         super().__init__(work, place)

@@ -8,6 +8,7 @@ is what is known of the files of a build context; ``source.http`` and ``source.g
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 
 from cais.engine.stores import Stores
@@ -62,13 +63,12 @@ def _layers(stores: Stores) -> list[CacheEntry]:
     )
     parents = {chain: parent for chain, parent, _, _ in rows}
     records: dict[str, list[tuple[str, str, str, float, float, int]]] = {}
-    for chain, *record in database.rows(
-        """SELECT chain_id, coalesce(json_extract(origin, '$.title'), ''),
-               coalesce(json_extract(origin, '$.stage'), ''),
-               coalesce(json_extract(origin, '$.place'), ''), created, used, uses
-           FROM build_records ORDER BY used DESC, created DESC"""
+    for chain, origin, *times in database.rows(
+        "SELECT chain_id, origin, created, used, uses FROM build_records ORDER BY used DESC, created DESC"
     ):
-        records.setdefault(chain, []).append(tuple(record))
+        said = json.loads(origin)
+        record = (said.get("title", ""), said.get("stage", ""), said.get("place", ""), *times)
+        records.setdefault(chain, []).append(record)
     # What no record names and an image has is the image's, and no part of the cache.
     rows = [row for row in rows if row[0] in records or row[0] not in shared]
     in_use = _below(_leased(stores, "chain:"), parents)
