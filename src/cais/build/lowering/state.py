@@ -191,7 +191,7 @@ class StageState:
         then laid upon it."""
         below, link = self.vertex, link and self.vertex is not None
         vertex = Vertex(op, (None if link else below, *inputs), origin)
-        self.vertex = Vertex(Merge(), (below, vertex), origin._replace(stage="internal")) if link else vertex
+        self.vertex = Vertex(Merge(), (below, vertex), origin._replace(stage="internal", step=0)) if link else vertex
         self.history.append(HistoryEntry(created_by, vertex))
 
     def note(self, created_by: str) -> None:
