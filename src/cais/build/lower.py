@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from cais.build.checks.report import Checks
-from cais.build.checks.steps import check_step
 from cais.build.checks.text import check_heads, check_text
 from cais.build.dockerfile.errors import DockerfileError, Span
 from cais.build.dockerfile.expand import ExpansionError, expand
@@ -48,6 +47,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.build.lowering.mounts import Mounts
 
+# The instructions that rules look at whatever their values are.
+_CHECKED = (Arg, Cmd, Entrypoint, Env, Healthcheck, Label)
 _CONFIG: dict[type, Callable[..., None]] = {
     Env: config.env,
     Label: config.label,
@@ -227,7 +228,10 @@ class Lowering:
             state.vertex = Vertex(SourceImage(image.reference, image.platform), (), origin)
 
     def instruction(self, state: StageState, instruction: Instruction, number: int) -> None:
-        check_step(instruction, self.checks, shell=bool(state.run.get("Shell")), once=state.once)
+        if isinstance(instruction, _CHECKED):
+            from cais.build.checks.steps import check_step
+
+            check_step(instruction, self.checks, shell=bool(state.run.get("Shell")), once=state.once)
         function = _CONFIG.get(type(instruction))
         if function is not None:
             function(state, instruction)

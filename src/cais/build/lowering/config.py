@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cais.build.checks.steps import expose_format
 from cais.build.dockerfile.duration import format_duration
 from cais.build.dockerfile.errors import DockerfileError, did_you_mean
 from cais.build.dockerfile.instructions import (
@@ -86,7 +85,10 @@ def expose(state: StageState, instruction: Expose) -> None:
                 ports.update(exposed_ports(word))
             except BadPort as error:
                 raise DockerfileError(str(error), instruction.span, hint="As in EXPOSE 80 53/udp 8000-8010.")
-            expose_format(word, state.checks, instruction.span)
+            if ":" in word or word != word.lower():
+                from cais.build.checks.steps import expose_format
+
+                expose_format(word, state.checks, instruction.span)
     state.run["ExposedPorts"] = {**state.run.get("ExposedPorts", {}), **{port: {} for port in sorted(ports)}}
     state.note("EXPOSE map[" + " ".join(f"{port}:{{}}" for port in sorted(ports)) + "]")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cais.build.checks.steps import copy_ignored_file, workdir_relative_path
 from cais.build.dockerfile.errors import DockerfileError, Span
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.instructions import Add, Copy, Workdir
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
 
 def workdir(state: StageState, instruction: Workdir) -> None:
     path = state.expand(instruction.path, instruction.span)
-    if not any(entry.created_by.startswith("WORKDIR ") for entry in state.history):
+    if not path.startswith("/") and not any(entry.created_by.startswith("WORKDIR ") for entry in state.history):
+        from cais.build.checks.steps import workdir_relative_path
+
         workdir_relative_path(path, state.checks, instruction.span)
     path = absolute(state.workdir, path)
     state.run["WorkingDir"] = path
@@ -40,7 +41,9 @@ def copy(state: StageState, instruction: Copy, source: Vertex | None) -> None:
             from cais.build.lowering.remote import refuse_remote
 
             refuse_remote(text, span)
-    if not instruction.stage:
+    if not instruction.stage and state.checks.options.wants("CopyIgnoredFile"):
+        from cais.build.checks.steps import copy_ignored_file
+
         copy_ignored_file(instruction, sources, state.checks)
     _files(state, instruction, sources, source, unpack=False)
 
@@ -49,7 +52,10 @@ def add(state: StageState, instruction: Add, source: Vertex | None, shared: dict
     """``shared`` keeps the vertices of what is fetched: once, however often it is added."""
     span = instruction.span
     sources = [state.expand(text, span) for text in instruction.sources]
-    copy_ignored_file(instruction, [text for text in sources if "://" not in text], state.checks)
+    if state.checks.options.wants("CopyIgnoredFile"):
+        from cais.build.checks.steps import copy_ignored_file
+
+        copy_ignored_file(instruction, [text for text in sources if "://" not in text], state.checks)
     if instruction.checksum or any("://" in text or text.startswith("git@") for text in sources):
         from cais.build.lowering.remote import parts_of
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from cais.build.checks.report import Checks
-from cais.build.checks.steps import invalid_base_image_platform
 from cais.build.dockerfile.errors import BaseNotFound, DockerfileError, Span, did_you_mean
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.instructions import Copy, From, Instruction, OnBuild, Run
@@ -247,7 +246,11 @@ class Stages:
             begun.triggers = tuple(
                 parse_trigger(text, head.span) for text in begun.image.config.run.get("OnBuild") or ()
             )
-            invalid_base_image_platform(name, begun.image.config.platform, platform, self._checks, head.span)
+            found = begun.image.config.platform
+            if (found.os, found.architecture) != (platform.os, platform.architecture):
+                from cais.build.checks.steps import invalid_base_image_platform
+
+                invalid_base_image_platform(name, found, platform, self._checks, head.span)
         return begun
 
     def _check_circles(self) -> None:
