@@ -50,7 +50,7 @@ BUDGETS = {
     "image history": (["history", "app"], 125, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime")),
     "ps": (["ps", "-a"], 110, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.runtime.runner", "cais.snapshot", "cais.image")),
     "run": (["run", "--rm", "--network", "none", "app", "/nothing"], 180, (*BUILDER, *PROGRESS, *TEMPLATES)),
-    "build": (["build", "--progress=plain", "-f", "-", "."], 213, (*TEMPLATES, "cais.container", "rich")),
+    "build": (["build", "--progress=plain", "-f", "-", "."], 216, (*TEMPLATES, "cais.container", "rich")),
 }
 
 
