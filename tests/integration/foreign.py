@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -58,14 +59,21 @@ def handler(flags: str) -> Iterator[str]:
     name = f"cais-test-{flags or 'none'}"
     magic = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
     mask = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+    shown = os.path.exists(f"{_TABLE}/register")
+    if not shown:
+        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", _TABLE], capture_output=True, check=False)
     try:
-        with open(f"{_TABLE}/register", "w") as file:
-            file.write(f":{name}:M::{magic}:{mask}:{qemu}:{flags}")
-    except OSError as error:
-        yield f"no handler can be registered with this kernel: {error}"
-        return
-    try:
-        yield ""
+        try:
+            with open(f"{_TABLE}/register", "w") as file:
+                file.write(f":{name}:M::{magic}:{mask}:{qemu}:{flags}")
+        except OSError as error:
+            yield f"no handler can be registered with this kernel: {error}"
+            return
+        try:
+            yield ""
+        finally:
+            with open(os.path.join(_TABLE, name), "w") as file:
+                file.write("-1")
     finally:
-        with open(os.path.join(_TABLE, name), "w") as file:
-            file.write("-1")
+        if not shown:
+            subprocess.run(["umount", _TABLE], capture_output=True, check=False)
