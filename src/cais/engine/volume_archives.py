@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 
 from cais.engine.stores import Stores
-from cais.errors import Conflict, from_os_error
+from cais.errors import Conflict, Invalid, from_os_error
 from cais.host.locks import FileLock
+from cais.host.owners import give
 from cais.volume.caches import is_cache_name
 from cais.volume.store import CACHE, LOCAL, Volume, VolumeStore
 
@@ -15,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from cais.host.tar_writer import TarEntry
     from cais.snapshot.changes import Change
 
 _PIECE_BYTES = 1 << 20
@@ -58,8 +60,24 @@ def import_(stores: Stores, store: VolumeStore, name: str, file: BinaryIO) -> Vo
 
     stores.snapshots.reach()
 
+    owners = stores.snapshots.owners
+
     def fill(path: str) -> None:
-        apply(decompressed(_pieces(file), "auto"), path, style="plain", owners=stores.snapshots.owners)
+        own: list[TarEntry] = []
+
+        def change(entry: TarEntry) -> TarEntry | None:
+            if entry.name.strip(b"/") not in (b"", b"."):
+                return entry
+            own.append(entry)  # of the directory itself
+            return None
+
+        applied = apply(decompressed(_pieces(file), "auto"), path, style="plain", owners=owners, change_entry=change)
+        if not applied.size_bytes:
+            raise Invalid(f"import {name}: the archive is empty")
+        for entry in own[-1:]:
+            if owners:
+                give(path, entry.uid, entry.gid)
+            os.chmod(path, entry.mode & 0o7777)
 
     return store.replace(name, fill, kind=CACHE if is_cache_name(name) else LOCAL)
 
