@@ -6,6 +6,7 @@ Protocol: draft-ietf-sshm-ssh-agent; nothing of it is looked at here.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import threading
@@ -61,8 +62,6 @@ class AgentSocket:
             os.close(self._write)
 
     def _serve(self) -> None:
-        import select
-
         pairs: dict[int, tuple[socket.socket, socket.socket]] = {}
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
@@ -87,10 +86,7 @@ class AgentSocket:
             self._listener.close()
             os.close(self._read)
 
-    def _accept(self, pairs: dict[int, tuple[socket.socket, socket.socket]], poll: object) -> None:
-        import select
-
-        assert isinstance(poll, select.poll)
+    def _accept(self, pairs: dict[int, tuple[socket.socket, socket.socket]], poll: select.poll) -> None:
         try:
             inside, _ = self._listener.accept()
         except OSError:
