@@ -45,12 +45,12 @@ TEMPLATES = ("cais.cli.template", "cais.cli.template_run", "cais.cli.template_fu
 BUDGETS = {
     "version": (["version"], 45, (*BUILDER, *TEMPLATES, "typing", "sqlite3", "re", "json", "cais.engine")),
     "help": (["image", "--help"], 45, (*BUILDER, "typing", "re", "cais.engine", "cais.cli.commands")),
-    "image ls": (["images"], 100, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime", "cais.snapshot")),
-    "image inspect": (["image", "inspect", "app"], 128, (*BUILDER, *PROGRESS, "cais.container", "cais.runtime")),
-    "image history": (["history", "app"], 125, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime")),
-    "ps": (["ps", "-a"], 110, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.runtime.runner", "cais.snapshot", "cais.image")),
-    "run": (["run", "--rm", "--network", "none", "app", "/nothing"], 180, (*BUILDER, *PROGRESS, *TEMPLATES)),
-    "build": (["build", "--progress=plain", "-f", "-", "."], 216, (*TEMPLATES, "cais.container", "rich")),
+    "image ls": (["images"], 93, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime", "cais.snapshot")),
+    "image inspect": (["image", "inspect", "app"], 120, (*BUILDER, *PROGRESS, "cais.container", "cais.runtime")),
+    "image history": (["history", "app"], 115, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime")),
+    "ps": (["ps", "-a"], 106, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.runtime.runner", "cais.snapshot", "cais.image")),
+    "run": (["run", "--rm", "--network", "none", "app", "/nothing"], 170, (*BUILDER, *PROGRESS, *TEMPLATES)),
+    "build": (["build", "--progress=plain", "-f", "-", "."], 213, (*TEMPLATES, "cais.container", "rich")),
 }
 
 
@@ -109,3 +109,23 @@ def test_the_live_view_alone_loads_rich(root: Path) -> None:
     (root / "file").write_text("hello")
     _, modules = loaded(root, ["build", "--progress=tty", "-f", "-", "."], b"FROM scratch\nCOPY file /\n")
     assert "rich.live" in modules
+
+
+@pytest.mark.root
+def test_a_cached_build_loads_nothing_that_carries_out(root: Path) -> None:
+    (root / "file").write_text("hello")
+    text = b'FROM app\nENV A=1\nWORKDIR /x\nCOPY file .\nLABEL x=y\nCMD ["true"]\n'
+    arguments = ["build", "--progress=plain", "-t", "cached", "-f", "-", "."]
+    assert loaded(root, arguments, text)[0] == 0
+    code, modules = loaded(root, arguments, text)
+    assert code == 0
+    unwanted = (
+        *TEMPLATES, "cais.runtime", "cais.sources", "cais.container", "cais.volume", "cais.build.ops",
+        "cais.build.sbom", "cais.build.execute", "cais.build.provenance", "cais.build.reasons",
+        "cais.build.outline", "cais.build.credentials", "cais.build.checks.rules", "cais.engine.build_attest",
+        "cais.engine.build_bound", "cais.engine.cache_export", "cais.engine.cache_import",
+        "cais.engine.output_files", "cais.cli.container_flags",
+    )  # fmt: skip
+    assert [module for module in modules if is_of(module, (*NEVER, *unwanted))] == []
+    print(f"cached build: {len(modules)} modules")
+    assert len(modules) <= 173

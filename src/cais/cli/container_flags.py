@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from cais.cli.declare import BadValue, Flag
 from cais.cli.list_flags import platform
-from cais.cli.values import environment, label
+from cais.cli.values import environment, label, ulimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.cli.call import Call
     from cais.engine.containers import RunOptions
-
-_ULIMITS = frozenset((
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack",
-))  # fmt: skip
-
-
-def ulimit(text: str) -> None:
-    name, equals, _values = text.partition("=")
-    if not equals:
-        raise BadValue(f"invalid ulimit argument: {text}")
-    if name not in _ULIMITS:
-        raise BadValue(f"invalid ulimit type: {name}")
 
 
 def host_mapping(text: str) -> None:

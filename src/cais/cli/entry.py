@@ -161,12 +161,13 @@ def _run(words: str, module: ModuleType, given: Given, root: str) -> int:
 
 def _end_on_sigterm() -> None:
     """From now on SIGTERM ends the command as an interrupt does: what is half done is undone."""
-    import signal
+    # ``signal`` makes enumerations of it, which takes a fiftieth of a short command.
+    import _signal  # type: ignore[import-not-found]
 
     def terminate(signum: int, frame: FrameType | None) -> None:
         raise _Terminated
 
-    signal.signal(signal.SIGTERM, terminate)
+    _signal.signal(_signal.SIGTERM, terminate)
 
 
 def _failed(words: str, error: Exception) -> int:

@@ -24,6 +24,10 @@ _DURATIONS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
+_ULIMITS = frozenset((
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
+    "rttime", "sigpending", "stack",
+))  # fmt: skip
 
 
 def read(kind: str, text: str) -> Any:
@@ -165,6 +169,15 @@ def label(text: str) -> None:
     """A check for ``--label``."""
     if not text.partition("=")[0]:
         raise BadValue(f"invalid label '{text}': empty name")
+
+
+def ulimit(text: str) -> None:
+    """A check for ``--ulimit``."""
+    name, equals, _values = text.partition("=")
+    if not equals:
+        raise BadValue(f"invalid ulimit argument: {text}")
+    if name not in _ULIMITS:
+        raise BadValue(f"invalid ulimit type: {name}")
 
 
 def key_values(texts: list[str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from cais.build.records import Records
 from cais.build.solve import Outcome, Solver, needed
 from cais.engine.build_bases import Bases
 from cais.engine.build_input import BuildInput
-from cais.engine.build_options import BuildOptions, Limits
+from cais.engine.build_options import BuildOptions
 from cais.engine.build_record import BuildStep, options_kept, steps_of
 from cais.engine.build_settings import run_settings, step_settings
 from cais.engine.build_sources import FETCHED, shown_source
@@ -89,7 +89,7 @@ class Run:
             from cais.engine.cache_import import CacheImports
 
             self.imports = CacheImports(stores, options.cache_from, progress)
-        if options.limits != Limits():
+        if any(options.limits):
             step_settings(options)  # what is wrong with them is said before anything is done
 
     def _open_credentials(self) -> Credentials:

@@ -16,12 +16,14 @@ DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
 NAME_LIMIT = 255
 
+# Compiled when they are first needed, which for a plain name is never.
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_COMPONENT_RE = re.compile(_COMPONENT)
-_REGISTRY_RE = re.compile(rf"(?:{_HOST}(?:\.{_HOST})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
-_TAG_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_HEX64_RE = re.compile(r"[a-f0-9]{64}")
+_REGISTRY = rf"(?:{_HOST}(?:\.{_HOST})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_TAG = _PLAIN | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ_.-")
+TAG_LIMIT = 128
+_HEX = frozenset("0123456789abcdef")
 
 
 class Reference(NamedTuple):
@@ -40,7 +42,7 @@ class Reference(NamedTuple):
         """
         if not text:
             raise _bad(text, "it is empty")
-        if _HEX64_RE.fullmatch(text):
+        if len(text) == 64 and _HEX.issuperset(text):
             raise _bad(text, "64 hexadecimal characters are an image id, not a name")
         name, at, digest_text = text.partition("@")
         digest = None
@@ -53,12 +55,12 @@ class Reference(NamedTuple):
         head, slash, last = name.rpartition("/")
         last, colon, tag = last.partition(":")
         name = head + slash + last
-        if colon and not _TAG_RE.fullmatch(tag):
+        if colon and not _is_tag(tag):
             raise _bad(
                 text, f"the tag {tag[:130]!r} is not 1 to 128 letters, digits, '_', '.', '-' (no '.', '-' first)"
             )
         registry, repository = _split_registry(name)
-        if not _REGISTRY_RE.fullmatch(registry):
+        if registry != DEFAULT_REGISTRY and not re.fullmatch(_REGISTRY, registry):
             raise _bad(text, f"{registry!r} is not a registry's host")
         if not repository:
             raise _bad(text, "it has no repository")
@@ -67,7 +69,7 @@ class Reference(NamedTuple):
                 raise _bad(text, "a component of its name is empty")
             if component != component.lower():
                 raise _bad(text, "repository name must be lowercase")
-            if not _COMPONENT_RE.fullmatch(component):
+            if not _PLAIN.issuperset(component) and not re.fullmatch(_COMPONENT, component):
                 raise _bad(text, f"{component!r} is not lower-case letters and digits joined by '.', '_', '__' or '-'")
         if registry == DEFAULT_REGISTRY and "/" not in repository:
             repository = "library/" + repository
@@ -102,6 +104,10 @@ class Reference(NamedTuple):
     def __str__(self) -> str:
         """In full: ``docker.io/library/debian:latest``."""
         return self.name + self._suffix()
+
+
+def _is_tag(text: str) -> bool:
+    return 0 < len(text) <= TAG_LIMIT and text[0] not in ".-" and _TAG.issuperset(text)
 
 
 def _split_registry(name: str) -> tuple[str, str]:

@@ -161,8 +161,8 @@ def test_build(box: Cais, tmp_path: Path) -> None:
     assert "------\n > [2/2] RUN echo first; echo last >&2; exit 3:\nfirst\nlast\n------\n" in failed.stderr
     assert "   2 | >>> RUN echo first" in failed.stderr
     assert failed.stderr.rstrip().endswith("did not complete successfully: exit code: 3")
-    assert "says hello" in box("builder", "logs", box("builder", "ls", "-q").stdout.split()[-1]).stdout
-    assert box("builder", "ls", "--format", "{{.Status}}").stdout.startswith("failed\n")
+    assert "says hello" in box("builder", "logs", box("builder", "history", "ls", "-q").stdout.split()[-1]).stdout
+    assert box("builder", "history", "ls", "--format", "{{.Status}}").stdout.startswith("Error\n")
     raw = box("build", "--progress=rawjson", "--no-cache", str(context)).stderr
     statuses = [json.loads(line) for line in raw.splitlines()]
     assert {name for status in statuses for name in status} >= {"vertexes", "logs"}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from cais.cli.container_flags import ulimit
 from cais.cli.declare import BadValue, Command, Flag
-from cais.cli.values import environment, label
+from cais.cli.values import environment, label, ulimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -260,7 +259,7 @@ def _options(call: Call) -> BuildOptions:
             cpuset_cpus=call["cpuset-cpus"],
             cpuset_mems=call["cpuset-mems"],
             shm_bytes=call["shm-size"] or 0,
-            ulimits=call["ulimit"],
+            ulimits=tuple(call["ulimit"]),
             cgroup_parent=call["cgroup-parent"],
         ),
         no_cache_filter=call["no-cache-filter"],
