@@ -167,6 +167,11 @@ class Exec(NamedTuple):
     devices: tuple[str, ...] = ()
     platform: str = ""
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether a proxy that it is told of has a password, or may have."""
+        return any("@" in value for _, value in self.hidden_env)
+
 
 Op = SourceImage | LocalSource | HttpSource | GitSource | Copy | Merge | MakeDirectory | Exec
 

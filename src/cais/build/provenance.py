@@ -1,6 +1,7 @@
 """Provenance: how a build came to its result, as BuildKit writes it (SLSA provenance 0.2 and 1, "SLSA definitions").
 
-Pure. Values of secrets are never handed in; build arguments and variables that are called like secrets are hidden.
+Pure. Values of secrets are never handed in; build arguments and variables that are called like secrets are hidden, as
+are the credentials of URLs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from cais.build.graph import (
     Vertex,
 )
 from cais.build.secret_names import looks_secret
+from cais.sources.urls import redacted, without_credentials
 from cais.spec.descriptor import Descriptor
 from cais.spec.named import NamedTuple
 
@@ -193,7 +195,7 @@ def _complete(facts: Facts, wanted: Wanted) -> bool:
 
 
 def _shown(name: str, value: str) -> str:
-    return _HIDDEN if looks_secret(name) else value
+    return _HIDDEN if looks_secret(name) else redacted(value)
 
 
 def _hermetic(vertices: Iterable[Vertex]) -> bool:
@@ -212,7 +214,7 @@ def _build_config(facts: Facts) -> dict[str, Any]:
         """Without the values that must not be told, wherever a variable has carried them."""
         for value in hidden:
             text = text.replace(value, _HIDDEN)
-        return text
+        return redacted(text)
 
     steps = []
     for vertex, number in numbers.items():
@@ -229,10 +231,10 @@ def _op(vertex: Vertex, hide: Callable[[str], str]) -> dict[str, Any]:
         return {"source": {"identifier": f"local://{op.name or 'context'}"}}
     if isinstance(op, HttpSource):
         attributes = {"http.checksum": op.checksum} if op.checksum else {}
-        return {"source": {"identifier": without_credentials(op.url), "attrs": attributes}}
+        return {"source": {"identifier": without_credentials(op.url)[0], "attrs": attributes}}
     if isinstance(op, GitSource):
         fragment = "".join((op.reference, f":{op.subdirectory}" if op.subdirectory else ""))
-        return {"source": {"identifier": f"git://{without_credentials(op.url)}#{fragment}"}}
+        return {"source": {"identifier": f"git://{without_credentials(op.url)[0]}#{fragment}"}}
     if isinstance(op, Exec):
         return {"exec": _exec(op, hide)}
     if isinstance(op, MakeDirectory):
@@ -303,12 +305,3 @@ def _metadata(facts: Facts) -> dict[str, Any]:
         "data": base64.b64encode(facts.source).decode(),
     }
     return {"source": {"locations": locations, "infos": [info]}, **({"layers": layers} if layers else {})}
-
-
-def without_credentials(url: str) -> str:
-    """A URL without its user and password."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -90,7 +90,7 @@ def explain(
         return (NEW,) if pruned is None else (_pruned(pruned),)
     if record.key == key:
         return (Reason("its result is not there any more", kind="pruned"),)
-    reasons = _compared(vertex, record, parts, lookup, difference, listing)
+    reasons = [_redacted(item) for item in _compared(vertex, record, parts, lookup, difference, listing)]
     if not reasons:
         return (NEW if pruned is None else _pruned(pruned),)
     if record.stage and record.stage != mark.stage and record.origin.get("place") != mark.origin.get("place"):
@@ -112,6 +112,13 @@ def summary(reasons: Sequence[Reason]) -> str:
     if left_out:
         texts.append(f"... and {left_out} more")
     return "; ".join(texts)
+
+
+def _redacted(reason: Reason) -> Reason:
+    """Without the credentials of URLs."""
+    from cais.sources.urls import redacted
+
+    return reason._replace(before=redacted(reason.before), after=redacted(reason.after))
 
 
 def _pruned(pruned: Pruned) -> Reason:

@@ -13,10 +13,12 @@ from cais.engine.build_bases import Bases
 from cais.engine.build_input import BuildInput
 from cais.engine.build_options import BuildOptions
 from cais.engine.build_run import Built
+from cais.engine.build_sources import shown_source
 from cais.engine.stores import Stores
 from cais.errors import Invalid, Unsupported
 from cais.image.assemble import Assembled
 from cais.image.attestations import SBOM, Attestation, statement, store_attestations, subjects_of
+from cais.sources.urls import without_credentials
 from cais.spec import timestamp
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -203,7 +205,7 @@ class Attestor:
             self._invocation = self._invocation or random_name(16)
         return Facts(
             self._given.dockerfile_name,
-            self._given.source,
+            shown_source(self._given.source).encode("utf-8", "surrogateescape"),
             str(self._stores.platform),
             options.build_args,
             arguments,
@@ -232,7 +234,7 @@ class Attestor:
 
     def _from_elsewhere(self, op: HttpSource | GitSource) -> Material:
         facts = self._given.sources.kept[op].facts
-        uri = provenance.without_credentials(op.url)
+        uri = without_credentials(op.url)[0]
         if isinstance(op, HttpSource):
             return Material(uri, "sha256", str(facts.get("sha256", "")))
         return Material(uri + (f"#{op.reference}" if op.reference else ""), "sha1", str(facts.get("commit", "")))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from cais.build.secret_names import looks_secret
 from cais.engine.build_log import BuildRow, builds, is_running
 from cais.engine.build_record import HIDDEN, read
+from cais.engine.build_sources import shown_text
 from cais.engine.stores import Stores
 from cais.errors import Conflict, Invalid, NotFound
 from cais.host.files import remove_tree
@@ -45,7 +46,8 @@ def find(stores: Stores, build: str = "") -> BuildRow:
 
 
 def record(stores: Stores, build: str = "") -> dict[str, Any]:
-    """The record of a kept build (``build_record``), the values of variables that are called like secrets hidden.
+    """The record of a kept build (``build_record``), the values of variables that are called like secrets hidden, and
+    the credentials of URLs.
 
     Of a build that runs, or was killed, only what its log's row says. Raises what ``find`` does.
     """
@@ -57,7 +59,9 @@ def record(stores: Stores, build: str = "") -> dict[str, Any]:
     for step in found["steps"]:
         run = step.get("run")
         if run:
-            run["env"] = {name: HIDDEN if looks_secret(name) else value for name, value in run["env"].items()}
+            run["env"] = {
+                name: HIDDEN if looks_secret(name) else shown_text(value) for name, value in run["env"].items()
+            }
     return found
 
 

@@ -16,6 +16,7 @@ from cais.build.plan import Verdict
 from cais.build.secret_names import looks_secret
 from cais.build.solve import Outcome
 from cais.engine.build_options import BuildOptions
+from cais.engine.build_sources import shown_text
 from cais.errors import CaisError
 from cais.spec.named import NamedTuple
 
@@ -131,14 +132,13 @@ def options_kept(options: BuildOptions) -> dict[str, Any]:
     limits = {name: value for name, value in options.limits._asdict().items() if value}
     if limits:
         kept["limits"] = limits
-    kept["context"] = _without_credentials(options.context)
+    kept["context"] = shown_text(options.context)
     if options.build_args:
         kept["build_args"] = {
-            name: HIDDEN if looks_secret(name) else _without_credentials(value)
-            for name, value in options.build_args.items()
+            name: HIDDEN if looks_secret(name) else shown_text(value) for name, value in options.build_args.items()
         }
     if options.contexts:
-        kept["contexts"] = {name: _without_credentials(value) for name, value in options.contexts.items()}
+        kept["contexts"] = {name: shown_text(value) for name, value in options.contexts.items()}
     for name in ("secrets", "ssh"):
         ids = [_id(text) for text in getattr(options, name)]
         if ids:
@@ -160,18 +160,9 @@ def _without_secrets(text: str) -> str:
     for field in text.split(","):
         name, equals, value = field.partition("=")
         hidden = equals and looks_secret(name)
-        shown = f"{name}={HIDDEN}" if hidden else name + equals + _without_credentials(value)
-        fields.append(shown if equals else _without_credentials(field))
+        shown = f"{name}={HIDDEN}" if hidden else name + equals + shown_text(value)
+        fields.append(shown if equals else shown_text(field))
     return ",".join(fields)
-
-
-def _without_credentials(text: str) -> str:
-    """A URL without its user and password."""
-    scheme, colon, rest = text.partition("://")
-    if not colon:
-        return text
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def error_kept(error: BaseException) -> dict[str, Any]:

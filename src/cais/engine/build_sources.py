@@ -236,7 +236,11 @@ def git_source(url: GitUrl) -> GitSource:
 
 def shown_source(source: bytes) -> str:
     """A Dockerfile as records and errors show it: without the credentials of its URLs."""
-    text = source.decode("utf-8", "surrogateescape")
+    return shown_text(source.decode("utf-8", "surrogateescape"))
+
+
+def shown_text(text: str) -> str:
+    """``text`` without the credentials of URLs."""
     if "://" not in text:
         return text
     from cais.sources.urls import redacted

@@ -7,7 +7,7 @@ import signal
 
 from cais.errors import CaisError, Failed, from_os_error
 from cais.host import namespaces
-from cais.host.files import random_name
+from cais.host.files import random_name, write_all
 from cais.host.processes import ProcessName, boot_id, is_alive, kill_family, send_signal, start_ticks, wait
 from cais.runtime import find
 from cais.runtime.failures import explain, read_log
@@ -396,6 +396,6 @@ def _bounding_set() -> int:
 def _write(path: str, data: str | bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, data.encode() if isinstance(data, str) else data)
+        write_all(descriptor, data.encode() if isinstance(data, str) else data)
     finally:
         os.close(descriptor)

@@ -86,7 +86,7 @@ class StepMounts:
         self._private = private_directory(bundle)
         self._rootfs = bundle.rootfs
         self.bundle = bundle
-        if any(mount.environment for mount in op.mounts):
+        if op.has_credentials or any(mount.environment for mount in op.mounts):
             self.bundle = with_private_configuration(bundle)
         try:
             self._hold_caches(op.mounts)

@@ -11,6 +11,7 @@ from cais.build.graph import Exec, Vertex
 from cais.build.ops.output import Output
 from cais.build.ops.step_settings import NO_LIMITS, Granted, StepSettings, devices, grant
 from cais.errors import CaisError, Cancelled, Failed
+from cais.host.files import write_all
 from cais.runtime.runner import Bundle, Runtime
 from cais.runtime.steps import run_step, step_spec
 from cais.spec.named import NamedTuple
@@ -74,7 +75,7 @@ class Runs:
         """
         mounted = self.mounted(op, bundle, inputs, id)
         try:
-            self._run(vertex, op, bundle if mounted is None else mounted.bundle, id, mounted)
+            self._run(vertex, op, _inside(op, bundle, mounted), id, mounted)
         finally:
             if mounted is not None:
                 mounted.close()
@@ -82,8 +83,8 @@ class Runs:
     def opened(self, op: Exec, bundle: Bundle, inputs: Sequence[Result], args: Sequence[str], terminal: bool) -> Opened:
         """``args`` where ``op`` would run, with its mounts, for somebody else to run it. Raises as ``run``."""
         mounted = self.mounted(op, bundle, inputs, 0)
-        inside = bundle if mounted is None else mounted.bundle
         try:
+            inside = _inside(op, bundle, mounted)
             document = self.spec(op, inside, mounted, args=args, terminal=terminal)
         except BaseException:
             if mounted is not None:
@@ -194,6 +195,18 @@ class Runs:
         return error
 
 
+def _inside(op: Exec, bundle: Bundle, mounted: StepMounts | None) -> Bundle:
+    """``bundle`` as it is to be used: what has passwords in its environment leaves no configuration on a disk."""
+    if mounted is not None:
+        return mounted.bundle
+    if not op.has_credentials:
+        return bundle
+    from cais.runtime.private import private_directory, with_private_configuration
+
+    private_directory(bundle)
+    return with_private_configuration(bundle)
+
+
 def _command(op: Exec) -> str:
     return " ".join(op.args)
 
@@ -215,7 +228,7 @@ def _script(bundle: Bundle, name: str, text: str) -> Mapping[str, object]:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
     try:
         os.fchmod(descriptor, 0o755)
-        os.write(descriptor, text.encode("utf-8", "surrogateescape"))
+        write_all(descriptor, text.encode("utf-8", "surrogateescape"))
     finally:
         os.close(descriptor)
     return bind(path, f"/dev/pipes/{name}", ("ro",))
