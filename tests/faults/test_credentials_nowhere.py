@@ -114,8 +114,7 @@ def test_a_password_in_a_variable_of_a_step_is_not_told(cais_with_base):
         done = cais("build", "--progress=plain", "--explain", "--build-arg", f"WHERE={url}", str(context))
         said.append(done.stdout + done.stderr)
     assert "https://xxxxx:xxxxx@host/0" in said[-1]
-    for words in (("inspect",), ("inspect", "-f", "json")):
-        said.append(cais("builder", "history", *words).stdout)
+    said += [cais("builder", "history", *words).stdout for words in (("inspect",), ("inspect", "-f", "json"))]
     said.append(cais("builder", "graph", "--format", "json").stdout)
     assert "@host/1" in "".join(said) and PASSWORD not in "".join(said)
 
