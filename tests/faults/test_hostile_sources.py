@@ -274,3 +274,41 @@ def test_paths_that_lead_out(repositories, tmp_path, name) -> None:
         repositories.get(f"{server.url}/bad.git")
     assert not (tmp_path / "evil").exists() and not list(tmp_path.glob("sources/*/evil"))
     assert [item.kind for item in repositories.store.all()] == ["repository"]
+
+
+def tree_of(repository, *entries: tuple[str, str, str]) -> str:
+    """A tree object with ``entries`` (mode, name, object) as they are: names may come twice."""
+    data = b"".join(f"{mode} {name}".encode() + b"\0" + bytes.fromhex(id) for mode, name, id in entries)
+    file = repository.path.parent / "tree"
+    file.write_bytes(data)
+    return repository.git("hash-object", "--literally", "-t", "tree", "-w", str(file))
+
+
+@pytest.mark.parametrize("first", ["120000", "40000"])
+def test_a_link_where_a_submodule_or_a_subdirectory_is(repositories, tmp_path, first) -> None:
+    """One name twice in a tree: a link that leads out, and a directory in which something is to be written."""
+    from git_server import Repository, served
+
+    outside = tmp_path / "outside"
+    (outside / "inner").mkdir(parents=True)
+    inner = Repository(tmp_path / "served" / "inner")
+    commit = inner.commit({"planted": "x"})
+    bad = Repository(tmp_path / "served" / "bad")
+    (bad.path / "target").write_text(str(outside))
+    link = bad.git("hash-object", "-w", "target")
+    with served(tmp_path / "served") as server:
+        text = f'[submodule "m"]\n\tpath = m/inner\n\turl = {server.url}/inner\n'
+        (bad.path / "modules").write_text(text)
+        modules = bad.git("hash-object", "-w", "modules")
+        below = tree_of(bad, ("160000", "inner", commit))
+        twice = sorted([("120000", "m", link), ("40000", "m", below)], key=lambda item: item[0] != first)
+        tree = tree_of(bad, ("100644", ".gitmodules", modules), *twice)
+        bad.git("update-ref", "refs/heads/main", bad.git("commit-tree", "-m", "x", tree))
+        for subdirectory in ("", "m"):
+            try:
+                kept, _ = repositories.get(f"{server.url}/bad", subdirectory=subdirectory)
+            except CaisError:
+                continue
+            root = os.path.join(kept.path, "tree")
+            assert not os.path.islink(root)
+    assert os.listdir(outside) == ["inner"] and os.listdir(outside / "inner") == []

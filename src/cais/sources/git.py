@@ -249,6 +249,7 @@ class Repositories:
         if depth > _DEPTH_LIMIT:
             raise Invalid(f"failed to fetch remote {redacted(parent)}: its submodules are nested too deep")
         check_reach(parent, module)
+        _refuse_links(tree, module.path)
         directory = os.path.join(tree, module.path)
         os.makedirs(directory, 0o755, exist_ok=True)
         self._fill(module.url, module.commit, "", directory, "", True, False, index, depth)
@@ -319,10 +320,20 @@ def _moved(url: str, proxies: Mapping[str, str]) -> str | None:
 
 def _move_up(tree: str, subdirectory: str) -> None:
     """Makes a directory of the tree the tree."""
+    _refuse_links(tree, subdirectory)
     aside = f"{tree}.whole"
     os.rename(tree, aside)
     os.rename(os.path.join(aside, subdirectory), tree)
     remove_tree(aside)
+
+
+def _refuse_links(tree: str, path: str) -> None:
+    """A tree object made by hand may have a name twice, as a directory and as a link out of here. Raises Invalid."""
+    directory = tree
+    for name in path.split("/"):
+        directory = os.path.join(directory, name)
+        if name == ".." or os.path.islink(directory):
+            raise Invalid(f"invalid path {path!r} in a repository: {name!r} is a link, and a directory at once")
 
 
 def _set_times(tree: str, seconds: int) -> None:

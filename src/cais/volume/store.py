@@ -34,6 +34,8 @@ NAME_HINT = 'Use only "[a-zA-Z0-9][a-zA-Z0-9_.-]". For a directory of this host 
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _REST = _FIRST | frozenset("_.-")
 _NAME_LIMIT = 255
+# As long as nobody takes from making a directory to locking it.
+_NEW_SECONDS = 60.0
 
 
 class Volume(NamedTuple):
@@ -230,9 +232,17 @@ class VolumeStore:
             names = os.listdir(self.directory)
         except FileNotFoundError:
             return []
-        known = {row[0] for row in self._database.rows("SELECT id FROM volumes")}
-        paths = [os.path.join(self.directory, name) for name in sorted(names) if name not in known]
-        return [path for path in paths if not _is_locked(os.path.join(path, "lock"))]
+        known = self._ids()
+        free = [name for name in sorted(names) if name not in known and not _is_being_filled(self._path(name))]
+        # Who fills one holds its lock until the record is there: the records are looked at once more, after the locks.
+        known = self._ids()
+        return [self._path(name) for name in free if name not in known]
+
+    def _ids(self) -> set[str]:
+        return {row[0] for row in self._database.rows("SELECT id FROM volumes")}
+
+    def _path(self, id: str) -> str:
+        return os.path.join(self.directory, id)
 
     def _find(self, name: str) -> Volume | None:
         found = self._query("WHERE name = ?", (name,))
@@ -250,6 +260,17 @@ class VolumeStore:
             )
             for row in rows
         ]  # fmt: skip
+
+
+def _is_being_filled(directory: str) -> bool:
+    """A directory that is just made has no lock yet."""
+    lock = os.path.join(directory, "lock")
+    try:
+        if not os.path.exists(lock):
+            return 0 <= time.time() - os.stat(directory).st_mtime < _NEW_SECONDS
+    except FileNotFoundError:
+        return False
+    return _is_locked(lock)
 
 
 def _is_locked(path: str) -> bool:

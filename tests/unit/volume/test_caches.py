@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 
 import pytest
 
@@ -133,5 +134,33 @@ def test_what_it_begins_with_is_seen_whole_or_not_at_all(store):
 def test_what_is_being_made_is_no_orphan(store):
     found: list[list[str]] = []
     store.replace("data", lambda path: found.append(store.orphans()))
-    os.makedirs(os.path.join(store.directory, "left"))
-    assert found == [[]] and store.orphans() == [os.path.join(store.directory, "left")]
+    left = os.path.join(store.directory, "left")
+    os.makedirs(left)
+    os.utime(left, (1, 1))
+    assert found == [[]] and store.orphans() == [left]
+
+
+def test_what_gets_its_record_while_orphans_are_looked_for_is_none(store, monkeypatch):
+    began, may_end = threading.Event(), threading.Event()
+
+    def begin(path: str) -> None:
+        began.set()
+        may_end.wait()
+
+    maker = threading.Thread(target=store.cache, args=("c", "c", begin))
+    maker.start()
+    began.wait()
+    read = store._database.rows
+
+    def rows(*words):
+        """What the records say; then the maker gets on."""
+        found = read(*words)
+        if threading.current_thread() is not maker:
+            may_end.set()
+            maker.join()
+        return found
+
+    monkeypatch.setattr(store._database, "rows", rows)
+    assert store.orphans() == []
+    monkeypatch.undo()
+    assert [volume.name for volume in store.all()] == ["c"]
