@@ -485,8 +485,8 @@ def test_without_mounts_what_only_copies_works(poor: Poor) -> None:
     assert cais("system", "check", "--repair") == "All is well\n"
     cais("system", "df")
     cais("container", "prune", "-f")
-    cais("builder", "prune", "-f")
     cais("image", "prune", "-af")
+    cais("builder", "prune", "-af")
     assert cais("image", "ls", "-q") == "" and cais("ps", "-aq") == ""
     assert list((cais.root / "snapshots").iterdir()) == []
 

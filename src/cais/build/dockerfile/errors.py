@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cais.errors import CaisError, Denied, Invalid, NotFound, Unsupported
+from cais.errors import CaisError, Denied, Invalid, NotFound
 from cais.spec.named import NamedTuple
 
 _SHOWN_CHARACTERS = 300
@@ -35,10 +35,6 @@ class ParseError(DockerfileError):
     def __init__(self, reason: str, span: Span, *, hint: str = "") -> None:
         super().__init__(f"dockerfile parse error on line {span.first_line}: {reason}", span, hint=hint)
         self.reason = reason
-
-
-class NotBuiltYet(Located, Unsupported):
-    """An instruction or flag of the language that this version does not build."""
 
 
 class NotAllowed(Located, Denied):
