@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -17,9 +18,12 @@ LINES = "-----BEGIN KEY-----\nQUJDREVGR0hJSktMTU5P\n-----END KEY-----\n"
 
 
 def wait_for(path) -> None:
-    """Until the file is there: a named pipe is opened by both, or by none."""
-    with open(path, "rb") as pipe:
-        pipe.read()
+    """Until somebody has written to the named pipe."""
+    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert select.select([pipe], [], [], 60)[0], "nobody came"
+    finally:
+        os.close(pipe)
 
 
 def holding(directory, *needles: str) -> list[str]:
@@ -65,9 +69,10 @@ def test_no_secret_is_anywhere_while_it_runs_and_after(cais_with_base, tmp_path)
     )  # fmt: skip
     wait_for(f"{pipes}/ready")
     assert holding(cais.root, SECRET, "QUJDREVGR0hJSktMTU5P") == []
-    with open(f"{pipes}/go", "w") as pipe:
-        pipe.write("x\n")
+    go = os.open(f"{pipes}/go", os.O_RDWR)  # waits for nobody
+    os.write(go, b"x\n")
     said = process.communicate(timeout=60)[0].decode()
+    os.close(go)
     assert process.returncode != 0 and "exit code: 3" in said
     assert said.count("***") >= 5 and SECRET not in said and "QUJDREVGR0hJSktMTU5P" not in said, said
     assert holding(cais.root, SECRET, "QUJDREVGR0hJSktMTU5P") == []
