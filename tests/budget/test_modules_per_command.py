@@ -50,6 +50,16 @@ BUDGETS = {
     "image history": (["history", "app"], 115, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime")),
     "ps": (["ps", "-a"], 106, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.runtime.runner", "cais.snapshot", "cais.image")),
     "run": (["run", "--rm", "--network", "none", "app", "/nothing"], 170, (*BUILDER, *PROGRESS, *TEMPLATES)),
+    "builder du": (
+        ["builder", "du"],
+        110,
+        ("cais.build", "cais.engine.build_run", *PROGRESS, *TEMPLATES, "cais.runtime"),
+    ),
+    "history ls": (
+        ["builder", "history", "ls"],
+        100,
+        ("cais.build", "cais.engine.build_run", *PROGRESS, "cais.snapshot"),
+    ),
     "build": (["build", "--progress=plain", "-f", "-", "."], 213, (*TEMPLATES, "cais.container", "rich")),
 }
 

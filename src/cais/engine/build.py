@@ -5,11 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from cais.engine.build_input import open_input
 from cais.engine.build_log import BuildLog, BuildRow, builds, events
 from cais.engine.build_options import BuildOptions
-from cais.engine.build_record import BuildStep
-from cais.engine.build_run import Run, platforms
 from cais.engine.stores import Stores
 from cais.spec.descriptor import Descriptor
 from cais.spec.named import NamedTuple
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
     from cais.engine.build_checks import CheckReport, Finding
     from cais.engine.build_debug import Place, Wanted
     from cais.engine.build_prune import PruneOptions, PruneReport
+    from cais.engine.build_record import BuildStep
     from cais.engine.cache_options import CacheTarget
     from cais.engine.context_report import ContextReport
 
@@ -85,7 +83,7 @@ class PlannedStep(NamedTuple):
 
 
 class Builder:
-    """Builds, and what is kept of builds."""
+    """Builds, and what is kept of builds. What only looks at what is kept loads nothing that builds."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
@@ -99,7 +97,9 @@ class Builder:
         """``on_failure`` is handed the place of a RUN that failed, before that is raised.
 
         Raises Invalid (Dockerfile, options), NotFound (base image, files), Failed (a RUN step), Unavailable, ..."""
+        from cais.engine.build_input import open_input
         from cais.engine.build_output import OutputRun
+        from cais.engine.build_run import Run, platforms
         from cais.engine.output_options import parse_outputs
 
         started = time.monotonic()
@@ -165,6 +165,9 @@ class Builder:
 
     def plan(self, options: BuildOptions) -> list[PlannedStep]:
         """What ``build`` would do, and why. Runs and writes nothing, but for what ADD fetches from elsewhere."""
+        from cais.engine.build_input import open_input
+        from cais.engine.build_run import Run
+
         stores = self._stores.apart()
         try:
             with open_input(stores, options, "") as given:
