@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 
 from cais.build.cache_config import CONFIG_LIMIT_BYTES, MEDIA_TYPE, CachedLayer, decode_config, encode_config
-from cais.errors import Corrupt, Invalid, NotFound, from_os_error
+from cais.errors import CaisError, Corrupt, Invalid, NotFound, from_os_error
 from cais.host.files import random_name, remove_tree, write_all, write_atomically
 from cais.host.locks import FileLock
 from cais.spec import media_types as types
@@ -76,6 +76,16 @@ def blob_pieces(directory: str, blob: Descriptor) -> Iterator[bytes]:
         os.close(descriptor)
     if left or checksum.hexdigest() != blob.digest.hex:
         raise Corrupt(f"the blob {blob.digest} of the cache {directory} is damaged")
+
+
+def is_whole(directory: str, blob: Descriptor) -> bool:
+    """Whether the blob is what its digest says: all of it is read."""
+    try:
+        for _ in blob_pieces(directory, blob):
+            pass
+    except (CaisError, OSError):
+        return False
+    return True
 
 
 class CacheWriter:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from cais.build.cache_config import CachedLayer
-from cais.build.cache_layout import CacheWriter, blob_pieces, has_blob, read_cache
+from cais.build.cache_layout import CacheWriter, blob_pieces, is_whole, read_cache
 from cais.build.records import Records
 from cais.engine.build_run import Built
 from cais.engine.cache_import import CacheImports, plain_pieces
@@ -82,13 +82,16 @@ def _export(stores: Stores, target: CacheTarget, built: Sequence[Built], imports
             # Of those with a key there is a snapshot, or the blob of another cache.
             if layer.keys:
                 chains.setdefault(layer.diff_id, layer.chain)
-        blobs = {diff_id: known[diff_id] for diff_id in chains if diff_id in known}
-        missing = [(diff_id, chain) for diff_id, chain in chains.items() if diff_id not in blobs]
+        blobs: dict[Digest, Descriptor] = {}
 
         def write(diff_id: Digest, chain: Digest) -> None:
-            blobs[diff_id] = writer.add(_pieces(stores, chain, imports, target), media_type)
+            found = known.get(diff_id)
+            # What is there is read: a damaged blob would be kept for ever.
+            if found is None or not is_whole(target.place, found):
+                found = writer.add(_pieces(stores, chain, imports, target), media_type)
+            blobs[diff_id] = found
 
-        _in_threads(missing, write)
+        _in_threads(list(chains.items()), write)
         writer.finish([layer._replace(blob=blobs[layer.diff_id]) for layer in layers], target.tag)
 
 
@@ -99,9 +102,7 @@ def _known(directory: str, tag: str, media_type: str) -> dict[Digest, Descriptor
     except CaisError:
         return {}  # it is written anew
     return {
-        layer.diff_id: layer.blob
-        for layer in layers
-        if layer.blob is not None and layer.blob.media_type == media_type and has_blob(directory, layer.blob)
+        layer.diff_id: layer.blob for layer in layers if layer.blob is not None and layer.blob.media_type == media_type
     }
 
 
