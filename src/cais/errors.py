@@ -108,8 +108,8 @@ def from_os_error(error: OSError, doing: str) -> CaisError:
 
     code = error.errno or 0
     reason = os.strerror(code) if code else str(error)
-    path = error.filename
-    where = f" ({os.fsdecode(path)})" if isinstance(path, (str, bytes)) else ""
+    path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+    where = f" ({path})" if path and path not in doing else ""
     text = f"cannot {doing}: {reason}{where}"
     if code in (errno.ENOSPC, errno.EDQUOT):
         return Unavailable(text, hint="Free some space (cais system df, cais image prune) and run it again.")

@@ -92,9 +92,11 @@ class Warnings:
 
     def __init__(self) -> None:
         self._lines: dict[str, None] = {}
+        self._rules = False
 
     def note(self, event: dict[str, Any]) -> None:
         if event["event"] == "warning":
+            self._rules = self._rules or bool(event.get("rule") and event.get("line"))
             rule = f"{event['rule']}: " if event.get("rule") and event.get("line") else ""
             line = f" (line {event['line']})" if event.get("line") else ""
             self._lines[f"{rule}{event['message']}{line}"] = None
@@ -104,7 +106,8 @@ class Warnings:
         if not self._lines:
             return ""
         count = "1 warning" if len(self._lines) == 1 else f"{len(self._lines)} warnings"
-        return f" {count} found (use --check to expand):\n" + "".join(f" - {line}\n" for line in self._lines)
+        more = " (use --check to expand)" if self._rules else ""
+        return f" {count} found{more}:\n" + "".join(f" - {line}\n" for line in self._lines)
 
 
 class Quiet:

@@ -192,6 +192,8 @@ class Runtime:
         if code != 0:
             error = self._failure(bundle)
             if error is not None:
+                # A runtime that could not start the process leaves the groups that it had made for it.
+                remove_cgroups(bundle.directory)
                 raise error
         return code
 

@@ -293,12 +293,18 @@ class _Fetch:
         if isinstance(error, IncompleteRead) or "IncompleteRead" in str(error):
             return Corrupt(f"failed to load {where}: it was cut off after {self.received} bytes")
         reason = str(getattr(error, "reason", None) or error)
-        # urllib3 begins with the connection object, which says nothing to a user.
-        reason = reason.rpartition(">: ")[2] if reason.startswith("<") else reason
+        reason = _without_connection(reason)
         text = redacted(f"failed to load {where}{f' by the proxy {proxy}' if proxy else ''}: {reason}")
         if isinstance(error, SSLError) or isinstance(getattr(error, "reason", None), SSLError):
             return Unavailable(text, hint="The certificates that are trusted are those of the system.")
         return Unavailable(text)
+
+
+def _without_connection(reason: str) -> str:
+    """urllib3 begins with the connection object (``<..>: ``, ``Plain(host=.., port=..): ``): of no use to a user."""
+    import re
+
+    return re.sub(r"^(<[^>]*>|\w+\([^()]*\)): ", "", reason)
 
 
 class _Watch:

@@ -17,6 +17,15 @@ _ARCHITECTURES = {
 }  # fmt: skip
 _VARIANT_OF = {"armhf": "v7", "armel": "v6", "armv7l": "v7", "armv6l": "v6", "armv5l": "v5"}
 _SYSTEMS = {"macos": "darwin"}
+# What may stand alone, as containerd knows them.
+_KNOWN_SYSTEMS = frozenset(
+    "aix android darwin dragonfly freebsd hurd illumos ios js linux macos nacl netbsd openbsd plan9 solaris windows "
+    "zos".split()
+)
+_KNOWN_ARCHITECTURES = frozenset(
+    "386 amd64 amd64p32 arm armbe arm64 arm64be loong64 mips mipsle mips64 mips64le mips64p32 mips64p32le ppc ppc64 "
+    "ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm".split()
+)
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
@@ -39,8 +48,13 @@ class Platform(NamedTuple):
             )
         if len(parts) == 1:
             base = default or cls()
-            if parts[0] in ("linux", "windows", "darwin", "freebsd", "macos"):
+            if parts[0] in _KNOWN_SYSTEMS:
                 return cls.normalised(parts[0], base.architecture, base.variant)
+            if _ARCHITECTURES.get(parts[0], parts[0]) not in _KNOWN_ARCHITECTURES:
+                raise Invalid(
+                    f"invalid platform {text!r}: unknown operating system or architecture",
+                    hint="A platform is os/architecture or os/architecture/variant, as in linux/arm64.",
+                )
             return cls.normalised(base.os, parts[0])
         return cls.normalised(*parts)
 

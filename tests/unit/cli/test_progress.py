@@ -63,6 +63,11 @@ def test_cached_and_warnings() -> None:
     )
 
 
+def test_what_check_cannot_expand_does_not_point_at_it() -> None:
+    warning = {"event": "warning", "message": "the cache x is not used: No such image: x", "line": 0}
+    assert plain(warning) == " 1 warning found:\n - the cache x is not used: No such image: x\n"
+
+
 def test_steps_that_run_at_once_take_turns() -> None:
     text = plain(
         start(1, "a"),

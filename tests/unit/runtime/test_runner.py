@@ -105,6 +105,25 @@ def test_what_cannot_be_run(base, name, in_child, program, code):
     assert in_child(action) == str(code)
 
 
+def test_what_never_started_leaves_no_control_group(base, name, in_child):
+    def action():
+        if not Runtime(str(base), name).host.cgroups_writable:
+            return "skip"
+        # No machine has this processor: the runtime fails with its groups made.
+        with pytest.raises(CaisError) as error:
+            run(base, name, "true", cgroup_parent=f"/cais-test-{base.name}", resources={"cpu": {"cpus": "9999"}})
+        return error.value.message
+
+    try:
+        if in_child(action) == "skip":
+            pytest.skip("control groups cannot be written")
+        groups = [*Path("/sys/fs/cgroup").glob(f"**/cais-test-{base.name}/*/")]
+        assert groups == []
+    finally:
+        for group in Path("/sys/fs/cgroup").glob(f"**/cais-test-{base.name}"):
+            group.rmdir()
+
+
 def test_seccomp_and_capabilities_hold(base, name, in_child):
     if not os.path.exists("/usr/share/containers/seccomp.json"):
         pytest.skip("needs the installed seccomp profile")

@@ -30,6 +30,14 @@ def test_a_file_with_its_name_mode_and_time(place):
     assert os.listdir(os.path.dirname(path)) == ["b.txt"]
 
 
+def test_a_server_that_is_not_there_is_said_without_the_library_s_words(place):
+    with serving(files({})) as server:
+        url = f"{server.url}/x"
+    with pytest.raises(CaisError) as error:
+        place.files.get(url)
+    assert error.value.message.startswith(f"failed to load {url}: Failed to establish a new connection")
+
+
 def test_without_a_time_it_is_of_1970(place):
     with serving(lambda request: request.reply(b"x", Last_Modified="yesterday")) as server:
         assert os.stat(file_of(place.files.get(f"{server.url}/x")[0])).st_mtime == 0

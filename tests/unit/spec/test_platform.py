@@ -52,3 +52,11 @@ def test_an_absent_variant_asks_for_any() -> None:
     assert Platform("linux", "arm").matches(Platform("linux", "arm", "v6"))
     assert not Platform("linux", "arm", "v7").matches(Platform("linux", "arm", "v6"))
     assert not Platform("linux", "arm").matches(Platform("linux", "arm64"))
+
+
+def test_a_lone_word_is_a_known_system_or_architecture() -> None:
+    with pytest.raises(Invalid, match="invalid platform 'foo': unknown operating system or architecture"):
+        Platform.parse("foo")
+    assert str(Platform.parse("riscv64")) == "linux/riscv64"
+    assert str(Platform.parse("aarch64")) == "linux/arm64"
+    assert str(Platform.parse("linux/foo")) == "linux/foo"
