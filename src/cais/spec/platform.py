@@ -18,14 +18,15 @@ _ARCHITECTURES = {
 _VARIANT_OF = {"armhf": "v7", "armel": "v6", "armv7l": "v7", "armv6l": "v6", "armv5l": "v5"}
 _SYSTEMS = {"macos": "darwin"}
 # What may stand alone, as containerd knows them.
-_KNOWN_SYSTEMS = frozenset(
-    "aix android darwin dragonfly freebsd hurd illumos ios js linux macos nacl netbsd openbsd plan9 solaris windows "
-    "zos".split()
-)
-_KNOWN_ARCHITECTURES = frozenset(
-    "386 amd64 amd64p32 arm armbe arm64 arm64be loong64 mips mipsle mips64 mips64le mips64p32 mips64p32le ppc ppc64 "
-    "ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm".split()
-)
+_KNOWN_SYSTEMS = frozenset((
+    "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "macos", "nacl",
+    "netbsd", "openbsd", "plan9", "solaris", "windows", "zos",
+))  # fmt: skip
+_KNOWN_ARCHITECTURES = frozenset((
+    "386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "loong64", "mips", "mipsle", "mips64", "mips64le",
+    "mips64p32", "mips64p32le", "ppc", "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc", "sparc64",
+    "wasm",
+))  # fmt: skip
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
