@@ -150,8 +150,8 @@ class Exec(NamedTuple):
     ``scripts`` are (name, text): each stands read-only at ``/dev/pipes/<name>``, mode 0755, while it runs, and leaves
     no trace in the layer: a heredoc that begins with ``#!``. Bytes that are not UTF-8 are surrogate escapes.
     ``security`` is ``insecure`` or "" (sandbox). ``hosts`` are (name, address) for /etc/hosts. ``platform`` is that of
-    its stage, where it is not the builder's own. Inputs: the file system that it runs in, then those that its mounts
-    name.
+    its stage, where it is not the builder's own. ``hostname`` is "" for the usual one. Inputs: the file system that it
+    runs in, then those that its mounts name.
     """
 
     args: tuple[str, ...]
@@ -166,6 +166,7 @@ class Exec(NamedTuple):
     hosts: tuple[tuple[str, str], ...] = ()
     devices: tuple[str, ...] = ()
     platform: str = ""
+    hostname: str = ""
 
     @property
     def has_credentials(self) -> bool:

@@ -314,6 +314,7 @@ _CALLED = {
     "path": "the path",
     "epoch": "SOURCE_DATE_EPOCH",
     "hosts": "--add-host",
+    "hostname": "the name of the host",
     "devices": "--device",
     "more": "the further sources",
 }

@@ -209,4 +209,5 @@ def _exec(steps: Sequence[Mapping[str, Any]], step: Mapping[str, Any]) -> Exec:
         security=run.get("security", ""),
         hosts=tuple((name, address) for name, address in run.get("hosts", ())),
         devices=tuple(run.get("devices", ())),
+        hostname=run.get("hostname", ""),
     )

@@ -116,7 +116,8 @@ def _step(vertex: Vertex, verdict: Verdict, outcome: Outcome | None, numbers: Ma
 def _run(op: Exec) -> dict[str, Any]:
     """What is there to be run again by hand (``builder debug``); what is not there is the default."""
     kept: dict[str, Any] = {"args": op.args, "env": dict(op.env), "cwd": op.cwd, "user": op.user}
-    kept.update((name, value) for name in ("scripts", "security", "hosts", "devices") if (value := getattr(op, name)))
+    others = ("scripts", "security", "hosts", "devices", "hostname")
+    kept.update((name, value) for name in others if (value := getattr(op, name)))
     if op.network != "default":
         kept["network"] = op.network
     return kept

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cais.build.ops.step_settings import StepSettings
 
 _ENTITLEMENTS = ("network.host", "security.insecure", "device")
+_HOSTNAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 
 
 def run_settings(options: BuildOptions) -> RunSettings:
@@ -20,7 +21,10 @@ def run_settings(options: BuildOptions) -> RunSettings:
     for text in options.allow:
         if text not in _ENTITLEMENTS and not text.startswith("device="):
             raise Invalid(f"unknown entitlement {text}", hint=f"Entitlements are {', '.join(_ENTITLEMENTS)}.")
-    return RunSettings(options.network or "default", hosts(options.add_hosts), tuple(options.allow))
+    hostname = options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "")
+    if not set(hostname) <= _HOSTNAME_CHARACTERS or len(hostname) > 64:
+        raise Invalid(f"invalid hostname {hostname!r}", hint="It has up to 64 letters, digits, dots and dashes.")
+    return RunSettings(options.network or "default", hosts(options.add_hosts), tuple(options.allow), hostname)
 
 
 def hosts(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:

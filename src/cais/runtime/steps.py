@@ -29,6 +29,7 @@ def step_spec(
     directory: str,
     mounts: Sequence[Mapping[str, Any]] = (),
     hosts: Sequence[tuple[str, str]] = (),
+    hostname: str = "",
     shm_bytes: int = spec.SHM_BYTES,
     rlimits: Sequence[tuple[str, int, int]] = (),
     resources: Mapping[str, Any] | None = None,
@@ -50,7 +51,7 @@ def step_spec(
     host = runtime.host
     person = users.look_up(user, rootfs)
     capabilities = spec.ALL_CAPABILITIES if insecure else spec.DEFAULT_CAPABILITIES
-    files = network_files.write_for_step(directory, hostname=spec.BUILD_HOSTNAME, hosts=hosts)
+    files = network_files.write_for_step(directory, hostname=hostname or spec.BUILD_HOSTNAME, hosts=hosts)
     defaults = [f"PATH={spec.DEFAULT_PATH}", "TERM=xterm"] if terminal else [f"PATH={spec.DEFAULT_PATH}"]
     environment = spec.merge_environment(defaults, env)
     if not any(item.startswith("HOME=") for item in environment):
@@ -74,7 +75,7 @@ def step_spec(
         host._replace(seccomp=None if insecure else runtime.seccomp(capabilities)),
         rootfs=rootfs,
         network=kind,
-        hostname=spec.BUILD_HOSTNAME,
+        hostname=hostname or spec.BUILD_HOSTNAME,
         mounts=own,
         resources=resources,
         cgroups_path=f"{cgroup_parent or '/cais'}/{id}" if id else "",

@@ -521,7 +521,7 @@ class TestOwnersAndModes:
         with pytest.raises(Invalid, match="no /etc/passwd"):
             place.run("f", to="/f", chown="mallory")
 
-    @pytest.mark.parametrize("text", ["4294967295", "99999999999999999999", ":", "1:4294967295"])
+    @pytest.mark.parametrize("text", ["4294967295", "99999999999999999999", "1:4294967295"])
     def test_impossible_owners(self, place: Place, text: str) -> None:
         write(place.context / "f")
         with pytest.raises(Invalid, match="invalid owner"):

@@ -425,7 +425,9 @@ def test_expose_words_ranges_and_protocols() -> None:
     assert codes(lowered) == ["ExposeProtoCasing", "ExposeInvalidFormat"]
 
 
-@pytest.mark.parametrize("port", ["x", "80/icmp", "70000", "9-8", "80/", "-1", "1-2-3", "80/tcp/udp", "1:"])
+@pytest.mark.parametrize(
+    "port", ["x", "80/icmp", "70000", "9-8", "/tcp", "-1", "1-2-3", "x:80", "1:", "x:1:1", "::1:1:1"]
+)
 def test_bad_ports(port: str) -> None:
     found = error(f"FROM a\nEXPOSE {port}\n")
     assert isinstance(found, Located) and found.span.first_line == 2
@@ -477,6 +479,18 @@ def test_workdir_is_below_the_one_before_and_clean() -> None:
     assert (lowered.run["WorkingDir"], execs(lowered)[0].cwd) == ("/a/b", "/a/b")
 
 
+def test_an_absolute_workdir_is_kept_as_written() -> None:
+    lowered = build("FROM a\nWORKDIR /a//b/\nRUN x\n")
+    assert (lowered.run["WorkingDir"], execs(lowered)[0].cwd) == ("/a//b/", "/a/b")
+    assert created_by(lowered)[0] == "WORKDIR /a//b/"
+
+
+def test_run_and_cmd_of_nothing_give_the_shell_nothing() -> None:
+    lowered = build("FROM a\nRUN\nCMD\nENTRYPOINT\n")
+    assert execs(lowered)[0].args == ("/bin/sh", "-c", "")
+    assert lowered.run["Cmd"] == lowered.run["Entrypoint"] == ["/bin/sh", "-c", ""]
+
+
 def test_workdir_root_makes_no_layer() -> None:
     lowered = build("FROM a\nWORKDIR /\n")
     assert lowered.layers == ()
@@ -487,12 +501,12 @@ def test_user_is_kept_as_written() -> None:
     assert build("FROM a\nUSER 1001:dockerio\n").run["User"] == "1001:dockerio"
 
 
-@pytest.mark.parametrize("signal", ["SIGTERM", "term", "9", "SIGRTMIN+3", "WINCH"])
+@pytest.mark.parametrize("signal", ["SIGTERM", "term", "9", "SIGRTMIN+3", "WINCH", "65", "-9", "+9"])
 def test_good_signals(signal: str) -> None:
     assert build(f"FROM a\nSTOPSIGNAL {signal}\n").run["StopSignal"] == signal
 
 
-@pytest.mark.parametrize("signal", ["SIGFOO", "0", "65", "-9", "1e1"])
+@pytest.mark.parametrize("signal", ["SIGFOO", "0", "-0", "9-", "1e1"])
 def test_bad_signals(signal: str) -> None:
     assert f"invalid signal: {signal}" in error(f"FROM a\nSTOPSIGNAL {signal}\n").message
 

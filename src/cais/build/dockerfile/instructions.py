@@ -188,12 +188,12 @@ class Healthcheck(NamedTuple):
 
 
 class OnBuild(NamedTuple):
-    """``trigger`` is what the image's config keeps; ``instruction`` the same, parsed."""
+    """``trigger`` is what the image's config keeps; ``instruction`` the same, parsed, or None where it is wrong."""
 
     span: Span
     text: str
     trigger: str
-    instruction: Instruction
+    instruction: Instruction | None
 
 
 Instruction = (

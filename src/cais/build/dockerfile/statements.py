@@ -45,6 +45,7 @@ from cais.build.dockerfile.words import (
 
 _STAGE_NAME_REST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 _MINIMUM_DURATION_NANOSECONDS = 1_000_000
+_NO_TRIGGERS = frozenset(("ONBUILD", "MAINTAINER", "FROM"))
 
 
 def parse_statement(statement: Statement, escape: str, *, trigger: bool = False) -> Instruction:
@@ -57,7 +58,7 @@ def parse_statement(statement: Statement, escape: str, *, trigger: bool = False)
     if trigger:
         if keyword == "ONBUILD":
             raise ParseError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed", statement.span)
-        if keyword in ("MAINTAINER", "FROM"):
+        if keyword in _NO_TRIGGERS:
             raise ParseError(f"{keyword} isn't allowed as an ONBUILD trigger", statement.span)
     try:
         return function(keyword, statement, escape)
@@ -162,18 +163,18 @@ def _run(keyword: str, statement: Statement, escape: str) -> Instruction:
         raise ParseError(f'invalid network mode "{network}"', span, hint="It is default, none or host.")
     if flags.given("security") and security not in ("sandbox", "insecure"):
         raise ParseError(f'security "{security}" is not valid', span, hint="It is sandbox or insecure.")
-    command = _command(_some(keyword, statement))
+    command = _command(statement.rest)
     return Run(span, statement.line, command, statement.heredocs, mounts, network, security, flags.several("device"))
 
 
 def _cmd(keyword: str, statement: Statement, escape: str) -> Instruction:
     _no_flags(keyword, statement)
-    return Cmd(statement.span, statement.line, _command(_some(keyword, statement)))
+    return Cmd(statement.span, statement.line, _command(statement.rest))
 
 
 def _entrypoint(keyword: str, statement: Statement, escape: str) -> Instruction:
     _no_flags(keyword, statement)
-    return Entrypoint(statement.span, statement.line, _command(_some(keyword, statement)))
+    return Entrypoint(statement.span, statement.line, _command(statement.rest))
 
 
 def _list(text: str) -> list[str]:
@@ -313,7 +314,14 @@ def _onbuild(keyword: str, statement: Statement, escape: str) -> Instruction:
     trigger = rest + "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in statement.heredocs)
     inner_keyword, inner_rest = split_first(rest)
     inner = _inner(statement, inner_keyword, inner_rest, rest)
-    return OnBuild(statement.span, statement.line, trigger, parse_statement(inner, escape, trigger=True))
+    instruction: Instruction | None = None
+    try:
+        instruction = parse_statement(inner, escape, trigger=True)
+    except ParseError:
+        if inner_keyword.upper() in _NO_TRIGGERS:
+            raise
+        # What is wrong with it is said to who builds upon this.
+    return OnBuild(statement.span, statement.line, trigger, instruction)
 
 
 def _inner(statement: Statement, keyword: str, rest: str, line: str) -> Statement:

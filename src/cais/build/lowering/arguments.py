@@ -67,10 +67,9 @@ def unconsumed(
     }
     if left:
         for instruction in [*dockerfile.instructions, *triggers]:
-            if isinstance(instruction, OnBuild):
-                instruction = instruction.instruction
-            if isinstance(instruction, Arg):
-                left.difference_update(name for name, _ in instruction.pairs)
+            found = instruction.instruction if isinstance(instruction, OnBuild) else instruction
+            if isinstance(found, Arg):
+                left.difference_update(name for name, _ in found.pairs)
     if not left:
         return []
     return [Warned("BuildArgNotConsumed", f"One or more build-args [{' '.join(sorted(left))}] were not consumed")]

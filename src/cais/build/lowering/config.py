@@ -109,8 +109,10 @@ def shell(state: StageState, instruction: Shell) -> None:
 def stop_signal(state: StageState, instruction: StopSignal) -> None:
     signal = state.expand(instruction.signal, instruction.span)
     name = signal.upper().removeprefix("SIG")
-    number = int(signal) if signal.isascii() and signal.isdigit() and len(signal) < 4 else 0
-    if name not in _SIGNALS and not 0 < number < 65:
+    digits = signal.removeprefix("-") if signal.startswith("-") else signal.removeprefix("+")
+    # Docker takes any number but 0.
+    number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else 0
+    if name not in _SIGNALS and not number:
         meant = did_you_mean("SIG" + name, [f"SIG{item}" for item in sorted(_SIGNALS)])
         raise DockerfileError(f"invalid signal: {signal}{meant}", instruction.span)
     state.run["StopSignal"] = signal

@@ -24,12 +24,14 @@ def workdir(state: StageState, instruction: Workdir) -> None:
         from cais.build.checks.steps import workdir_relative_path
 
         workdir_relative_path(path, state.checks, instruction.span)
-    path = absolute(state.workdir, path)
-    state.run["WorkingDir"] = path
+    # An absolute path is kept as it is written, with its slash at the end.
+    shown = path if path.startswith("/") else absolute(state.workdir, path)
+    state.run["WorkingDir"] = shown
+    path = state.workdir
     if path == "/":
-        state.note("WORKDIR /")
+        state.note(f"WORKDIR {shown}")
         return
-    state.add(MakeDirectory(path, state.user), (), state.origin(instruction), f"WORKDIR {path}")
+    state.add(MakeDirectory(path, state.user), (), state.origin(instruction), f"WORKDIR {shown}")
 
 
 def copy(state: StageState, instruction: Copy, source: Vertex | None) -> None:
@@ -143,8 +145,8 @@ def _inline(state: StageState, heredoc: Heredoc, span: Span) -> InlineFile:
         if expanded.unset:
             state.warn_unset(expanded.unset, span)
         text = expanded.text
-    name = heredoc.name.rpartition("/")[2]
-    if name in ("", ".", ".."):
+    name = heredoc.name.removeprefix("/")
+    if name in ("", ".", "..") or "/" in name:
         raise DockerfileError(f"{heredoc.name!r} cannot be the name of a file", span)
     return InlineFile(name, text.encode("utf-8", "surrogateescape"))
 

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 
 class RunSettings(NamedTuple):
-    """What the build says to every RUN. ``hosts`` are (name, address); ``allowed`` are entitlements (``--allow``)."""
+    """What the build says to every RUN. ``hosts`` are (name, address); ``allowed`` are entitlements (``--allow``).
+    ``hostname`` is what the argument BUILDKIT_SANDBOX_HOSTNAME says."""
 
     network: str = "default"
     hosts: tuple[tuple[str, str], ...] = ()
     allowed: tuple[str, ...] = ()
+    hostname: str = ""
 
 
 DEFAULTS = RunSettings()
@@ -63,6 +65,7 @@ def run(
         devices=instruction.devices,
         mounts=mounts.mounts if mounts else (),
         platform=state.foreign_platform,
+        hostname=settings.hostname,
     )
     state.add(op, mounts.inputs if mounts else (), origin, f"RUN {_history(state, args)} # buildkit")
 

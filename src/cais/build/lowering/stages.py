@@ -229,7 +229,11 @@ class Stages:
             begun.parent = earlier[-1]
             parent = self.dockerfile.stages[begun.parent]
             begun.triggers = tuple(
-                item.instruction._replace(span=head.span) for item in parent.instructions if isinstance(item, OnBuild)
+                item.instruction._replace(span=head.span)
+                if item.instruction is not None
+                else parse_trigger(item.trigger, head.span)
+                for item in parent.instructions
+                if isinstance(item, OnBuild)
             )
         elif name != SCRATCH and (directory := self.directory(name, platform)):
             begun.directory = directory

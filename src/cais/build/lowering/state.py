@@ -97,8 +97,6 @@ class StageState:
             self.env[name] = value
         if "PATH" not in self.env:
             self.set_env("PATH", DEFAULT_PATH)
-        if self.run.get("WorkingDir"):
-            self.run["WorkingDir"] = absolute("/", self.run["WorkingDir"])
 
     def start_from_stage(self, other: StageState) -> None:
         """All of another stage but its ONBUILD; as with BuildKit, the history names no ARG of it."""
@@ -129,7 +127,8 @@ class StageState:
 
     @property
     def workdir(self) -> str:
-        return self.run.get("WorkingDir") or "/"
+        """Clean: the config keeps an absolute path as it was written."""
+        return absolute("/", self.run.get("WorkingDir") or "/")
 
     @property
     def user(self) -> str:

@@ -23,14 +23,12 @@ class Owner(NamedTuple):
 
 def find_owner(text: str, root: Tree) -> Owner:
     """``user[:group]``, each by name or number. A user by name has its primary group; a user by number, the group of
-    the same number.
+    the same number; with a colon and nothing behind it, it is root's.
 
     A name that the image's files do not have is root, as for BuildKit, and a note; without any /etc/passwd it is an
     error. Raises Invalid.
     """
-    user, _, group = text.partition(":")
-    if not user and not group:
-        raise Invalid(f"invalid owner {shown(text)}: it names nobody", hint="Write user, user:group, or numbers.")
+    user, colon, group = text.partition(":")
     notes: list[str] = []
     uid = gid = 0
     if user:
@@ -53,6 +51,8 @@ def find_owner(text: str, root: Tree) -> Owner:
                 notes.append(f"there is no group {shown(group)} in the image's /etc/group: the group is {gid}")
             else:
                 gid = row[0]
+    elif colon:
+        gid = 0
     return Owner(uid, gid, tuple(notes))
 
 

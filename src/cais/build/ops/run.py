@@ -160,6 +160,7 @@ class Runs:
             directory=bundle.directory,
             mounts=[*mounts, *wanted.mounts] if wanted is not None else mounts,
             hosts=op.hosts,
+            hostname=op.hostname,
             shm_bytes=settings.shm_bytes,
             rlimits=granted.rlimits,
             resources=granted.limits.resources,
