@@ -114,6 +114,7 @@ class TestKeptBuild:
         done = cais("builder", "debug", ":6", "-c", "cat state; cat; touch /gone; exit 7", check=False, input="in\n")
         assert (done.returncode, done.stdout) == (7, "first\nin\n")
         assert cais("builder", "debug", ":6", "-c", "ls /gone", check=False).returncode == 1
+        assert cais("builder", "debug", "-c", "cat state").stdout == "first\n"
         assert nothing_left(cais)
 
     def test_a_shell(self, cais):

@@ -90,7 +90,7 @@ def shell_of(args: Sequence[str]) -> str:
 
 
 class Wanted(NamedTuple):
-    """``step`` is ``5`` or ``#5`` (the number in the progress), ``stage/2``, or ``:12`` (a line of the Dockerfile)."""
+    """``step``: ``5`` or ``#5`` (in the progress), ``stage/2``, ``:12`` (a line), or "" for the one that failed."""
 
     step: str
     build: str = ""
@@ -160,6 +160,8 @@ def find(steps: Sequence[Mapping[str, Any]], text: str) -> dict[str, Any]:
     if text.startswith(":") and text[1:].isdigit():
         line = int(text[1:])
         found = [step for step in steps if step["lines"][0] <= line <= step["lines"][1] and step["number"]]
+    elif not text:
+        found = [step for step in steps if step.get("state") == "failed"]
     elif slash and number.isdigit():
         found = [step for step in steps if step["stage"] == stage and step["number"] == int(number)]
     elif text.removeprefix("#").isdigit():
@@ -169,7 +171,11 @@ def find(steps: Sequence[Mapping[str, Any]], text: str) -> dict[str, Any]:
             f"invalid step {text!r}",
             hint="A step is its number in the progress (5), STAGE/NUMBER (builder/3), or a line of the file (:12).",
         )
+    if not steps:
+        raise NotFound("the build has no steps: it ended before the first", hint="See: cais builder history inspect")
     if len(found) != 1:
+        if not text and not found:
+            raise Invalid("no step of the build failed", hint=f"Name one: {steps[-1]['id']} is the last.")
         known = "\n".join(f"  #{step['id']} {step['title']}" for step in found or steps)
         what = "no step" if not found else "more than one step"
         raise (NotFound if not found else Invalid)(f"{what} of the build is {text!r}", hint=f"There are:\n{known}")

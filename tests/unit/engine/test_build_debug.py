@@ -34,6 +34,17 @@ def test_none_or_several(text, kind):
     assert error.value.hint
 
 
+def test_without_a_name_it_is_the_one_that_failed():
+    assert find([*STEPS, {"id": 5, "state": "failed"}], "")["id"] == 5
+    with pytest.raises(Invalid, match="no step of the build failed"):
+        find(STEPS, "")
+
+
+def test_a_build_without_steps():
+    with pytest.raises(NotFound, match="ended before the first"):
+        find([], ":4")
+
+
 def test_the_shell_of_a_step():
     assert shell_of(("/bin/bash", "-o", "pipefail", "-c", "make")) == "/bin/bash"
     assert shell_of(("/bin/sh", "-c", "make")) == "/bin/sh"

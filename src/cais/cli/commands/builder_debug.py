@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from cais.engine.build_debug import Place
 
 COMMAND = Command(
-    "[OPTIONS] STEP [BUILD]",
+    "[OPTIONS] [STEP [BUILD]]",
     "Open a shell in a step of a build.\n\nIn its file system, with its environment, directory and user. STEP is "
-    "its number in the progress (5), STAGE/NUMBER (builder/3), or a line of the Dockerfile (:12). BUILD is an id or "
+    "its number in the progress (5), STAGE/NUMBER (builder/3), or a line of the Dockerfile (:12); the default is the "
+    "one that failed. BUILD is an id or "
     "the start of one, as \"cais builder history ls\" shows it; the default is the last build. It is the state after "
     "the step, or before one that failed. What is changed is thrown away.",
-    arguments=(1, 2),
+    arguments=(0, 2),
     complete="build",
     flags=(
         Flag("before", "", "", "The state before the step"),
@@ -23,6 +24,7 @@ COMMAND = Command(
         Flag("shell", "", "string", "The shell (default: that of the step, else /bin/sh)"),
     ),
     examples=(
+        "cais builder debug",
         "cais builder debug 3",
         "cais builder debug builder/2 --command 'ls -l /src'",
         "cais builder debug :12 --before --shell /bin/bash",
@@ -45,8 +47,8 @@ def run(call: Call) -> int:
             return interactive(place, call["shell"])
         return _run_command(place, call["shell"] or place.shell, call["command"])
 
-    step, *build = call.arguments
-    return call.engine.builder.debug(Wanted(step, "".join(build), call["before"]), action)
+    step, build = (*call.arguments, "", "")[:2]
+    return call.engine.builder.debug(Wanted(step, build, call["before"]), action)
 
 
 def _run_command(place: Place, shell: str, command: str) -> int:
