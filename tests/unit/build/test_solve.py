@@ -349,6 +349,6 @@ class TestEqualSteps:
             raise Failed(text)
 
         executor = Made(stores, before)
-        with pytest.raises(Failed, match="a"):
+        with pytest.raises(Failed, match="[ab]"):
             solve(stores, graph.vertices["top"], executor, workers=4)
-        assert executor.ran == ["a"]
+        assert executor.ran in (["a"], ["b"])
