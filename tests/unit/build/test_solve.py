@@ -349,6 +349,6 @@ class TestEqualSteps:
             raise Failed(text)
 
         executor = Made(stores, before)
-        with pytest.raises(Failed, match="[ab]"):
+        with pytest.raises(Failed, match=r"[ab]"):
             solve(stores, graph.vertices["top"], executor, workers=4)
         assert executor.ran in (["a"], ["b"])
