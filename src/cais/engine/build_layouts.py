@@ -7,6 +7,7 @@ import os
 
 from cais.engine.stores import Stores
 from cais.errors import Invalid, NotFound
+from cais.host.files import read_start
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -79,10 +80,9 @@ def _blob(layout: Layout, directory: str, digest: Digest) -> Descriptor:
 
     path = os.path.join(directory, "blobs", digest.algorithm, digest.hex)
     try:
-        with open(path, "rb") as file:
-            raw = file.read(types.MANIFEST_LIMIT_BYTES + 1)
+        raw = read_start(path, types.MANIFEST_LIMIT_BYTES + 1)
         value = json.loads(raw)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise NotFound(f"the layout {directory} has no manifest {digest}")
     media_type = value.get("mediaType") if isinstance(value, dict) else None
     if not isinstance(media_type, str):

@@ -83,6 +83,7 @@ def _tars(
                 modified=epoch,
                 prefix=prefix,
                 last=False,
+                plain=True,
             )
         for name, data in added.items():
             entry = TarEntry(prefix + name.encode(), "file", 0o644, mtime=epoch or 0, size_bytes=len(data))

@@ -32,7 +32,8 @@ def export(stores: Stores, store: VolumeStore, name: str, file: BinaryIO) -> Non
     try:
         if not lock.acquire(shared=True, blocking=False):
             raise Conflict(f"export {name}: volume is in use by a build", hint="Wait for the build that has locked it.")
-        for piece in pack(_all(volume.path), volume.path, owners=stores.snapshots.owners, prefix=b"./"):
+        owners = stores.snapshots.owners
+        for piece in pack(_all(volume.path), volume.path, owners=owners, prefix=b"./", plain=True):
             file.write(piece)
         file.flush()
     except OSError as error:

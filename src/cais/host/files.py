@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from cais.errors import Invalid
+
 # How many levels of a tree are open at once while it is removed.
 _LEVELS = 64
 
@@ -19,6 +21,14 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def read_start(path: str, limit_bytes: int) -> bytes:
+    """The file up to ``limit_bytes``; a pipe is not waited for, a device not read. Raises Invalid, OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Invalid(f"{path} is not a file")
+        return file.read(limit_bytes)
 
 
 def write_atomically(path: str, data: bytes, mode: int = 0o600) -> None:

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 
 from cais.errors import Invalid, NotFound, from_os_error
+from cais.host.files import read_start
 from cais.image.layers import present
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
@@ -118,8 +119,7 @@ class Layout:
         self._note = note
         for name in ("index.json", "oci-layout"):
             try:
-                with open(os.path.join(directory, name), "rb") as file:
-                    self.documents[name] = file.read(types.MANIFEST_LIMIT_BYTES + 1)
+                self.documents[name] = read_start(os.path.join(directory, name), types.MANIFEST_LIMIT_BYTES + 1)
             except FileNotFoundError:
                 raise Invalid(
                     f"the directory {directory} is no OCI image layout: it has no {name}",

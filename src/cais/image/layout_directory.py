@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from cais.errors import CaisError, Corrupt, Invalid, from_os_error
-from cais.host.files import random_name, write_all
+from cais.host.files import random_name, read_start, write_all
 from cais.image.load import NAME_ANNOTATIONS
 from cais.image.save import Layout, blob_name, sized
 from cais.spec import media_types as types
@@ -64,8 +64,7 @@ def _copy(file: int, blob: Descriptor, planned: Layout) -> None:
 
 def _merged(directory: str, new: bytes) -> bytes:
     try:
-        with open(os.path.join(directory, "index.json"), "rb") as file:
-            raw = file.read(types.MANIFEST_LIMIT_BYTES + 1)
+        raw = read_start(os.path.join(directory, "index.json"), types.MANIFEST_LIMIT_BYTES + 1)
     except FileNotFoundError:
         return new
     try:

@@ -78,7 +78,7 @@ def edits(wanted: Sequence[str], allowed: Sequence[str], directories: Sequence[s
                 raise Unsupported(f"the device {device.name} needs hooks, which this version of cais does not run")
             nodes += [_node(item, device.name) for item in _objects(part.get("deviceNodes"))]
             mounts += [_mount(item, device.name) for item in _objects(part.get("mounts"))]
-            env += [text for text in part.get("env") or () if isinstance(text, str) and "=" in text]
+            env += [text for text in _list(part.get("env")) if isinstance(text, str) and "=" in text]
     return Edits(tuple(nodes), tuple(mounts), tuple(env), tuple(notes))
 
 
@@ -190,12 +190,16 @@ def _mount(item: dict[str, Any], name: str) -> dict[str, Any]:
     source, target = item.get("hostPath"), item.get("containerPath")
     if not isinstance(source, str) or not isinstance(target, str) or not target.startswith("/"):
         raise Invalid(f"the CDI spec of {name} has a mount without its paths")
-    options = [text for text in item.get("options") or () if isinstance(text, str)]
+    options = [text for text in _list(item.get("options")) if isinstance(text, str)]
     return spec.bind(source, target, [text for text in options if text not in ("rbind", "rprivate")])
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    return [item for item in _list(value) if isinstance(item, dict)]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _texts(value: Any) -> dict[str, str]:

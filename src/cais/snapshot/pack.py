@@ -34,11 +34,13 @@ def pack(
     modified: int | None = None,
     prefix: bytes = b"",
     last: bool = True,
+    plain: bool = False,
 ) -> Iterator[bytes]:
     """The layer's tar, in pieces. Without ``owners`` all is 0:0, as where a user alone made files that are all its own.
 
     ``modified``: the time of everything, in seconds. ``prefix`` (with a slash at its end) stands before every name.
-    ``last`` False leaves the end of the archive out, so that another may follow.
+    ``last`` False leaves the end of the archive out, so that another may follow. ``plain``: an archive that is no
+    layer, in which every name is a file's.
 
     Raises Conflict where a file changes while it is read, Unsupported where a name cannot be in a layer, NotFound where
     something is gone, OSError.
@@ -52,7 +54,7 @@ def pack(
             if status is None:
                 entry = _deletion(path, directory, name, kind)
             else:
-                if name.startswith(WHITEOUT):
+                if not plain and name.startswith(WHITEOUT):
                     raise Unsupported(
                         f"{os.fsdecode(path)!r} cannot be in a layer: names that begin with '.wh.' say what is deleted"
                     )
