@@ -200,13 +200,14 @@ class Sources:
             self._options.environment,
             self._proxies,
             cancelled=self._cancelled,
-            authorization=lambda host: self._authorization(host, url),
+            authorization=lambda asked: self._authorization(asked, url),
         )
         return Repositories(self._stores.sources, git)
 
-    def _authorization(self, host: str, url: str) -> str:
+    def _authorization(self, asked: str, url: str) -> str:
         """By the secrets GIT_AUTH_HEADER and GIT_AUTH_TOKEN, as with BuildKit; those without a host in their names are
-        for the host of ``url``, and for no submodule elsewhere."""
+        for the host of ``url``, and for no submodule elsewhere. None is said in the clear where ``url`` is not.
+        """
         if not self._options.secrets:
             return ""
         from urllib.parse import urlsplit
@@ -214,8 +215,15 @@ class Sources:
         from cais.engine.build_credentials import credentials
         from cais.sources.command import basic
 
+        try:
+            to, own = urlsplit(asked), urlsplit(url)
+            host = to.hostname or ""
+        except ValueError:
+            return ""
+        if own.scheme == "https" != to.scheme:
+            return ""
         secrets = credentials(self._options.secrets, (), self._options.environment)
-        for suffix in (f".{host}", "") if urlsplit(url).hostname == host else (f".{host}",):
+        for suffix in (f".{host}", "") if own.hostname == host else (f".{host}",):
             for name in ("GIT_AUTH_HEADER", "GIT_AUTH_TOKEN"):
                 value = (secrets.secret(name + suffix) or b"").decode("utf-8", "replace").strip()
                 if value and value.isprintable():

@@ -72,9 +72,9 @@ class Git:
         proxies: Mapping[str, str],
         limits: GitLimits = GIT_LIMITS,
         cancelled: threading.Event | None = None,
-        authorization: Callable[[str], str] = lambda host: "",
+        authorization: Callable[[str], str] = lambda url: "",
     ) -> None:
-        """``authorization`` gives what the header of that name says to an http(s) host, or ""."""
+        """``authorization`` gives what the header of that name says to an http(s) URL without credentials, or ""."""
         self._authorization = authorization
         self._cancelled = cancelled or threading.Event()
         self.proxies = proxies
@@ -112,7 +112,7 @@ class Git:
         variables = {**self._environment, **(environment or {})}
         bare, user, password = without_credentials(url)
         if url.startswith(("http://", "https://")):
-            said_to_it = basic(user, password) if user else self._authorization(_host_of(bare))
+            said_to_it = basic(user, password) if user else self._authorization(bare)
             if said_to_it:
                 # Not on the command line, which every user of this machine may see.
                 variables.update(
@@ -198,15 +198,6 @@ def basic(user: str, password: str) -> str:
     import base64
 
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-def _host_of(url: str) -> str:
-    from urllib.parse import urlsplit
-
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
 
 
 def size_of_files(directory: str) -> int:

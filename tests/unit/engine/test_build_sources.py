@@ -505,3 +505,19 @@ def test_plain_progress_names_the_context(work, git):
     command = [sys.executable, "-m", "cais", "build", "--progress=plain", f"{git.url}/app.git"]
     said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stderr
     assert f"#0 [internal] load git source {git.url}/app.git\n#0 DONE " in said
+
+
+@pytest.mark.parametrize(("asked", "given"), [
+    ("https://example.org/sub.git", True),
+    ("http://example.org/sub.git", False),
+    ("https://elsewhere.org/sub.git", False),
+    ("http://[/sub.git", False),
+])  # fmt: skip
+def test_a_token_is_told_to_nobody_else_and_not_in_the_clear(tmp_path, asked, given):
+    """As a hostile repository's submodules would have it."""
+    from cais.engine.build_options import BuildOptions
+    from cais.engine.build_sources import Sources
+
+    options = BuildOptions(".", secrets=("id=GIT_AUTH_TOKEN",), environment={"GIT_AUTH_TOKEN": "geheim"})
+    told = Sources(None, options)._authorization(asked, "https://example.org/x.git")
+    assert bool(told) == given
