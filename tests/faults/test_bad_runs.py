@@ -173,6 +173,7 @@ def test_a_step_that_ignores_signals_is_stopped(build, number):
     assert process.wait(20) in (130, 143)
     process.stderr.close()
     assert processes("54321") == []
+    assert build.cais("builder", "history", "ls", "--format", "{{.Status}}").stdout.startswith("Canceled\n")
 
 
 @pytest.mark.parametrize("what", ["copy", "hash", "commit"])

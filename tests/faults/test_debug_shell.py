@@ -130,6 +130,7 @@ class TestKeptBuild:
             done = cais("builder", "debug", step, "-c", "true", check=False)
             assert done.returncode == 1
             assert words in done.stderr
+        assert "there are" in cais("builder", "debug", "2", "^999", "-c", "true", check=False).stderr
         done = cais("builder", "debug", "2", check=False, stdin=subprocess.DEVNULL)
         assert "no terminal" in done.stderr
         cais("builder", "prune", "-f")

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from cais.build.graph import Exec
-from cais.engine.build_log import builds
 from cais.engine.build_record import read
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Invalid, NotFound
@@ -141,16 +140,13 @@ def debug(
 
 
 def _steps(stores: Stores, build: str) -> list[dict[str, Any]]:
-    """The steps of a kept build (default: the latest). Raises NotFound."""
-    ids = [row.id for row in builds(stores) if row.id.startswith(build)]
-    if not ids:
-        raise NotFound(
-            f"no build {build!r} is kept" if build else "no build is kept",
-            hint="cais builder history ls lists the builds.",
-        )
-    record = read(os.path.join(stores.root, "builds", ids[0]))
+    """The steps of a kept build, which is named as in ``build_history.find``. Raises NotFound, Invalid."""
+    from cais.engine import build_history
+
+    id = build_history.find(stores, build).id
+    record = read(os.path.join(stores.root, "builds", id))
     if record is None:
-        raise NotFound(f"nothing is known of the steps of the build {ids[0]}", hint="It runs, or it was killed.")
+        raise NotFound(f"nothing is known of the steps of the build {id}", hint="It runs, or it was killed.")
     return [step for step in record.get("steps", ()) if step.get("stage") != "internal"]
 
 

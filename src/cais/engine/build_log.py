@@ -116,7 +116,8 @@ class BuildLog:
         if kind is None:
             status = "done"
         else:
-            status = "cancelled" if isinstance(error, (KeyboardInterrupt, Cancelled)) else "failed"
+            # What is no Exception is an interrupt, or a signal that ends the command.
+            status = "failed" if isinstance(error, Exception) and not isinstance(error, Cancelled) else "cancelled"
             self._write({"event": "failed", "message": str(error)})
         self._keep_record(status, error)
         if isinstance(error, CaisError):

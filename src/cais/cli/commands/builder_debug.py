@@ -13,9 +13,9 @@ COMMAND = Command(
     "[OPTIONS] [STEP [BUILD]]",
     "Open a shell in a step of a build.\n\nIn its file system, with its environment, directory and user. STEP is "
     "its number in the progress (5), STAGE/NUMBER (builder/3), or a line of the Dockerfile (:12); the default is the "
-    "one that failed. BUILD is an id or "
-    "the start of one, as \"cais builder history ls\" shows it; the default is the last build. It is the state after "
-    "the step, or before one that failed. What is changed is thrown away.",
+    "one that failed. BUILD is an id or the start of one, as \"cais builder history ls\" shows it, or ^1 for the "
+    "build before the last; the default is the last build. It is the state after the step, or before one that failed. "
+    "What is changed is thrown away.",
     arguments=(0, 2),
     complete="build",
     flags=(
