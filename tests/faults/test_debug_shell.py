@@ -117,6 +117,21 @@ class TestKeptBuild:
         assert cais("builder", "debug", "-c", "cat state").stdout == "first\n"
         assert nothing_left(cais)
 
+    def test_the_mounts_of_its_run_are_there_without_secrets(self, cais, tmp_path):
+        (tmp_path / "secret").write_text("never kept")
+        context = cais.context(
+            "mounts",
+            "FROM base AS other\nRUN mkdir /o && echo stage > /o/file\nFROM base\n"
+            "RUN --mount=type=cache,target=/cache --mount=type=bind,target=/context "
+            "--mount=from=other,source=/o,target=/o "
+            "--mount=type=tmpfs,target=/scratch --mount=type=secret,id=s,required=true,env=S "
+            'test -n "$S" && echo kept > /cache/file\n',
+        )
+        cais("build", "--secret", f"id=s,src={tmp_path}/secret", str(context))
+        look = "cat /cache/file /o/file; ls /context; grep -c ' /scratch tmpfs' /proc/mounts; echo -$S-"
+        assert cais("builder", "debug", ":4", "-c", look).stdout == "kept\nstage\nDockerfile\n1\n--\n"
+        assert nothing_left(cais)
+
     def test_a_shell(self, cais):
         terminal = Terminal(cais, "builder", "debug", "3")
         terminal.read_until(b"# ")

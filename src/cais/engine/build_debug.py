@@ -1,7 +1,8 @@
 """Debugging a build: a shell, or one command, in the file system of a step, with the step's environment and user.
 
 Of a build that has just failed it is what the failed step left, with all that stood beside it; of a kept build it is
-what a step gave, or began with, from the build's record. What is changed in it is thrown away.
+what a step gave, or began with, from the build's record, with the mounts of a RUN but for secrets and agents, which
+are not kept. What is changed in it is thrown away; what is changed in a cache mount stays.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from cais.build.graph import Exec
+from cais.build.graph import Exec, ExecMount
 from cais.engine.build_record import read
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Invalid, NotFound
@@ -120,9 +121,22 @@ def debug(
         )
     import threading
 
+    from cais.build.credentials import Credentials
+    from cais.build.ops.mounts import Sources
+    from cais.build.plan import Result
+    from cais.volume.store import VolumeStore
+
     op = _exec(steps, step)
+    chains = {item["id"]: item["chain_id"] for item in steps}
+    inputs = [Result(Digest(chains[id]) if chains.get(id) else None) for id in step.get("inputs") or ()]
+
+    def held(chain: Digest) -> None:
+        if not stores.snapshots.hold(chain):
+            raise NotFound(f"what {step['title']} mounts is not here any more", hint="It was pruned: build again.")
+
     runtime = Runtime(stores.root, stores.settings.runtime)
-    runs = Runs(runtime, lambda event: None, threading.Event(), NO_LIMITS._replace(allowed=("device",)))
+    sources = Sources(stores.snapshots, held, VolumeStore(stores.root, stores.database), Credentials({}, {}))
+    runs = Runs(runtime, lambda event: None, threading.Event(), NO_LIMITS._replace(allowed=("device",)), sources)
     prepared = stores.snapshots.prepare(Digest(chain) if chain else None, volatile=True)
     try:
         place = Place(
@@ -130,7 +144,7 @@ def debug(
             step["title"],
             shell_of(op.args),
             lambda: stores.snapshots.reopen(prepared.id, prepared.parent, volatile=True).mounts,
-            lambda bundle, args, terminal: runs.opened(op, bundle, (), args, terminal),
+            lambda bundle, args, terminal: runs.opened(op, bundle, inputs, args, terminal),
             is_before=before,
         )
         return action(place)
@@ -201,12 +215,15 @@ def _exec(steps: Sequence[Mapping[str, Any]], step: Mapping[str, Any]) -> Exec:
         after = (item for item in steps if item.get("run") and item["stage"] == step["stage"])
         looked_at = next(after, None)
     run = looked_at["run"] if looked_at is not None else {}
+    # Of the step itself only: no secret and no agent is kept, so that none can be required.
+    mounts = [ExecMount(**mount)._replace(required=False) for mount in run.get("mounts", ()) if looked_at is step]
     return Exec(
         tuple(run.get("args", ())),
         tuple((str(name), str(value)) for name, value in run.get("env", {}).items()),
         run.get("cwd", "/"),
         run.get("user", ""),
         run.get("network", "default"),
+        mounts=tuple(mounts),
         scripts=tuple((name, text) for name, text in run.get("scripts", ())),
         security=run.get("security", ""),
         hosts=tuple((name, address) for name, address in run.get("hosts", ())),

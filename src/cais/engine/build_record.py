@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 
-from cais.build.graph import Exec, Vertex
+from cais.build.graph import Exec, ExecMount, Vertex
 from cais.build.plan import Verdict
 from cais.build.secret_names import looks_secret
 from cais.build.solve import Outcome
@@ -41,7 +41,7 @@ class BuildStep(NamedTuple):
     ``number`` of ``total`` in ``stage``; ``lines`` are the first and the last in the Dockerfile. ``op`` is the class of
     its operation in ``cais.build.graph``. ``state`` is hit, miss (it was carried out), failed, cancelled, or pending
     (never begun). ``started`` is in seconds since 1970, 0 for what took no time. ``size_bytes`` is what it adds.
-    ``chain_id`` is its file system ("": empty, or none), ``run`` what a RUN was given: args, env, cwd and user.
+    ``chain_id`` is its file system ("": empty, or none), ``run`` what a RUN was given: args, env, cwd, user, mounts.
     """
 
     id: int
@@ -120,7 +120,14 @@ def _run(op: Exec) -> dict[str, Any]:
     kept.update((name, value) for name in others if (value := getattr(op, name)))
     if op.network != "default":
         kept["network"] = op.network
+    if op.mounts:
+        kept["mounts"] = [_mount(mount) for mount in op.mounts]
     return kept
+
+
+def _mount(mount: ExecMount) -> dict[str, Any]:
+    usual = ExecMount._field_defaults
+    return {name: value for name, value in mount._asdict().items() if name not in usual or value != usual[name]}
 
 
 def options_kept(options: BuildOptions) -> dict[str, Any]:
