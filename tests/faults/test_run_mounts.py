@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from test_killed import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -155,3 +156,30 @@ def test_an_agent_with_a_key_serves_and_ends(cais_with_base, tmp_path):
     assert "5 600 socket" in done.stderr + done.stdout and "0 600 socket" in done.stderr + done.stdout
     assert holding(cais.root, private) == []
     assert [name for name in os.listdir("/tmp") if name.startswith("cais-agent.")] == []
+
+
+def test_the_agent_of_a_killed_build_ends_with_it(cais_with_base, tmp_path):
+    if not shutil.which("ssh-keygen") or not shutil.which("ssh-agent"):
+        pytest.skip("needs openssh-client")
+    cais = cais_with_base
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    prepared = cais.context("prepared", "FROM base\nRUN --mount=type=cache,target=/c mkfifo /c/ready\n")
+    cais("build", "-q", str(prepared))
+    (name,) = cais("volume", "ls", "-q", "--filter", "kind=cache").stdout.split()
+    place = cais("volume", "inspect", "-f", "{{.Mountpoint}}", name).stdout.strip()
+    context = cais.context(
+        "context", "FROM base\nRUN --mount=type=ssh --mount=type=cache,target=/c echo x > /c/ready; sleep 300\n"
+    )
+
+    def directories() -> set[str]:
+        return {name for name in os.listdir("/tmp") if name.startswith("cais-agent.")}
+
+    before = directories()
+    process = cais.start("build", "-q", "--ssh", f"default={tmp_path}/key", str(context))
+    wait_for(f"{place}/ready")
+    (own,) = directories() - before
+    agents = subprocess.run(["pgrep", "-f", own], check=True, capture_output=True, text=True).stdout.split()
+    assert agents
+    process.kill()
+    process.wait()
+    wait_until(lambda: own not in directories() and not any(os.path.exists(f"/proc/{pid}") for pid in agents), 5)

@@ -20,6 +20,10 @@ from cais.host.processes import wait
 _PIECE_BYTES = 16 << 10
 _CONNECTIONS = 64
 _READY_SECONDS = 10.0
+_SERVED = (
+    "echo $SSH_AGENT_PID; cat > /dev/null; kill $SSH_AGENT_PID; "
+    'rm -f "$SSH_AUTH_SOCK"; exec rmdir "${SSH_AUTH_SOCK%/*}"'
+)
 
 
 class AgentSocket:
@@ -136,7 +140,8 @@ class KeyAgent:
         self.socket = os.path.join(self._directory, "socket")
         os.mkdir(self._directory, 0o700)
         self._child = self._agent = -1
-        # The agent serves a program, and ends with it: one that reads until this process lets go of the pipe.
+        # The agent serves a program: one that reads until this process lets go of the pipe, and then ends the agent,
+        # which by itself looks for its program every ten seconds only.
         read, self._hold = os.pipe()
         try:
             self._start(programs[0], read)
@@ -152,7 +157,7 @@ class KeyAgent:
         try:
             self._child = os.posix_spawn(
                 program,
-                [program, "-a", self.socket, "/bin/sh", "-c", "echo $SSH_AGENT_PID; exec cat > /dev/null"],
+                [program, "-a", self.socket, "/bin/sh", "-c", _SERVED],
                 {"PATH": "/usr/bin:/bin"},
                 file_actions=[(os.POSIX_SPAWN_DUP2, item, place) for place, item in enumerate((read, say, null))],
                 setsid=True,
