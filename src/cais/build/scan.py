@@ -38,8 +38,8 @@ def select(
 ) -> Selection:
     """What ``patterns`` (Go's filepath.Match, from the root on; ``..`` stops there) name in ``tree``.
 
-    A literal pattern must be there: what ``missing`` makes of it is raised. A wildcard may match nothing. A source that
-    is a link is followed inside the tree. ``exclude`` and ``parents`` are those of ``graph.Copy``. Raises BadPattern.
+    A literal pattern must be there: what ``missing`` makes of it is raised. A wildcard may match nothing in
+    a directory that is there. A source that is a link is followed inside the tree. ``exclude`` and ``parents`` are those of ``graph.Copy``. Raises BadPattern.
     """
     selection = Selection(tree, keep_owners=keep_owners)
     missing = missing or _not_found
@@ -52,7 +52,7 @@ def select(
             if wanted:
                 own = (*own, Ignore.only(wanted))
         if is_wildcard(pattern):
-            paths = _expand(tree, pattern, ignore)
+            paths = _expand(tree, pattern, ignore, missing)
         else:
             paths = [cleaned(_literal(pattern))]
         for path in paths:
@@ -97,8 +97,11 @@ def _literal(pattern: str) -> str:
     return "".join(next(characters, "\\") if character == "\\" else character for character in characters)
 
 
-def _expand(tree: Tree, pattern: str, ignore: Ignoring | None) -> list[str]:
-    """The paths that match, sorted as a walk meets them. Links among the wildcard's parts are not walked into."""
+def _expand(tree: Tree, pattern: str, ignore: Ignoring | None, missing: Missing) -> list[str]:
+    """The paths that match, sorted as a walk meets them. Links among the wildcard's parts are not walked into.
+
+    The directory that is named before the first wildcard has to be there, or what ``missing`` makes of it is raised.
+    """
     from cais.build.patterns import match
 
     parts = cleaned(pattern).split("/")
@@ -108,7 +111,9 @@ def _expand(tree: Tree, pattern: str, ignore: Ignoring | None) -> list[str]:
     match("/".join(parts), "")  # a malformed pattern is an error, also where there is nothing to match
     base = tree.resolve("/".join(literal))
     if base.status is None or not stat.S_ISDIR(base.status.st_mode):
-        return []
+        raise missing("/".join(literal))
+    if ignore is not None and base.path and ignore.ignores(base.path) and not ignore.may_include_below(base.path):
+        raise missing(base.path)
     found = [base.path]
     for number, part in enumerate(parts):
         last = number == len(parts) - 1

@@ -329,7 +329,7 @@ def test_a_missing_base_names_the_line_and_a_stage_spelt_like_it() -> None:
 
 
 def test_a_stage_from_a_stage_inherits_its_config_and_history() -> None:
-    lowered = build("FROM a AS b\nENV e=1\nWORKDIR /w\nUSER u\nLABEL l=1\nRUN x\nFROM B\nRUN y\n")
+    lowered = build("FROM a AS b\nENV e=1\nWORKDIR /w\nUSER u\nLABEL l=1\nRUN x\nFROM b\nRUN y\n")
     assert lowered.run["WorkingDir"] == "/w"
     assert (lowered.run["User"], lowered.run["Labels"]) == ("u", {"l": "1"})
     assert created_by(lowered)[-2:] == ["RUN /bin/sh -c x # buildkit", "RUN /bin/sh -c y # buildkit"]

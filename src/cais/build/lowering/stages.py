@@ -163,7 +163,8 @@ class Stages:
         try:
             reference = str(Reference.parse(name))
         except Invalid as error:
-            raise DockerfileError(f'failed to parse stage name "{name}": {error.message}', span, hint=error.hint)
+            hint = f"FROM calls the stage {name.lower()}." if name.lower() in self._names else error.hint
+            raise DockerfileError(f'failed to parse stage name "{name}": {error.message}', span, hint=hint)
         key = (reference, platform)
         if key not in self._images:
             try:
@@ -224,7 +225,8 @@ class Stages:
         name = self._expand(head.base, head)
         if not name:
             raise DockerfileError(f"base name ({head.base}) should not be blank", head.span)
-        earlier = [number for number in self._names.get(name.lower(), ()) if number < stage.number]
+        # As for BuildKit: stages are called by small letters here, and in any case elsewhere.
+        earlier = [number for number in self._names.get(name, ()) if number < stage.number]
         if earlier:
             begun.parent = earlier[-1]
             parent = self.dockerfile.stages[begun.parent]
@@ -263,8 +265,8 @@ class Stages:
         forward = False
         for stage in self.dockerfile.stages:
             found = edges.setdefault(stage.number, [])
-            if stage.head.base.lower() in self._names:
-                found += [(n, stage.head) for n in self._names[stage.head.base.lower()] if n < stage.number][-1:]
+            if stage.head.base in self._names:
+                found += [(n, stage.head) for n in self._names[stage.head.base] if n < stage.number][-1:]
             for item in stage.instructions:
                 for name, numbers in self._named_by(item):
                     if self.context(name):
