@@ -38,8 +38,9 @@ def select(
 ) -> Selection:
     """What ``patterns`` (Go's filepath.Match, from the root on; ``..`` stops there) name in ``tree``.
 
-    A literal pattern must be there: what ``missing`` makes of it is raised. A wildcard may match nothing in
-    a directory that is there. A source that is a link is followed inside the tree. ``exclude`` and ``parents`` are those of ``graph.Copy``. Raises BadPattern.
+    A literal pattern must be there: what ``missing`` makes of it is raised. A wildcard may match nothing in a directory
+    that is there. A source that is a link is followed inside the tree. ``exclude`` and ``parents`` are those of
+    ``graph.Copy``. Raises BadPattern.
     """
     selection = Selection(tree, keep_owners=keep_owners)
     missing = missing or _not_found
