@@ -100,13 +100,13 @@ COMMAND = Command(
         Flag("ulimit", "", "ulimit", "Ulimit options", check=ulimit),
         # What they ask for is always so, as with BuildKit: there are no intermediate containers, no context is sent,
         # and the image is kept here.
-        Flag("compress", "", "", hidden=True),
-        Flag("disable-content-trust", "", "", hidden=True, default=True),
-        Flag("force-rm", "", "", hidden=True),
-        Flag("isolation", "", "string", hidden=True),
-        Flag("rm", "", "", hidden=True, default=True),
+        Flag("compress", "", "", "Compress the build context using gzip (no effect)"),
+        Flag("disable-content-trust", "", "", "Skip image verification (no effect)", default=True),
+        Flag("force-rm", "", "", "Always remove intermediate containers (no effect)"),
+        Flag("isolation", "", "string", "Container isolation technology (no effect)"),
+        Flag("rm", "", "", "Remove intermediate containers (no effect)", default=True),
         # BuildKit takes these and does nothing with them; here a line says so.
-        Flag("security-opt", "", "list", hidden=True),
+        Flag("security-opt", "", "list", "Security options (no effect)"),
         Flag("squash", "", "", hidden=True),
     ),
     examples=(
