@@ -57,7 +57,7 @@ def test_commands_and_flags(cais: Cais) -> None:
     assert offered(cais, "--ro")[0] == ["--root"]
     assert offered(cais, "nope", "")[0] == []
     # Not what a hidden flag is called.
-    assert offered(cais, "build", "--forc")[0] == []
+    assert offered(cais, "build", "--squ")[0] == []
 
 
 def test_values_of_flags(cais: Cais) -> None:
