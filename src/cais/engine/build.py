@@ -100,13 +100,14 @@ class Builder:
         from cais.engine.build_input import open_input
         from cais.engine.build_output import OutputRun
         from cais.engine.build_run import Run, platforms
+        from cais.engine.build_sources import shown_text
         from cais.engine.output_options import parse_outputs
 
         started = time.monotonic()
         outputs = parse_outputs(options, len(platforms(options.platform, self._stores.platform)))
         attests = self._attests(options)
         names = [name for output in outputs for name in output.references(options.tags)]
-        name = names[0].familiar if names else _shown(options.context)
+        name = names[0].familiar if names else shown_text(options.context)
         caches = _cache_targets(options)
         # What this build holds is let go at its end, however long the engine lives.
         stores = self._stores.apart()
@@ -285,15 +286,6 @@ def _cache_targets(options: BuildOptions) -> Sequence[CacheTarget]:
     for text in options.cache_from:
         CacheSource.parse(text)  # what is wrong with it is said before anything is done
     return [CacheTarget.parse(text) for text in options.cache_to]
-
-
-def _shown(context: str) -> str:
-    """The context as the log calls it: without the credentials of a URL."""
-    if "@" not in context:
-        return context
-    from cais.sources.urls import redacted
-
-    return redacted(context)
 
 
 def _planned(vertex: Vertex, verdicts: Mapping[Vertex, Verdict]) -> PlannedStep:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from cais.engine.build_sources import shown_text
 from cais.errors import Invalid, NotFound
 from cais.spec.reference import Reference
 
@@ -13,7 +14,7 @@ _LAYOUT = "oci-layout://"
 
 def kind_of(name: str, value: str) -> str:
     """``image``, ``layout``, ``directory``, ``git`` or ``http``. Raises Invalid, NotFound with the flag's text."""
-    flag = f"(--build-context {name}={_shown(value)})"
+    flag = f"(--build-context {name}={shown_text(value)})"
     try:
         Reference.parse(name.partition("::")[0])
     except Invalid as error:
@@ -43,9 +44,3 @@ def kind_of(name: str, value: str) -> str:
             )
         raise NotFound(f"failed to get build context {name}: stat {value}: no such file or directory {flag}")
     raise Invalid(f"failed to get build context path {value}: not a directory {flag}")
-
-
-def _shown(value: str) -> str:
-    from cais.sources.urls import redacted
-
-    return redacted(value)
