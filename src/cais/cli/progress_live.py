@@ -44,12 +44,33 @@ class Live:
         self._started = time.monotonic()
         self._ended = False
         self._live = RichLive(
-            console=self._console, get_renderable=self._drawn, refresh_per_second=10, redirect_stdout=False,
+            console=self._console, get_renderable=self._drawn, auto_refresh=False, redirect_stdout=False,
             redirect_stderr=False,
         )  # fmt: skip
+        self._owner = threading.get_ident()
+        self._stopped = threading.Event()
+        self._ticker: threading.Thread | None = None
         self._live.start()
 
     def __call__(self, event: dict[str, Any]) -> None:
+        self._note(event)
+        if self._ticker is not None:
+            return
+        if threading.get_ident() == self._owner:
+            self._live.refresh()
+            return
+        # An ordinary user's process cannot enter its user namespace once it has threads: there is none of ours
+        # before the first step runs in a thread of its own.
+        with self._lock:
+            if self._ticker is None:
+                self._ticker = threading.Thread(target=self._tick, daemon=True)
+                self._ticker.start()
+
+    def _tick(self) -> None:
+        while not self._stopped.wait(0.1):
+            self._live.refresh()
+
+    def _note(self, event: dict[str, Any]) -> None:
         with self._lock:
             self._failure.note(event)
             self._warnings.note(event)
@@ -78,6 +99,9 @@ class Live:
             for step in self._steps.values():
                 if step.state == "running":
                     step.state, step.ended = "cancelled", time.monotonic()
+        self._stopped.set()
+        if self._ticker is not None:
+            self._ticker.join()
         self._live.stop()
         head, _, lines = self._warnings.text().partition("\n")
         if head:
