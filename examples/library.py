@@ -29,7 +29,7 @@ def main() -> None:
         for step in engine.images.history("greeting"):
             print(f"  {step.created_by}")
         print("it says:", flush=True)  # the container writes to the same standard output
-        result = engine.containers.run(cais.RunOptions("greeting", network="none", remove=True))
+        result = engine.containers.run(cais.RunOptions("greeting", networks=["none"], remove=True))
         print(f"and ended with exit code {result.exit_code}")
         engine.images.remove("greeting")
 

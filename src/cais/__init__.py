@@ -4,7 +4,7 @@
 
     with cais.open() as engine:                       # the user's root directory, or cais.open("/some/where")
         engine.builder.build(cais.BuildOptions("path/to/context", tags=["app"]))
-        result = engine.containers.run(cais.RunOptions("app", ["true"], network="none", remove=True))
+        result = engine.containers.run(cais.RunOptions("app", ["true"], networks=["none"], remove=True))
         print(engine.images.get("app").id, result.exit_code)
 
 Errors are those of ``cais.errors``.

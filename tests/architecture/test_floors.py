@@ -26,12 +26,14 @@ ROOMS: dict[str, tuple[int, frozenset[str]]] = {
     "network": (2, GROUND),
     "runtime": (2, GROUND),
     "sources": (2, GROUND),
+    "events": (2, GROUND),
     "image": (3, GROUND | {"content", "snapshot"}),
     "build": (3, GROUND | {"image", "content", "snapshot", "volume", "runtime", "sources"}),
-    "container": (3, GROUND | {"snapshot", "volume", "network", "runtime"}),
+    "container": (3, GROUND | {"snapshot", "volume", "network", "runtime", "events"}),
     "engine": (
         4,
-        GROUND | {"content", "snapshot", "volume", "network", "runtime", "sources", "image", "build", "container"},
+        GROUND
+        | {"content", "snapshot", "volume", "network", "runtime", "sources", "events", "image", "build", "container"},
     ),
     "settings": (5, frozenset({"engine", "errors", "spec"})),
     "cli": (5, frozenset({"engine", "settings", "errors", "spec", "ports"})),

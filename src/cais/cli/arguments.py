@@ -124,7 +124,7 @@ def _initial(flag: Flag) -> Any:
         return False
     from cais.cli.values import MANY
 
-    return [] if flag.kind in MANY else "" if flag.kind in ("string", "network") else None
+    return [] if flag.kind in MANY else "" if flag.kind == "string" else None
 
 
 def _take(flag: Flag, text: str, values: dict[str, Any], said: set[str]) -> None:

@@ -164,7 +164,6 @@ COMMANDS = frozenset(
 )
 
 _MOUNT = 'Mount a directory of yours instead: cais run -v "$PWD:/work" IMAGE ...'
-_HOST = "A server in a container with --network host listens on the ports of this machine."
 
 # By command, or command and flag: what gets there in this version.
 INSTEAD = {
@@ -180,10 +179,6 @@ INSTEAD = {
     "container restart": "cais stop CONTAINER && cais start CONTAINER",
     "network": "There are --network none (the default) and --network host.",
     "system prune": "One by one: cais container prune, cais image prune, cais volume prune, cais builder prune.",
-    "container run attach": "Output and errors are attached but with -d; -i attaches the input.",
-    "container run privileged": "Single capabilities are given by --cap-add.",
-    "container run publish": _HOST,
-    "container run publish-all": _HOST,
     "image build push": "cais build -t NAME, then: cais save -o FILE NAME, skopeo copy docker-archive:FILE:NAME docker://NAME",
 }
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Kinds that collect a list.
-MANY = frozenset(("list", "strings", "stringArray", "map", "filter", "mount", "ulimit"))
+MANY = frozenset(("list", "strings", "stringArray", "map", "filter", "mount", "network", "ulimit", "gpu-request"))
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
@@ -41,7 +41,7 @@ def read(kind: str, text: str) -> Any:
         if text in _FALSE:
             return False
         raise BadValue(f'strconv.ParseBool: parsing "{text}": invalid syntax')
-    if kind in ("list", "stringArray", "mount", "ulimit"):
+    if kind in ("list", "stringArray", "mount", "network", "ulimit", "gpu-request"):
         return [text]
     if kind == "strings":
         return comma_separated(text)

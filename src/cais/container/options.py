@@ -11,7 +11,8 @@ from cais.spec.named import NamedTuple
 class RunOptions(NamedTuple):
     """Docker's flags, as they were given. ``environ`` is the caller's environment: ``-e NAME`` takes its value there.
 
-    ``entrypoint`` None keeps the image's, "" takes it away. ``network``: ``none``, ``host`` or ``default``.
+    ``entrypoint`` None keeps the image's, "" takes it away. ``networks`` empty is the default network. Times of health
+    checks are in nanoseconds, 0 is the image's. ``attach`` empty means all streams that a foreground run has.
     """
 
     image: str
@@ -26,7 +27,7 @@ class RunOptions(NamedTuple):
     volumes: Sequence[str] = ()
     mounts: Sequence[str] = ()
     tmpfs: Sequence[str] = ()
-    network: str = "default"
+    networks: Sequence[str] = ()
     publish: Sequence[str] = ()
     interactive: bool = False
     tty: bool = False
@@ -60,6 +61,59 @@ class RunOptions(NamedTuple):
     sig_proxy: bool = True
     platform: str = ""
     detach_keys: str = ""
+    attach: Sequence[str] = ()
+    pull: str = "missing"
+    quiet: bool = False
+    publish_all: bool = False
+    expose: Sequence[str] = ()
+    network_aliases: Sequence[str] = ()
+    links: Sequence[str] = ()
+    ip: str = ""
+    ip6: str = ""
+    link_local_ips: Sequence[str] = ()
+    mac_address: str = ""
+    dns_options: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
+    domainname: str = ""
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    userns: str = ""
+    cgroupns: str = ""
+    cgroup_parent: str = ""
+    blkio_weight: int = 0
+    blkio_weight_devices: Sequence[str] = ()
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpu_rt_period: int = 0
+    cpu_rt_runtime: int = 0
+    cpuset_mems: str = ""
+    memory_swappiness: int = -1
+    oom_kill_disable: bool = False
+    oom_score_adj: int = 0
+    devices: Sequence[str] = ()
+    device_cgroup_rules: Sequence[str] = ()
+    device_read_bps: Sequence[str] = ()
+    device_read_iops: Sequence[str] = ()
+    device_write_bps: Sequence[str] = ()
+    device_write_iops: Sequence[str] = ()
+    gpus: Sequence[str] = ()
+    health_cmd: str | None = None
+    health_interval_nanoseconds: int = 0
+    health_timeout_nanoseconds: int = 0
+    health_start_period_nanoseconds: int = 0
+    health_start_interval_nanoseconds: int = 0
+    health_retries: int = 0
+    no_healthcheck: bool = False
+    restart: str = ""
+    log_driver: str = ""
+    log_opts: Sequence[str] = ()
+    runtime: str = ""
+    storage_opts: Sequence[str] = ()
+    volume_driver: str = ""
+    volumes_from: Sequence[str] = ()
+    use_api_socket: bool = False
+    isolation: str = ""
 
 
 _UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}

@@ -111,7 +111,7 @@ def plan(run: Mapping[str, Any], wanted: RunOptions, id: str, directory: str = "
     environment = (*spec.merge_environment((), given), *image)
     labels = {**{key: str(text) for key, text in (run.get("Labels") or {}).items()}, **options.parse_labels(wanted)}
     no_new_privileges, seccomp = _security(wanted.security_opt)
-    network = "none" if wanted.network in ("default", "") else wanted.network
+    network = wanted.networks[0] if wanted.networks and wanted.networks[0] != "default" else "none"
     stop_signal = wanted.stop_signal or str(run.get("StopSignal") or "") or "SIGTERM"
     options.parse_signal(stop_signal)
     cwd = wanted.workdir or str(run.get("WorkingDir") or "") or "/"
@@ -120,59 +120,73 @@ def plan(run: Mapping[str, Any], wanted: RunOptions, id: str, directory: str = "
     if wanted.hostname and (len(wanted.hostname) > 63 or any(c.isspace() or c == "/" for c in wanted.hostname)):
         raise Invalid(f"invalid hostname format: {wanted.hostname}", exit_code=125)
     return Plan(
-        entrypoint,
-        command,
-        environment,
-        "/" + posixpath.normpath(cwd).lstrip("/"),
-        wanted.user or str(run.get("User") or ""),
-        tuple(wanted.group_add),
-        wanted.hostname or id[:12],
-        network,
-        wanted.tty,
-        wanted.interactive,
-        wanted.detach,
-        spec.capability_names(
+        entrypoint=entrypoint,
+        command=command,
+        env=environment,
+        cwd="/" + posixpath.normpath(cwd).lstrip("/"),
+        user=wanted.user or str(run.get("User") or ""),
+        group_add=tuple(wanted.group_add),
+        hostname=wanted.hostname or id[:12],
+        network=network,
+        tty=wanted.tty,
+        stdin=wanted.interactive,
+        detach=wanted.detach,
+        capabilities=spec.capability_names(
             spec.DEFAULT_CAPABILITIES, wanted.cap_add, wanted.cap_drop, frozenset(spec.ALL_CAPABILITIES)
         ),
-        tuple(wanted.cap_add),
-        tuple(wanted.cap_drop),
-        no_new_privileges,
-        seccomp,
-        wanted.read_only,
-        _mounts(run, wanted, directory),
-        _resources(wanted),
-        tuple(parse_ulimit(item) for item in wanted.ulimits),
-        tuple(_pair(item, "--sysctl") for item in wanted.sysctls),
-        tuple(_pair(item, "--annotation") for item in wanted.annotations),
-        options.parse_bytes(wanted.shm_size, "shm-size") if wanted.shm_size else spec.SHM_BYTES,
-        wanted.init,
-        labels,
-        stop_signal,
-        10 if wanted.stop_timeout_seconds is None else wanted.stop_timeout_seconds,
-        wanted.sig_proxy,
-        tuple(wanted.add_hosts),
-        tuple(wanted.dns),
-        tuple(run.get("ExposedPorts") or ()),
+        cap_add=tuple(wanted.cap_add),
+        cap_drop=tuple(wanted.cap_drop),
+        no_new_privileges=no_new_privileges,
+        seccomp=seccomp,
+        readonly=wanted.read_only,
+        mounts=_mounts(run, wanted, directory),
+        resources=_resources(wanted),
+        rlimits=tuple(parse_ulimit(item) for item in wanted.ulimits),
+        sysctls=tuple(_pair(item, "--sysctl") for item in wanted.sysctls),
+        annotations=tuple(_pair(item, "--annotation") for item in wanted.annotations),
+        shm_bytes=options.parse_bytes(wanted.shm_size, "shm-size") if wanted.shm_size else spec.SHM_BYTES,
+        init=wanted.init,
+        labels=labels,
+        stop_signal=stop_signal,
+        stop_timeout_seconds=10 if wanted.stop_timeout_seconds is None else wanted.stop_timeout_seconds,
+        sig_proxy=wanted.sig_proxy,
+        add_hosts=tuple(wanted.add_hosts),
+        dns=tuple(wanted.dns),
+        exposed_ports=tuple(run.get("ExposedPorts") or ()),
     )
 
 
+# What this version does not do yet: fields of RunOptions by the flag they come from.
+_NOT_YET = {
+    "attach": "attach", "publish": "publish", "publish_all": "publish-all", "expose": "expose",
+    "network_aliases": "network-alias",
+    "links": "link", "ip": "ip", "ip6": "ip6", "link_local_ips": "link-local-ip", "mac_address": "mac-address",
+    "dns_options": "dns-option", "dns_search": "dns-search", "domainname": "domainname", "pid": "pid", "ipc": "ipc",
+    "uts": "uts", "userns": "userns", "cgroupns": "cgroupns", "cgroup_parent": "cgroup-parent",
+    "blkio_weight": "blkio-weight", "blkio_weight_devices": "blkio-weight-device", "cpu_period": "cpu-period",
+    "cpu_quota": "cpu-quota", "cpu_rt_period": "cpu-rt-period", "cpu_rt_runtime": "cpu-rt-runtime",
+    "cpuset_mems": "cpuset-mems", "memory_swappiness": "memory-swappiness", "oom_kill_disable": "oom-kill-disable",
+    "oom_score_adj": "oom-score-adj", "devices": "device", "device_cgroup_rules": "device-cgroup-rule",
+    "device_read_bps": "device-read-bps", "device_read_iops": "device-read-iops",
+    "device_write_bps": "device-write-bps", "device_write_iops": "device-write-iops", "gpus": "gpus",
+    "privileged": "privileged", "health_cmd": "health-cmd", "health_interval_nanoseconds": "health-interval",
+    "health_timeout_nanoseconds": "health-timeout", "health_start_period_nanoseconds": "health-start-period",
+    "health_start_interval_nanoseconds": "health-start-interval", "health_retries": "health-retries",
+    "no_healthcheck": "no-healthcheck", "restart": "restart", "log_driver": "log-driver", "log_opts": "log-opt",
+    "runtime": "runtime", "storage_opts": "storage-opt", "volume_driver": "volume-driver",
+    "volumes_from": "volumes-from", "use_api_socket": "use-api-socket", "isolation": "isolation",
+    "detach_keys": "detach-keys",
+}  # fmt: skip
+
+
 def _refuse(wanted: RunOptions) -> None:
-    if wanted.publish:
+    for field, default in RunOptions._field_defaults.items():
+        if field in _NOT_YET and getattr(wanted, field) != default and getattr(wanted, field) not in ([], ()):
+            raise Unsupported(f"--{_NOT_YET[field]} is not supported by this version of cais", exit_code=125)
+    if wanted.networks and wanted.networks[0] not in ("", "default", *NETWORKS):
         raise Unsupported(
-            "publishing ports (-p, --publish) is not in this version",
-            hint="With --network host the container's ports are the host's.",
-            exit_code=125,
-        )
-    if wanted.network not in ("", "default", *NETWORKS):
-        raise Unsupported(
-            f"the network {wanted.network!r} is not in this version",
+            f"the network {wanted.networks[0]!r} is not in this version",
             hint="The networks of this version are none and host.",
-            exit_code=125,
-        )
-    if wanted.privileged:
-        raise Unsupported(
-            "--privileged is not in this version",
-            hint="--cap-add ALL --security-opt seccomp=unconfined gives all capabilities, without the host's devices.",
             exit_code=125,
         )
 

@@ -127,10 +127,6 @@ def test_alone_it_helps(cais: Cais) -> None:
         (["image", "tag"], "cais: 'cais image tag' requires 2 arguments\n\n"
                            "Usage:  cais image tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
                            "Run 'cais image tag --help' for more information\n", 1),
-        (["run", "-p", "80:80", "x"], "-p (--publish) is not supported by this version of cais\n"
-                                      f"{docker_flags.INSTEAD['container run publish']}\n\n"
-                                      "Usage:  cais run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\n"
-                                      "Run 'cais run --help' for more information\n", 125),
         (["build", "--network", "bridge", "."], "invalid argument \"bridge\" for \"--network\" flag: network mode "
                                                 "'bridge' is not supported by this version of cais: use default, "
                                                 "host or none\n\nUsage:  cais build [OPTIONS] PATH | URL | -\n\n"

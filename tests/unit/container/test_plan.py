@@ -66,7 +66,7 @@ def test_options_win():
     ("wanted", "message"),
     [
         (RunOptions("i", publish=("80:80",)), "publish"),
-        (RunOptions("i", network="bridge"), "network 'bridge'"),
+        (RunOptions("i", networks=["bridge"]), "network 'bridge'"),
         (RunOptions("i", privileged=True), "privileged"),
         (RunOptions("i", workdir="w"), "absolute path"),
         (RunOptions("i", hostname="a b"), "invalid hostname"),
