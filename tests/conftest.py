@@ -7,7 +7,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +41,15 @@ class OrdinaryUser(NamedTuple):
         import ctypes
 
         ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+
+
+@pytest.fixture(autouse=True)
+def _own_namespace() -> Iterator[None]:
+    """A test that enters private namespaces does so in a child or a thread: all tests after it would be inside, too."""
+    before = os.readlink("/proc/self/ns/mnt")
+    yield
+    if os.readlink("/proc/self/ns/mnt") != before:
+        raise AssertionError("this test has put the process of all tests into a private mount namespace")
 
 
 @pytest.fixture
