@@ -141,7 +141,6 @@ def test_a_flag_of_docker_that_is_not_built_is_named() -> None:
         parse(FLAGS, ["--publish", "80:80"], words="images")
 
 
-
 def test_help_wins_where_it_stands() -> None:
     for words in (["--help"], ["-h"], ["x", "--help"]):
         with pytest.raises(HelpAsked):
