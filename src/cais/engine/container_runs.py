@@ -29,10 +29,22 @@ class ContainerRuns:
         self._made: Store | None = None
 
     def enter(self) -> None:
-        """The private namespaces of this process."""
-        from cais.host.namespaces import enter
+        """The private namespaces of this process; an ordinary user's are in what all its containers share."""
+        self._stores.holder.enter()
 
-        enter()
+    def enter_beside(self, record: ContainerRecord) -> None:
+        """As ``enter``, for a command that reaches into the processes of a running container.
+
+        Before anything else that enters, and in a process of one thread. Where the container's user namespace is not
+        the common one (it was started before a crash of the holder), that is entered. Several containers of one
+        command: the first decides.
+        """
+        self._stores.holder.enter(beside=record.id)
+
+    def reach_processes(self, record: ContainerRecord) -> None:
+        """What it takes to send signals to what runs in a container, and no more."""
+        if os.geteuid() != 0:
+            self.enter_beside(record)
 
     def reach(self) -> None:
         """As ``enter`` where the host allows it: what is only removed needs no mounts."""

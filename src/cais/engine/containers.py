@@ -109,6 +109,7 @@ class Containers:
     def stop(self, id: str, timeout_seconds: int | None = None, signal: str = "") -> None:
         """Asks it to end, and kills it after its own or the given time. Raises NotFound."""
         record = self._records.get(id)
+        self._runs.reach_processes(record)
         if signal:
             from cais.container.options import parse_signal
 
@@ -119,7 +120,9 @@ class Containers:
         """Raises NotFound, Invalid (signal), Conflict (it does not run)."""
         from cais.container.options import parse_signal
 
-        self._runs.store.kill(self._records.get(id), parse_signal(signal))
+        record = self._records.get(id)
+        self._runs.reach_processes(record)
+        self._runs.store.kill(record, parse_signal(signal))
 
     def wait(self, id: str) -> int:
         """Waits for its end; the exit code. Raises NotFound."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cais.host.database import Database
     from cais.host.leases import Leases
     from cais.image.store import Images
+    from cais.runtime.holder import Holder
     from cais.snapshot.store import SnapshotStore
     from cais.sources.store import SourceStore
     from cais.spec.platform import Platform
@@ -43,6 +44,7 @@ class Stores:
         self._sources: SourceStore | None = None
         self._platform: Platform | None = None
         self._images: Images | None = None
+        self._holder: Holder | None = None
 
     @property
     def database(self) -> Database:
@@ -109,6 +111,15 @@ class Stores:
             self._images = Images(self, self.platform)
         return self._images
 
+    @property
+    def holder(self) -> Holder:
+        """What an ordinary user's containers share."""
+        if self._holder is None:
+            from cais.runtime.holder import Holder
+
+            self._holder = Holder(os.path.join(self.root, "run"))
+        return self._holder
+
     def apart(self) -> Stores:
         """The same stores with a lease of their own, to be released by whoever asked; the database is shared."""
         stores = Stores(self.settings)
@@ -119,6 +130,8 @@ class Stores:
     def release(self) -> None:
         """``close`` for a process that ends now."""
         try:
+            if self._holder is not None:
+                self._holder.leave()
             if self._leases is not None:
                 self._leases.release()
         finally:
@@ -128,6 +141,8 @@ class Stores:
     def close(self) -> None:
         """Lets go of the leases and closes the database."""
         try:
+            if self._holder is not None:
+                self._holder.leave()
             if self._leases is not None:
                 self._leases.release()
         finally:
