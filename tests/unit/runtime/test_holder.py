@@ -14,7 +14,7 @@ pytestmark = pytest.mark.root
 
 
 def in_other_process(action):
-    """A fork in which ``action`` was done: its pid, its user namespace. It goes on until a byte is written to the third value."""
+    """A fork in which ``action`` was done: its pid, its user namespace, and where to write a byte to end it."""
     said, say = os.pipe()
     go, stay = os.pipe()
     child = os.fork()
