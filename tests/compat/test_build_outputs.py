@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,9 @@ class Work:
             (self.context / name).write_text(text)
 
     def build(self, *outputs: str, platform: str = "", tags: tuple[str, ...] = ("example.org/app:v1",)) -> BuildResult:
-        return self.engine.builder.build(
-            BuildOptions(context=str(self.context), outputs=outputs, platform=platform, tags=tags)
-        )
+        options = BuildOptions(context=str(self.context), outputs=outputs, platform=platform, tags=tags)
+        with ThreadPoolExecutor(1) as thread:  # the mounts are that thread's
+            return thread.submit(self.engine.builder.build, options).result()
 
 
 @pytest.fixture

@@ -74,11 +74,11 @@ def test_a_fork_bomb(build):
     if "pids" not in cgroups_of_host().controllers:
         pytest.skip("this host has no pids controller")
     # Each child makes two more and waits; the first one goes on, counts what it sees, and ends.
-    text = "RUN bomb() { bomb & bomb & sleep 1000; }; bomb & sleep 2; ls -d /proc/[0-9]* | wc -l > /count; cat /count"
+    text = "RUN bomb() { bomb & bomb & sleep 1012.5; }; bomb & sleep 2; ls -d /proc/[0-9]* | wc -l > /count; cat /count"
     done = build(text)
     seen = done.stdout + done.stderr
     assert "fork" in seen, seen  # the kernel said no to it
-    assert processes("sleep\x001000") == []
+    assert processes("sleep\x001012.5") == []
 
 
 def test_processes_that_stay_behind(build):

@@ -49,8 +49,10 @@ def test_a_volume_with_odd_files_goes_out_and_in(cais, tmp_path):
     os.symlink("/etc/passwd", f"{place}/link")
     os.link(f"{place}/-n", f"{place}/hard")
     os.setxattr(f"{place}/hard", "user.word", b"value")
+    directory = os.open(place, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(f"{place}/socket")
+        server.bind(f"/proc/self/fd/{directory}/socket")  # a socket's path is short, a temporary directory's is not
+    os.close(directory)
     archive = str(tmp_path / "odd.tar")
     cais("volume", "export", "-o", archive, "odd")
     with tarfile.open(archive) as tar:

@@ -79,24 +79,20 @@ def _orphans_of_builds(stores: Stores, change: Transaction) -> list[str]:
 
 
 def _remove_bundles(stores: Stores) -> None:
-    """Where killed builds have mounted file systems to copy to and from: the mounts went with them."""
+    """What killed builds have left of their steps, and of the file systems mounted to copy from and to."""
     directory = os.path.join(stores.root, "run")
     try:
-        names = [name for name in os.listdir(directory) if not name.startswith(".")]
+        if all(name.startswith(".") for name in os.listdir(directory)):
+            return
     except FileNotFoundError:
-        return
-    if not names:
         return
     from cais.runtime.guardian import remove_bundle
     from cais.runtime.runner import Runtime
 
-    runtime = Runtime(stores.root)
-    for name in names:
-        path = os.path.join(directory, name)
-        # One with a configuration may run still, and is for those who know containers; one without an owner is new.
-        if (
-            os.path.exists(os.path.join(path, "owner"))
-            and not os.path.exists(os.path.join(path, "config.json"))
-            and not runtime.is_owned(name)
-        ):
-            remove_bundle(path)
+    runtime = Runtime(stores.root, stores.settings.runtime)
+    containers = frozenset(row[0] for row in stores.database.rows("SELECT id FROM containers"))
+    for bundle in runtime.leftovers(containers):  # a container's is for those who know containers
+        if os.path.exists(os.path.join(bundle.directory, "config.json")):
+            runtime.delete(bundle)
+        else:
+            remove_bundle(bundle.directory)

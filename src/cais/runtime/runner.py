@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 from cais.errors import CaisError, Failed, from_os_error
 from cais.host import namespaces
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+# A directory without an owner is younger than this while somebody makes it.
+_MAKING_SECONDS = 10
 _FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -334,12 +337,21 @@ class Runtime:
         return [
             self.opened(name)
             for name in names
-            # Without its configuration it is just being made, or removed, and hurts nobody.
             if not name.startswith(".")
             and name not in keep
-            and os.path.exists(os.path.join(self.directory, name, "config.json"))
+            and not self._is_being_made(name)
             and not self.is_owned(name)
         ]
+
+    def _is_being_made(self, id: str) -> bool:
+        """Whether a bundle has no owner yet; a killed command's never gets one."""
+        directory = os.path.join(self.directory, id)
+        try:
+            return not os.path.exists(os.path.join(directory, "owner")) and (
+                time.time() - os.stat(directory).st_mtime < _MAKING_SECONDS
+            )
+        except FileNotFoundError:
+            return True  # it was just removed
 
     def hand_over(self, bundle: Bundle, pid: int) -> None:
         """The bundle's owner is another process from now on: one that will note how the container ended."""

@@ -356,8 +356,8 @@ class TestCache:
         assert built.leftovers() == [] and built.count("build_listings") == 0
         built.build()
         assert len(built.ran) == 4
-        (text,) = set(built.reasons.values())
-        assert text.startswith("its result was removed by cais builder prune on 20")
+        for text in built.reasons.values():
+            assert text.startswith("its result was removed by cais builder prune on 20")
 
 
 class TestArguments:
