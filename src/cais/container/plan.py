@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 
-from cais.container import mount_options, options
+from cais.container import mount_options, options, restart
 from cais.container.mount_options import MountPoint
 from cais.container.options import RunOptions
+from cais.container.restart import RestartPolicy
 from cais.errors import Invalid, Unsupported
 from cais.runtime import spec
 from cais.runtime.limits import Resources, memory_limits, parse_ulimit
@@ -16,6 +17,8 @@ from cais.spec.named import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from cais.container.health import HealthCheck
 
 NETWORKS = ("none", "host")
 
@@ -57,6 +60,8 @@ class Plan(NamedTuple):
     add_hosts: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
     exposed_ports: tuple[str, ...] = ()
+    restart: RestartPolicy = RestartPolicy()
+    health: HealthCheck | None = None
 
     @property
     def args(self) -> tuple[str, ...]:
@@ -74,6 +79,9 @@ class Plan(NamedTuple):
             value["mounts"] = [mount._asdict() for mount in self.mounts]
         if self.resources != defaults.resources:
             value["resources"] = self.resources._asdict()
+        for name in ("restart", "health"):
+            if name in value:
+                value[name] = value[name].to_json()
         return value
 
     @classmethod
@@ -86,6 +94,12 @@ class Plan(NamedTuple):
                 item = tuple(_mount_point(mount) for mount in item)
             elif key == "resources":
                 item = Resources(**item)
+            elif key == "restart":
+                item = RestartPolicy.from_json(item)
+            elif key == "health":
+                from cais.container.health import HealthCheck
+
+                item = HealthCheck.from_json(item)
             elif key == "rlimits":
                 item = tuple(tuple(limit) for limit in item)
             known[key] = tuple(item) if isinstance(item, list) else item
@@ -153,7 +167,21 @@ def plan(run: Mapping[str, Any], wanted: RunOptions, id: str, directory: str = "
         add_hosts=tuple(wanted.add_hosts),
         dns=tuple(wanted.dns),
         exposed_ports=tuple(run.get("ExposedPorts") or ()),
+        restart=restart.for_run(wanted.restart, auto_remove=wanted.remove),
+        health=_health(run, wanted),
     )
+
+
+def _health(run: Mapping[str, Any], wanted: RunOptions) -> HealthCheck | None:
+    if (
+        not run.get("Healthcheck")
+        and not wanted.no_healthcheck
+        and not any(getattr(wanted, field) for field in RunOptions._fields if field.startswith("health_"))
+    ):
+        return None
+    from cais.container import health
+
+    return health.check_for(run, wanted)
 
 
 # What this version does not do yet: fields of RunOptions by the flag they come from.
@@ -172,7 +200,7 @@ _NOT_YET = {
     "privileged": "privileged", "health_cmd": "health-cmd", "health_interval_nanoseconds": "health-interval",
     "health_timeout_nanoseconds": "health-timeout", "health_start_period_nanoseconds": "health-start-period",
     "health_start_interval_nanoseconds": "health-start-interval", "health_retries": "health-retries",
-    "no_healthcheck": "no-healthcheck", "restart": "restart", "log_driver": "log-driver", "log_opts": "log-opt",
+    "no_healthcheck": "no-healthcheck", "log_driver": "log-driver", "log_opts": "log-opt",
     "runtime": "runtime", "storage_opts": "storage-opt", "volume_driver": "volume-driver",
     "volumes_from": "volumes-from", "use_api_socket": "use-api-socket", "isolation": "isolation",
     "detach_keys": "detach-keys",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from cais.container.restart import Restarts
 from cais.errors import Conflict, Invalid, NotFound
 from cais.host.database import Database, Transaction
 from cais.spec.encoding import encode
@@ -41,6 +42,9 @@ SCHEMA = (
         PRIMARY KEY (container, volume)
     ) WITHOUT ROWID;
     CREATE INDEX container_volumes_by_volume ON container_volumes (volume)""",
+    """ALTER TABLE containers ADD COLUMN restart_count INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE containers ADD COLUMN restart_wait_milliseconds INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE containers ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0""",
 )
 
 # For the collector: queries that give the keys of what has to stay.
@@ -54,13 +58,18 @@ _COLUMNS = (
     "id, name, image_id, image_name, manifest, chain, snapshot, created, started, finished, state, exit_code, error, "
     "auto_remove, plan"
 )
+_RESTARTS = "restart_count, restart_wait_milliseconds, stopped"
+
+
+NO_RESTARTS = Restarts()
 
 
 class ContainerRecord(NamedTuple):
-    """``state``: ``created``, ``running`` or ``exited``, as last noted. Times are in seconds since 1970, 0 for never.
+    """``state``: ``created``, ``running``, ``restarting`` or ``exited``, as last noted.
 
-    ``manifest`` is the digest of the image's manifest, ``chain`` its topmost chain id ("" without layers), ``snapshot``
-    the id of the container's own layer. ``plan_json`` is ``plan.Plan`` as JSON.
+    Times are in seconds since 1970, 0 for never. ``manifest`` is the digest of the image's manifest, ``chain`` its
+    topmost chain id ("" without layers), ``snapshot`` the id of the container's own layer. ``plan_json`` is
+    ``plan.Plan`` as JSON.
     """
 
     id: str
@@ -78,6 +87,7 @@ class ContainerRecord(NamedTuple):
     error: str = ""
     auto_remove: bool = False
     plan_json: str = "{}"
+    restarts: Restarts = Restarts()
 
     @property
     def short_id(self) -> str:
@@ -99,8 +109,9 @@ class ContainerRecords:
             taken = change.row("SELECT id FROM containers WHERE name = ?", (record.name,))
             if taken is not None:
                 raise _name_is_taken(record.name, taken[0])
-            marks = ",".join("?" * len(record))
-            change.execute(f"INSERT INTO containers ({_COLUMNS}) VALUES ({marks})", record)
+            values = (*record[: _COLUMNS.count(",") + 1], *record.restarts)
+            marks = ",".join("?" * len(values))
+            change.execute(f"INSERT INTO containers ({_COLUMNS}, {_RESTARTS}) VALUES ({marks})", values)
             change.execute_many(
                 "INSERT OR IGNORE INTO container_volumes VALUES (?, ?, ?)",
                 [(record.id, name, anonymous) for name, anonymous in volumes],
@@ -124,12 +135,15 @@ class ContainerRecords:
         change.execute("DELETE FROM container_volumes WHERE container = ?", (id,))
         change.execute("DELETE FROM containers WHERE id = ?", (id,))
 
-    def set_started(self, id: str, now: float, plan: dict[str, Any] | None = None) -> None:
+    def set_started(
+        self, id: str, now: float, plan: dict[str, Any] | None = None, restarts: Restarts = NO_RESTARTS
+    ) -> None:
         with self.database.transaction() as change:
             change.execute(
                 "UPDATE containers SET state = 'running', started = ?, error = '', exit_code = 0 WHERE id = ?",
                 (now, id),
             )
+            _set_restarts(change, id, restarts)
             if plan is not None:
                 change.execute("UPDATE containers SET plan = ? WHERE id = ?", (encode(plan).decode(), id))
 
@@ -141,13 +155,47 @@ class ContainerRecords:
                 ("exited" if started else "created", exit_code, now if started else 0.0, error, id),
             )
 
+    def correct(self, record: ContainerRecord, exit_code: int, finished: float) -> None:
+        """It was noted to be up and has ended; nothing changes where it was started again since ``record`` was read."""
+        with self.database.transaction() as change:
+            change.execute(
+                "UPDATE containers SET state = 'exited', exit_code = ?, finished = ? WHERE id = ? AND state = ? "
+                "AND started = ?",
+                (exit_code, finished, record.id, record.state, record.started),
+            )
+
+    def change_plan(self, id: str, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Replaces what a container runs, whatever other commands do to it. Raises NotFound, and as ``changed``."""
+        with self.database.transaction() as change:
+            row = change.row("SELECT plan FROM containers WHERE id = ?", (id,))
+            if row is None:
+                raise NotFound(f"No such container: {id}")
+            value = encode(changed(json.loads(row[0]))).decode("utf-8", "surrogateescape")
+            change.execute("UPDATE containers SET plan = ? WHERE id = ?", (value, id))
+
+    def set_restarting(self, id: str, exit_code: int, now: float, restarts: Restarts) -> None:
+        """It has ended, and is to be started again."""
+        with self.database.transaction() as change:
+            change.execute(
+                "UPDATE containers SET state = 'restarting', exit_code = ?, finished = ?, error = '' WHERE id = ?",
+                (exit_code, now, id),
+            )
+            _set_restarts(change, id, restarts)
+
+    def set_stopped(self, id: str) -> None:
+        """A user ends it: whatever its policy, it is not started again before a user, or a boot, does it."""
+        with self.database.transaction() as change:
+            change.execute(
+                "UPDATE containers SET stopped = 1 WHERE id = ? AND state IN ('running', 'restarting')", (id,)
+            )
+
     def all(self) -> list[ContainerRecord]:
         """The newest first."""
         return self._query("ORDER BY created DESC, id")
 
     def running(self) -> list[ContainerRecord]:
-        """Those that are noted to run."""
-        return self._query("WHERE state = 'running' ORDER BY created DESC, id")
+        """Those that are noted to run, or to be started again."""
+        return self._query("WHERE state IN ('running', 'restarting') ORDER BY created DESC, id")
 
     def forgotten(self) -> list[ContainerRecord]:
         """Those that should have been removed with their end."""
@@ -179,8 +227,18 @@ class ContainerRecords:
         return [row[0] for row in rows]
 
     def _query(self, clause: str, parameters: Sequence[Any] = ()) -> list[ContainerRecord]:
-        rows = self.database.rows(f"SELECT {_COLUMNS} FROM containers {clause}", parameters)
-        return [ContainerRecord._make((*row[:13], bool(row[13]), row[14])) for row in rows]
+        rows = self.database.rows(f"SELECT {_COLUMNS}, {_RESTARTS} FROM containers {clause}", parameters)
+        return [
+            ContainerRecord._make((*row[:13], bool(row[13]), row[14], Restarts(row[15], row[16], bool(row[17]))))
+            for row in rows
+        ]
+
+
+def _set_restarts(change: Transaction, id: str, restarts: Restarts) -> None:
+    change.execute(
+        "UPDATE containers SET restart_count = ?, restart_wait_milliseconds = ?, stopped = ? WHERE id = ?",
+        (*restarts, id),
+    )
 
 
 def _name_is_taken(name: str, id: str) -> Conflict:

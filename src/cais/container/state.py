@@ -19,7 +19,8 @@ UNKNOWN_EXIT_CODE = 137
 
 
 class State(NamedTuple):
-    """``status`` is ``created``, ``running`` or ``exited``; ``process`` the first one inside, while it runs."""
+    """``status`` is ``created``, ``running``, ``restarting`` or ``exited``; ``process`` the first one inside, while it
+    runs."""
 
     status: str
     exit_code: int = 0
@@ -30,6 +31,11 @@ class State(NamedTuple):
     def pid(self) -> int:
         return self.process.pid if self.process is not None else 0
 
+    @property
+    def is_up(self) -> bool:
+        """It runs, or is about to again: Docker counts both as running."""
+        return self.status in ("running", "restarting")
+
 
 def exit_directory(root: str, id: str) -> str:
     """Where conmon notes the exit code of container ``id``. ``root`` is the parent of all containers' directories."""
@@ -38,6 +44,11 @@ def exit_directory(root: str, id: str) -> str:
 
 def look(record: ContainerRecord, runtime: Runtime, root: str) -> State:
     """The truth about ``record``. One whose starter still works on it counts as running."""
+    if record.state == "restarting":
+        from cais.container import waiting
+
+        waits = waiting.find(os.path.join(root, record.id), waiting.RESTART) is not None
+        return State("restarting" if waits else "exited", record.exit_code, record.finished)
     if record.state != "running":
         return State(record.state, record.exit_code, record.finished)
     process = runtime.process(runtime.opened(record.id))
@@ -47,7 +58,19 @@ def look(record: ContainerRecord, runtime: Runtime, root: str) -> State:
 
     noted = conmon.exit_code(exit_directory(root, record.id), record.id)
     if noted is not None and noted[1] >= record.started - 1:
-        return State("exited", noted[0], noted[1])
+        status = "restarting" if _begins_again(record, runtime, *noted) else "exited"
+        return State(status, *noted)
     if runtime.is_owned(record.id):
         return State("running")
     return State("exited", UNKNOWN_EXIT_CODE, time.time())
+
+
+def _begins_again(record: ContainerRecord, runtime: Runtime, exit_code: int, finished: float) -> bool:
+    """Whether the one who has noted its end is about to have it started again."""
+    known = record.plan.get("restart")
+    if known is None or not runtime.is_owned(record.id):
+        return False
+    from cais.container import restart
+
+    policy = restart.RestartPolicy.from_json(known)
+    return restart.after(policy, record.restarts, exit_code, finished - record.started) is not None

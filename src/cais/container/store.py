@@ -11,6 +11,7 @@ from cais.container import names, prepare, state
 from cais.container.plan import Plan
 from cais.container.prepare import Rooms
 from cais.container.records import ContainerRecord, ContainerRecords
+from cais.container.restart import Restarts
 from cais.errors import CaisError, Conflict, NotFound, from_os_error
 from cais.host.database import Database
 from cais.host.files import random_name, remove_tree
@@ -112,9 +113,9 @@ class Containers:
     def state(self, record: ContainerRecord) -> state.State:
         """The truth; where the record says otherwise, it is corrected."""
         found = state.look(record, self.rooms.runtime, self.rooms.directory)
-        if record.state == "running" and found.status != "running":
+        if record.state in ("running", "restarting") and not found.is_up:
             try:
-                self.records.set_exited(record.id, found.exit_code, found.finished)
+                self.records.correct(record, found.exit_code, found.finished)
             except CaisError:
                 pass  # a root directory that cannot be written can still be read
         return found
@@ -168,19 +169,26 @@ class Containers:
         warn: Callable[[str], None],
         on_exit: Sequence[str] = (),
         environment: dict[str, str] | None = None,
+        *,
+        restarts: Restarts | None = None,
     ) -> None:
-        """Starts it under conmon. Raises Unavailable without conmon, and as ``run_foreground``."""
+        """Starts it under conmon. Raises Unavailable without conmon, and as ``run_foreground``.
+
+        ``restarts``: it was waited for this, and nothing is done where somebody has ended the wait.
+        """
         from cais.runtime import conmon
 
         plan = Plan.from_json(record.plan)
         exits = state.exit_directory(self.rooms.directory, record.id)
         ready = None
         with self._lock(record):
+            if restarts is not None and self.records.get(record.id).state != "restarting":
+                return
             try:
                 self._clear(record)
                 os.makedirs(exits, 0o700, exist_ok=True)
                 ready = prepare.prepare(self.rooms, record, plan)
-                self.records.set_started(record.id, time.time())
+                self.records.set_started(record.id, time.time(), restarts=restarts or Restarts())
                 for line in ready.warnings:
                     warn(line)
                 conmon.start_detached(
@@ -210,7 +218,8 @@ class Containers:
 
     def _note_failure(self, record: ContainerRecord, error: BaseException) -> None:
         if isinstance(error, CaisError):
-            self.records.set_exited(record.id, error.exit_code, time.time(), error.message, started=False)
+            ran = record.started > 0
+            self.records.set_exited(record.id, error.exit_code, time.time(), error.message, started=ran)
         else:
             self.records.set_exited(record.id, state.UNKNOWN_EXIT_CODE, time.time())
 
@@ -224,20 +233,51 @@ class Containers:
         if os.path.isdir(bundle.directory):
             self.rooms.runtime.delete(bundle)
 
-    def finish_detached(self, record: ContainerRecord) -> None:
+    def finish_detached(self, record: ContainerRecord) -> Restarts | None:
         """After the end of a detached container: the runtime forgets it, the record says how it ended.
 
-        One that was started again meanwhile is left alone.
+        The restart that follows by its policy, for which this process waits; or None. One that was started again
+        meanwhile is left alone.
         """
+        from cais.container import restart, waiting
+
         with self._lock(record):
-            if self.state(self.records.get(record.id)).status == "exited":
-                self.rooms.runtime.delete(self.rooms.runtime.opened(record.id))
+            record = self.records.get(record.id)
+            if record.state == "restarting":
+                return None
+            found = self.state(record)
+            if found.status not in ("exited", "restarting"):
+                return None
+            policy = Plan.from_json(record.plan).restart
+            restarts = restart.after(policy, record.restarts, found.exit_code, found.finished - record.started)
+            if restarts is not None:
+                waiting.note(self.directory(record.id), waiting.RESTART, os.getpid())
+                self.records.set_restarting(record.id, found.exit_code, found.finished, restarts)
+            # Last: as long as the bundle is ours, nobody takes the container for one that has come to its end.
+            self.rooms.runtime.delete(self.rooms.runtime.opened(record.id))
+            return restarts
+
+    def _stop_waiting(self, record: ContainerRecord) -> None:
+        """Whoever waits to start it again does not do it any more."""
+        from cais.container import waiting
+
+        with self._lock(record):
+            record = self.records.get(record.id)
+            if record.state == "restarting":
+                self.records.set_exited(record.id, record.exit_code, record.finished)
+                waiting.end(self.directory(record.id), waiting.RESTART)
 
     def kill(self, record: ContainerRecord, number: int) -> None:
         """Raises Conflict where it does not run."""
+        from cais.container.options import parse_signal
+
         found = self.state(record)
-        if found.status != "running":
+        if not found.is_up:
             raise Conflict(f"cannot kill container: {record.name}: container {record.id} is not running")
+        if number in (signal.SIGKILL, signal.SIGTERM, parse_signal(Plan.from_json(record.plan).stop_signal)):
+            self.records.set_stopped(record.id)
+            if found.status == "restarting":
+                self._stop_waiting(record)
         if found.process is not None:
             send_signal(found.process.pid, number, found.process.start_ticks)
 
@@ -245,7 +285,11 @@ class Containers:
         """Asks it to end, and kills it after ``timeout_seconds`` (negative: never). Not running is no error."""
         from cais.container.options import parse_signal
 
+        self.records.set_stopped(record.id)
         found = self.state(record)
+        if found.status == "restarting":
+            self._stop_waiting(record)
+            found = self.state(self.records.get(record.id))
         if found.process is None:
             return
         plan = Plan.from_json(record.plan)
@@ -259,9 +303,10 @@ class Containers:
 
     def wait(self, record: ContainerRecord) -> int:
         """Waits for its end; the exit code. One that never ran gives 0, as in Docker."""
+        began = time.time()
         while True:
             found = self.state(record)
-            if found.status != "running":
+            if not found.is_up or (found.status == "restarting" and found.finished >= began):
                 break
             if found.process is None or wait_gone(found.process.pid, found.process.start_ticks, 1):
                 time.sleep(0.01)  # its end is being noted by whoever started it
@@ -274,12 +319,15 @@ class Containers:
     def remove(self, record: ContainerRecord, *, force: bool = False, volumes: bool = False) -> None:
         """Raises Conflict where it runs and ``force`` is not given. ``volumes``: its anonymous ones, too."""
         found = self.state(record)
-        if found.status == "running":
+        if found.is_up:
             if not force:
                 raise Conflict(
-                    f'cannot remove container "/{record.name}": container is running: stop the container before '
+                    f'cannot remove container "/{record.name}": container is {found.status}: stop the container before '
                     "removing or force remove"
                 )
+            self.records.set_stopped(record.id)
+            if found.status == "restarting":
+                self._stop_waiting(record)
             if found.process is not None:
                 send_signal(found.process.pid, signal.SIGKILL, found.process.start_ticks)
                 wait_gone(found.process.pid, found.process.start_ticks, 10)

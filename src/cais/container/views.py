@@ -67,6 +67,8 @@ def status_text(record: ContainerRecord, state: State, now: float) -> str:
     """``Up 3 minutes``, ``Exited (0) 2 hours ago``, ``Created``."""
     if state.status == "running":
         return f"Up {human_duration(now - record.started)}"
+    if state.status == "restarting":
+        return f"Restarting ({state.exit_code}) {human_duration(now - state.finished)} ago"
     if state.status == "exited":
         return f"Exited ({state.exit_code}) {human_duration(now - state.finished)} ago"
     return "Created"
@@ -142,9 +144,9 @@ def inspect(
         "Args": list(args[1:]),
         "State": {
             "Status": state.status,
-            "Running": state.status == "running",
+            "Running": state.is_up,
             "Paused": False,
-            "Restarting": False,
+            "Restarting": state.status == "restarting",
             "OOMKilled": False,
             "Dead": False,
             "Pid": state.pid,
@@ -159,7 +161,7 @@ def inspect(
         "HostsPath": f"{directory}/hosts",
         "LogPath": log_path,
         "Name": "/" + record.name,
-        "RestartCount": 0,
+        "RestartCount": record.restarts.number,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",
@@ -173,7 +175,7 @@ def inspect(
             "LogConfig": {"Type": "json-file", "Config": {}},
             "NetworkMode": plan.network,
             "PortBindings": {},
-            "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+            "RestartPolicy": {"Name": plan.restart.name, "MaximumRetryCount": plan.restart.retries},
             "AutoRemove": record.auto_remove,
             "VolumeDriver": "",
             "VolumesFrom": None,

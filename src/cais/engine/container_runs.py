@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cais.container.options import RunOptions
 from cais.container.records import ContainerRecord, ContainerRecords
@@ -15,10 +15,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.container.foreground import Streams
+    from cais.container.restart import Restarts
     from cais.container.store import Containers as Store
     from cais.container.store import FromImage
     from cais.image.store import Image
     from cais.runtime.runner import Runtime
+
+
+# Of the processes that wait for a container's sake: nothing of the environment of whoever started it.
+ENVIRONMENT = {
+    "PYTHONPATH": os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+}
 
 
 class ContainerRuns:
@@ -130,28 +138,26 @@ class ContainerRuns:
         finally:
             self.runtime.close()
 
-    def detached(self, record: ContainerRecord, warn: Callable[[str], None]) -> None:
+    def detached(
+        self, record: ContainerRecord, warn: Callable[[str], None], *, restarts: Restarts | None = None
+    ) -> None:
         """Under conmon, which calls ``cais.engine.finish`` after its end."""
-        import sys
-
-        settings = self._stores.settings
-        finish = (
-            sys.executable,
-            "-m",
-            "cais.engine.finish",
-            self._stores.root,
-            record.id,
-            settings.driver,
-            settings.runtime,
-        )
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        environment = {"PYTHONPATH": package, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         try:
-            self.store.start_detached(record, warn, finish, environment)
+            self.store.start_detached(record, warn, self.command("finish", record.id), ENVIRONMENT, restarts=restarts)
         except BaseException:
             if record.auto_remove:
                 self.remove_quietly(record)
             raise
+
+    def command(self, module: str, *arguments: str) -> tuple[str, ...]:
+        """What runs a module of the engine, on this root directory, in ``ENVIRONMENT``."""
+        import sys
+
+        settings = self._stores.settings
+        return (
+            sys.executable, "-m", f"cais.engine.{module}", self._stores.root, settings.driver, settings.runtime,
+            *arguments,
+        )  # fmt: skip
 
     def remove_quietly(self, record: ContainerRecord) -> None:
         """With its anonymous volumes, as ``--rm`` does it."""
@@ -160,16 +166,30 @@ class ContainerRuns:
         except CaisError:
             pass  # another command removes it at the same time
 
-    def finish(self, id: str) -> None:
-        """After the end of a detached container: its record says so, and ``--rm`` is done. conmon calls it."""
+    def finish(self, id: str) -> Sequence[str]:
+        """After the end of a detached container: its record says so, and ``--rm`` is done. conmon calls it.
+
+        What this process has to execute next, where the container is to be started again; else nothing.
+        """
         self.enter()
         try:
             record = self.records.get(id)
         except NotFound:
-            return
-        self.store.finish_detached(record)
+            return ()
+        restarts = self.store.finish_detached(record)
+        if restarts is not None:
+            from cais.container.waiting import delayed
+
+            return delayed(restarts.wait_milliseconds / 1000, self.command("finish", "--restart", id))
         if record.auto_remove and self.store.state(self.records.get(id)).status != "running":
             self.remove_quietly(record)
+        return ()
+
+    def restart_waited(self, id: str) -> None:
+        """Starts a container whose policy wants it so, after the wait. Raises as ``detached``."""
+        self.enter()
+        record = self.records.get(id)
+        self.detached(record, lambda line: None, restarts=record.restarts)
 
     @property
     def runtime(self) -> Runtime:

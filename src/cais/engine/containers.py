@@ -93,7 +93,7 @@ class Containers:
         """
         self._runs.enter()
         record = self._records.get(id)
-        if self._runs.store.state(record).status == "running":
+        if self._runs.store.state(record).is_up:
             if attach:
                 raise Conflict(f"the container {record.name} runs already: attaching to it is not in this version")
             return 0
@@ -134,6 +134,14 @@ class Containers:
 
         self._records.rename(self._records.get(id), check_name(name))
 
+    def set_restart_policy(self, id: str, text: str) -> None:
+        """From its next end on. Raises NotFound, Invalid, Conflict (it is removed with its end)."""
+        from cais.container.restart import for_update
+
+        record = self._records.get(id)
+        policy = for_update(text, auto_remove=record.auto_remove)
+        self._records.change_plan(record.id, lambda plan: {**plan, "restart": policy.to_json()})
+
     def get(self, id: str) -> Container:
         """By id, the start of one, or name. Raises NotFound, Invalid."""
         record = self._records.get(id)
@@ -156,7 +164,7 @@ class Containers:
         ancestors = self._ancestors(filters.get("ancestor", ()))
         for record in records:
             state = self._look(record)
-            if not everything and state.status != "running":
+            if not everything and not state.is_up:
                 continue
             row = views.summary(record, state, now)
             if not filters or views.passes(row, filters, before, since, ancestors):
@@ -229,7 +237,7 @@ class Containers:
         for record in self._records.all():
             state = self._runs.store.state(record)
             labels = record.plan.get("labels", {})
-            if state.status == "running" or (limit is not None and record.created >= limit):
+            if state.is_up or (limit is not None and record.created >= limit):
                 continue
             if not all(_has_label(labels, text) for text in filters.get("label", ())):
                 continue
@@ -263,9 +271,16 @@ class Containers:
             changes=changes, pause=pause and running,
         )  # fmt: skip
 
-    def finish(self, id: str) -> None:
-        """After the end of a detached container: its record says so, and ``--rm`` is done. conmon calls it."""
-        self._runs.finish(id)
+    def finish(self, id: str) -> Sequence[str]:
+        """After the end of a detached container: its record says so, and ``--rm`` is done. conmon calls it.
+
+        What this process has to execute next, where the container is to be started again; else nothing.
+        """
+        return self._runs.finish(id)
+
+    def restart_waited(self, id: str) -> None:
+        """Starts a container whose policy wants it so, after the wait. Raises as ``start``."""
+        self._runs.restart_waited(id)
 
     def check(self, repair: bool = False) -> Findings:
         """What is wrong with containers: (subject, problem, what was done)."""
@@ -285,7 +300,7 @@ class Containers:
         return findings
 
     def _look(self, record: ContainerRecord, correct: bool = False) -> State:
-        if record.state != "running":
+        if record.state not in ("running", "restarting"):
             return State(record.state, record.exit_code, record.finished)
         return self._runs.store.state(record)
 

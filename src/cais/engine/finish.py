@@ -1,25 +1,37 @@
-"""``python -m cais.engine.finish ROOT CONTAINER DRIVER RUNTIME``: conmon runs it after a detached container's end."""
+"""``python -m cais.engine.finish ROOT DRIVER RUNTIME [--restart] CONTAINER``: run after a detached container's end.
+
+conmon becomes it. Where the container's policy wants it to be started again, this process becomes a shell that sleeps,
+and then this command again, with ``--restart``.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main(arguments: list[str]) -> int:
     """0; 1 where something was left for ``system check --repair``."""
+    from cais.engine.container_runs import ENVIRONMENT
     from cais.engine.containers import Containers
     from cais.engine.settings import Settings
     from cais.engine.stores import Stores
     from cais.errors import CaisError
 
-    root, id, driver, runtime = arguments
+    root, driver, runtime, *flags, id = arguments
     stores = Stores(Settings(root, driver, runtime))
+    after: list[str] = []
     try:
-        Containers(stores).finish(id)
+        if flags:
+            Containers(stores).restart_waited(id)
+        else:
+            after = list(Containers(stores).finish(id))
     except CaisError:
         return 1
     finally:
         stores.close()
+    if after:
+        os.execve(after[0], after, ENVIRONMENT)
     return 0
 
 
