@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from cais_process import Cais
+from container_process import Cais as Container
 
 
 @pytest.fixture
@@ -19,3 +20,15 @@ def cais(tmp_path):
 def cais_with_base(cais):
     cais.make_base()
     return cais
+
+
+@pytest.fixture(scope="module")
+def box(busybox_tar, tmp_path_factory) -> Container:
+    """The command on a root directory that has the image ``box``, and conmon to leave containers to."""
+    if not shutil.which("conmon"):
+        pytest.skip("needs conmon")
+    if os.geteuid() != 0 or not (shutil.which("crun") or shutil.which("runc")):
+        pytest.skip("needs root and an OCI runtime")
+    made = Container(tmp_path_factory.mktemp("root"))
+    made("import", "--change", "CMD sh", str(busybox_tar), "box")
+    return made

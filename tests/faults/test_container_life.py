@@ -9,69 +9,17 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
+from container_process import Cais, wait_until
 
 pytestmark = pytest.mark.root
 
 
-class Cais:
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.env = {**os.environ, "CAIS_ROOT": str(root)}
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "cais", *words]
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        done = subprocess.run(self.command(*words), env=self.env, capture_output=True, text=True, timeout=60)
-        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-    def start(self, *words: str, **options) -> subprocess.Popen[bytes]:
-        options = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options}
-        return subprocess.Popen(self.command(*words), env=self.env, **options)
-
-    def state(self, name: str) -> dict:
-        return json.loads(self("container", "inspect", name))[0]["State"]
-
-    def pid(self, name: str) -> int:
-        """A program may run before its runtime has noted its number."""
-        wait_until(lambda: self.state(name)["Pid"])
-        return self.state(name)["Pid"]
-
-
 @pytest.fixture(scope="module")
-def cais(busybox_tar, tmp_path_factory) -> Cais:
-    if not shutil.which("crun") and not shutil.which("runc"):
-        pytest.skip("needs an OCI runtime")
-    made = Cais(tmp_path_factory.mktemp("root"))
-    made("import", "--change", "CMD sh", str(busybox_tar), "box")
-    return made
-
-
-@pytest.fixture
-def conmon():
-    if not shutil.which("conmon"):
-        pytest.skip("needs conmon")
-
-
-def wait_until(condition) -> None:
-    paused = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        paused.wait(0.01)
-    raise AssertionError("it did not come to be in 20 seconds")
-
-
-def nothing_left(cais: Cais) -> bool:
-    run = cais.root / "run"
-    names = [name for name in os.listdir(run) if not name.startswith(".")]
-    return not names and not os.listdir(run / ".state")
+def cais(box) -> Cais:
+    return box
 
 
 def test_a_terminal_is_followed_and_restored(cais):
@@ -107,7 +55,7 @@ def test_a_terminal_is_followed_and_restored(cais):
     assert termios.tcgetattr(slave) == before
     os.close(master)
     os.close(slave)
-    assert nothing_left(cais)
+    assert cais.nothing_left()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +78,7 @@ def test_the_third_interrupt_kills(cais):
         assert process.stdout.readline() == b"int\n"
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 137
-    assert nothing_left(cais)
+    assert cais.nothing_left()
 
 
 def test_nobody_reads_any_more(cais):
@@ -138,7 +86,7 @@ def test_nobody_reads_any_more(cais):
     assert process.stdout.readline() == b"y\n"
     process.stdout.close()
     process.wait(20)
-    assert nothing_left(cais)
+    assert cais.nothing_left()
 
 
 def test_much_input_and_output(cais):
@@ -155,7 +103,7 @@ def test_a_killed_command_takes_its_container_along(cais, removed):
     pid = cais.pid("victim")
     process.kill()
     process.wait()
-    wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe") and nothing_left(cais))
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe") and cais.nothing_left())
     state = cais.state("victim")
     assert (state["Status"], state["ExitCode"]) == ("exited", 137)
     if removed:
@@ -181,10 +129,10 @@ def test_a_killed_guardian_is_made_up_for(cais):
     assert cais.state("victim")["Status"] == "running"  # it does run, and that is what is said
     cais("rm", "-f", "victim")
     wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"))
-    assert nothing_left(cais)
+    assert cais.nothing_left()
 
 
-def test_detached_from_start_to_end(cais, conmon):
+def test_detached_from_start_to_end(cais):
     cais("run", "-d", "--name", "free", "box", "sh", "-c", "echo one; echo two >&2; sleep 1000")
     assert cais.state("free")["Status"] == "running"
     assert "free" in cais("ps")
@@ -199,23 +147,23 @@ def test_detached_from_start_to_end(cais, conmon):
     cais("kill", "free")
     assert cais("wait", "free") == "137\n"
     cais("rm", "free")
-    wait_until(lambda: nothing_left(cais))
+    wait_until(lambda: cais.nothing_left())
 
 
-def test_detached_and_removed_with_its_end(cais, conmon):
+def test_detached_and_removed_with_its_end(cais):
     cais("run", "-d", "--rm", "-v", "/data", "--name", "brief", "box", "sleep", "0.2")
-    wait_until(lambda: cais("ps", "-aq") == "" and cais("volume", "ls", "-q") == "" and nothing_left(cais))
+    wait_until(lambda: cais("ps", "-aq") == "" and cais("volume", "ls", "-q") == "" and cais.nothing_left())
 
 
-def test_detached_and_not_startable(cais, conmon):
+def test_detached_and_not_startable(cais):
     assert "not found" in cais("run", "-d", "--name", "none", "box", "nosuch", code=127)
     state = cais.state("none")
     assert state["Status"] == "created" and "nosuch" in state["Error"]
     cais("rm", "none")
-    assert nothing_left(cais)
+    assert cais.nothing_left()
 
 
-def test_a_detached_container_whose_conmon_is_killed(cais, conmon):
+def test_a_detached_container_whose_conmon_is_killed(cais):
     cais("run", "-d", "--name", "orphan", "box", "sleep", "1000")
     (bundle,) = (path for path in (cais.root / "run").iterdir() if not path.name.startswith("."))
     os.kill(int((bundle / "conmon.pid").read_text()), signal.SIGKILL)
@@ -224,10 +172,10 @@ def test_a_detached_container_whose_conmon_is_killed(cais, conmon):
     wait_until(lambda: cais.state("orphan")["Status"] == "exited")
     cais("start", "orphan")
     cais("rm", "-f", "orphan")
-    wait_until(lambda: nothing_left(cais))
+    wait_until(lambda: cais.nothing_left())
 
 
-def test_the_exit_code_of_a_detached_container_is_waited_for(cais, conmon):
+def test_the_exit_code_of_a_detached_container_is_waited_for(cais):
     cais("run", "-d", "--name", "late", "box", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
     (bundle,) = (path for path in (cais.root / "run").iterdir() if not path.name.startswith("."))
     holder, pid = int((bundle / "conmon.pid").read_text()), cais.pid("late")
@@ -240,7 +188,7 @@ def test_the_exit_code_of_a_detached_container_is_waited_for(cais, conmon):
     assert waiting.communicate(timeout=60)[0] == b"3\n"
     assert cais.state("late")["ExitCode"] == 3
     cais("rm", "late")
-    wait_until(lambda: nothing_left(cais))
+    wait_until(lambda: cais.nothing_left())
 
 
 def test_create_start_and_again(cais):
@@ -277,7 +225,7 @@ def test_many_at_once(cais):
     for number, process in enumerate(running):
         assert process.communicate(timeout=60)[0] == f"{number}\n".encode()
         assert process.returncode == number
-    assert cais("ps", "-aq") == "" and nothing_left(cais)
+    assert cais("ps", "-aq") == "" and cais.nothing_left()
 
 
 def test_volumes_in_use_and_pruned(cais):

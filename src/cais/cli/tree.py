@@ -11,6 +11,7 @@ _VERSION = "Show the Cais version information"
 _INFO = "Display system-wide information"
 _COMMIT = "Create a new image from a container's changes"
 _CREATE = "Create a new container"
+_EXEC = "Execute a command in a running container"
 _HISTORY = "Show the history of an image"
 _IMPORT = "Import the contents from a tarball to create a filesystem image"
 _KILL = "Kill one or more running containers"
@@ -28,6 +29,7 @@ _WAIT = "Block until one or more containers stop, then print their exit codes"
 # The sections of `cais --help`, in Docker's order: words, module, text.
 COMMON = (
     ("run", "container_run", _RUN),
+    ("exec", "container_exec", _EXEC),
     ("ps", "container_ls", _PS),
     ("build", "image_build", _BUILD),
     ("images", "image_ls", _IMAGES),
@@ -83,6 +85,7 @@ FAMILIES = {
         (
             ("commit", "container_commit", _COMMIT),
             ("create", "container_create", _CREATE),
+            ("exec", "container_exec", _EXEC),
             ("inspect", "container_inspect", "Display detailed information on one or more containers"),
             ("kill", "container_kill", _KILL),
             ("logs", "container_logs", _LOGS),

@@ -14,6 +14,10 @@ from collections.abc import Callable
 from cais.container.logs import LogWriter
 from cais.host.processes import wait
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.container.detach_keys import DetachKeys
+
 _BUFFER_BYTES = 1 << 16
 # More input than this is not read ahead of what the container takes.
 _INPUT_LIMIT_BYTES = 1 << 18
@@ -30,17 +34,19 @@ class Signals:
     """``with Signals() as signals:`` what arrives becomes readable at ``descriptor``; only in the main thread.
 
     It lasts until the container's end is noted and cleaned up: an impatient user's last signals must not cut that off.
+    ``resizes_only``: all others do what they did before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, resizes_only: bool = False) -> None:
         self.descriptor = -1
+        self._numbers = (signal.SIGWINCH,) if resizes_only else _PASSED
         self._old: dict[int, object] = {}
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             self.descriptor, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             self._old_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-            for number in _PASSED:
+            for number in self._numbers:
                 self._old[number] = signal.signal(number, _noted)
         return self
 
@@ -69,7 +75,8 @@ class Pump:
 
     ``outputs``: descriptor to read from, (descriptor to write to, stream name for the log). ``stdin`` and ``target``
     are the caller's input and the container's, or -1. ``held`` tells whether stderr must be kept back for now, until it
-    says no for the first time: what a runtime that cannot start writes there is said again by the error.
+    says no for the first time: what a runtime that cannot start writes there is said again by the error. ``on_leave``
+    is given what the container still writes to, when this process leaves it before its end.
     """
 
     def __init__(
@@ -85,6 +92,8 @@ class Pump:
         on_resize: Callable[[], None] | None = None,
         held: Callable[[], bool] | None = None,
         terminal: bool = False,
+        keys: DetachKeys | None = None,
+        on_leave: Callable[[tuple[int, ...]], None] | None = None,
     ) -> None:
         self._pid = pid
         self._outputs = dict(outputs)
@@ -97,13 +106,19 @@ class Pump:
         self._held = held
         self._kept: list[tuple[int, bytes]] = []
         self._terminal = terminal
+        self._keys = keys
+        self._on_leave = on_leave
+        self.detached = False
         self._waiting = b""
         self._impatience = 0
         self._undelivered: list[int] = []
         self._poll = select.poll()
 
     def run(self) -> int:
-        """The exit code of the runtime. The descriptors of ``outputs`` and ``target`` are closed."""
+        """The exit code of the runtime. The descriptors of ``outputs`` and ``target`` are closed.
+
+        Where the detach ``keys`` were pressed it is 0, and ``detached`` is True.
+        """
         process = os.pidfd_open(self._pid)
         self._poll.register(process, select.POLLIN)
         for descriptor in self._outputs:
@@ -117,11 +132,16 @@ class Pump:
         elif self._target >= 0 and not self._terminal:
             self._close_target()
         code: int | None = None
+        ended = False
         try:
-            while code is None or self._outputs:
+            while (code is None or self._outputs) and not self.detached:
                 if self._undelivered:
                     self._deliver()
-                for descriptor, event in self._poll.poll(_RETRY_MILLISECONDS if self._undelivered else None):
+                if self._kept and self._held is not None and not self._held():
+                    self._held = None
+                    self.kept()
+                pending = self._undelivered or (self._kept and code is None)
+                for descriptor, event in self._poll.poll(_RETRY_MILLISECONDS if pending else None):
                     if descriptor == process:
                         code = wait(self._pid)
                         self._undelivered.clear()
@@ -136,9 +156,12 @@ class Pump:
                         self._input()
                     elif descriptor == self._target:
                         self._flush(event)
-            return code
+            ended = not self.detached
+            return code or 0
         finally:
             os.close(process)
+            if not ended and self._on_leave is not None:
+                self._on_leave(tuple(self._outputs))
             for descriptor in self._outputs:
                 os.close(descriptor)
             self._close_target()
@@ -188,6 +211,9 @@ class Pump:
             if not self._waiting and not self._terminal:
                 self._close_target()
             return
+        if self._keys is not None:
+            data = self._keys.pass_on(data)
+            self.detached = self._keys.pressed
         self._waiting += data
         self._flush(0)
 

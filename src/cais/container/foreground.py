@@ -12,6 +12,10 @@ from cais.host.processes import wait
 from cais.runtime.runner import Runtime, Started
 from cais.spec.named import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.container.terminal import ConsoleSocket
+
 
 class Streams(NamedTuple):
     """The caller's descriptors; ``stdin`` -1 where nothing is handed in."""
@@ -122,30 +126,18 @@ def _run_on_terminal(
         return _finish(runtime, started, pump)
 
 
-def _receive(runtime: Runtime, started: Started, console: object) -> int:
+def _receive(runtime: Runtime, started: Started, console: ConsoleSocket) -> int:
     """The terminal, or the error of a runtime that ended without sending it."""
-    import select
+    from cais.container.terminal import await_console
 
-    from cais.container.terminal import ConsoleSocket
-
-    assert isinstance(console, ConsoleSocket)
-    process = os.pidfd_open(started.pid)
     try:
-        poll = select.poll()
-        poll.register(process, select.POLLIN)
-        poll.register(console.descriptor, select.POLLIN)
-        ready = [descriptor for descriptor, _ in poll.poll()]
-        if console.descriptor in ready:
-            try:
-                return console.receive()
-            except OSError:
-                pass  # it opened the connection, and ended: what it logged says why
+        master = await_console(started.pid, console)
     except BaseException:
         runtime.kill(started)
         runtime.abandon(started, wait(started.pid))
         raise
-    finally:
-        os.close(process)
+    if master is not None:
+        return master
     code = runtime.finish(started)
     raise Failed(f"the OCI runtime ended with {code} and sent no terminal", exit_code=125)
 

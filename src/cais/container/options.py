@@ -1,4 +1,4 @@
-"""RunOptions: what ``container create`` and ``run`` are asked for, and how its strings are read. Pure."""
+"""RunOptions, ExecOptions: what ``create``, ``run`` and ``exec`` are asked for, and how its strings are read. Pure."""
 
 from __future__ import annotations
 
@@ -114,6 +114,25 @@ class RunOptions(NamedTuple):
     volumes_from: Sequence[str] = ()
     use_api_socket: bool = False
     isolation: str = ""
+
+
+class ExecOptions(NamedTuple):
+    """Docker's flags of exec, as they were given. ``environ``: the caller's, where ``-e NAME`` takes its value.
+
+    ``detach_keys`` None is Docker's default sequence; "" detaches by nothing.
+    """
+
+    command: Sequence[str]
+    env: Sequence[str] = ()
+    env_files: Sequence[str] = ()
+    environ: Mapping[str, str] = {}
+    interactive: bool = False
+    tty: bool = False
+    detach: bool = False
+    user: str = ""
+    workdir: str = ""
+    privileged: bool = False
+    detach_keys: str | None = None
 
 
 _UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}

@@ -6,7 +6,7 @@ import os
 import time
 
 from cais.container.records import ContainerRecord
-from cais.host.processes import ProcessName
+from cais.host.processes import ProcessName, is_alive
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -19,8 +19,10 @@ UNKNOWN_EXIT_CODE = 137
 
 
 class State(NamedTuple):
-    """``status`` is ``created``, ``running``, ``restarting`` or ``exited``; ``process`` the first one inside, while it
-    runs."""
+    """``status``: ``created``, ``running``, ``paused``, ``restarting``, ``removing``, ``exited`` or ``dead``.
+
+    ``process`` is the first one inside, while it runs (paused, too).
+    """
 
     status: str
     exit_code: int = 0
@@ -28,13 +30,18 @@ class State(NamedTuple):
     process: ProcessName | None = None
 
     @property
+    def lives(self) -> bool:
+        """Whether there are processes of it: running or paused."""
+        return self.status in ("running", "paused")
+
+    @property
     def pid(self) -> int:
         return self.process.pid if self.process is not None else 0
 
     @property
     def is_up(self) -> bool:
-        """It runs, or is about to again: Docker counts both as running."""
-        return self.status in ("running", "restarting")
+        """It runs, or is about to again: Docker counts all of these as running."""
+        return self.lives or self.status == "restarting"
 
 
 def exit_directory(root: str, id: str) -> str:
@@ -51,9 +58,11 @@ def look(record: ContainerRecord, runtime: Runtime, root: str) -> State:
         return State("restarting" if waits else "exited", record.exit_code, record.finished)
     if record.state != "running":
         return State(record.state, record.exit_code, record.finished)
-    process = runtime.process(runtime.opened(record.id))
-    if process is not None:
-        return State("running", process=process)
+    note = runtime.note(runtime.opened(record.id))
+    if note is not None and is_alive(note.process):
+        from cais.runtime.cgroup_files import is_frozen  # `ps` of nothing does not pay for it
+
+        return State("paused" if is_frozen(note.group) else "running", process=note.process)
     from cais.runtime import conmon  # only for what was noted to run: `ps` of nothing does not pay for it
 
     noted = conmon.exit_code(exit_directory(root, record.id), record.id)

@@ -67,14 +67,15 @@ class Raw:
 class ConsoleSocket:
     """Where the runtime sends the container's terminal to. ``path`` lies in a directory that is ours alone."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, name: str = "console") -> None:
         import socket
 
         # The name of a socket has at most 107 bytes, and a root directory may lie deep.
         self._directory = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._name = os.path.join(directory, "console")
+        self._base = name
+        self._name = os.path.join(directory, name)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._socket.bind(f"/proc/self/fd/{self._directory}/console")
+        self._socket.bind(f"/proc/self/fd/{self._directory}/{name}")
         self._socket.listen(1)
 
     @property
@@ -82,7 +83,7 @@ class ConsoleSocket:
         """For another process; a short one where that is possible."""
         if len(os.fsencode(self._name)) < 108:
             return self._name
-        return f"/proc/{os.getpid()}/fd/{self._directory}/console"
+        return f"/proc/{os.getpid()}/fd/{self._directory}/{self._base}"
 
     @property
     def descriptor(self) -> int:
@@ -111,3 +112,22 @@ class ConsoleSocket:
             os.unlink(self._name)
         except FileNotFoundError:
             pass
+
+
+def await_console(pid: int, console: ConsoleSocket) -> int | None:
+    """The master side that the runtime ``pid`` sends, or None where it has ended without."""
+    import select
+
+    process = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(process, select.POLLIN)
+        poll.register(console.descriptor, select.POLLIN)
+        if console.descriptor in [descriptor for descriptor, _ in poll.poll()]:
+            try:
+                return console.receive()
+            except OSError:
+                pass  # it opened the connection, and ended: what it logged says why
+        return None
+    finally:
+        os.close(process)

@@ -65,8 +65,9 @@ def summary(record: ContainerRecord, state: State, now: float) -> ContainerSumma
 
 def status_text(record: ContainerRecord, state: State, now: float) -> str:
     """``Up 3 minutes``, ``Exited (0) 2 hours ago``, ``Created``."""
-    if state.status == "running":
-        return f"Up {human_duration(now - record.started)}"
+    if state.lives:
+        paused = " (Paused)" if state.status == "paused" else ""
+        return f"Up {human_duration(now - record.started)}{paused}"
     if state.status == "restarting":
         return f"Restarting ({state.exit_code}) {human_duration(now - state.finished)} ago"
     if state.status == "exited":
@@ -145,7 +146,7 @@ def inspect(
         "State": {
             "Status": state.status,
             "Running": state.is_up,
-            "Paused": False,
+            "Paused": state.status == "paused",
             "Restarting": state.status == "restarting",
             "OOMKilled": False,
             "Dead": False,

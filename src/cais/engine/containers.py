@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from cais.container.options import RunOptions
+from cais.container.options import ExecOptions, RunOptions
 from cais.container.records import ContainerRecord, ContainerRecords
 from cais.container.state import State
 from cais.engine.container_runs import ContainerRuns
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Rows = list[ContainerSummary]
     Findings = list[tuple[str, str, str]]
 
-__all__ = ["Container", "Containers", "PruneReport", "RunOptions", "RunResult"]
+__all__ = ["Container", "Containers", "ExecOptions", "PruneReport", "RunOptions", "RunResult"]
 
 
 class Container(NamedTuple):
@@ -106,6 +106,16 @@ class Containers:
             if record.auto_remove:
                 self._runs.remove_quietly(record)
 
+    def exec(self, id: str, options: ExecOptions, streams: Streams | None = None) -> int | None:
+        """Runs another command in a container that runs: its exit code, 0 for a detached one.
+
+        None where the user pressed the detach keys. Raises NotFound, Invalid, Conflict (it does not run, or is
+        paused); with exit code 126 or 127 where the command did not start.
+        """
+        from cais.engine.container_exec import execute
+
+        return execute(self._runs, id, options, _streams(True, streams))
+
     def stop(self, id: str, timeout_seconds: int | None = None, signal: str = "") -> None:
         """Asks it to end, and kills it after its own or the given time. Raises NotFound."""
         record = self._records.get(id)
@@ -179,10 +189,15 @@ class Containers:
         record = self._records.get(id)
         directory = os.path.join(self._stores.root, "containers", record.id)
         volumes = {volume.name: volume.path for volume in VolumeStore(self._stores.root, self._stores.database).all()}
+        state = self._look(record)
         value = views.inspect(
-            record, self._look(record), log_path=os.path.join(directory, "log"), directory=directory,
+            record, state, log_path=os.path.join(directory, "log"), directory=directory,
             volume_paths=volumes,
         )  # fmt: skip
+        if state.process is not None:
+            from cais.runtime import exec as processes
+
+            value["ExecIDs"] = processes.running(self._runs.runtime.opened(record.id), state.pid) or None
         if size:
             value["SizeRw"], value["SizeRootFs"] = self._sizes(record)
         return value

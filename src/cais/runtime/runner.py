@@ -47,6 +47,13 @@ class Started(NamedTuple):
     pid: int
 
 
+class Note(NamedTuple):
+    """What the runtime has noted of a container: its first process, and its control group (``cgroup_files``)."""
+
+    process: ProcessName
+    group: str
+
+
 class Runtime:
     """``root``: the root directory; ``wanted``: a runtime by name or path, or "". Needs ``namespaces.enter`` before."""
 
@@ -300,6 +307,10 @@ class Runtime:
         """The first process inside, while it lives."""
         return find_process(bundle.state_directory or self.state_directory, bundle.id)
 
+    def note(self, bundle: Bundle) -> Note | None:
+        """The runtime's own record of what runs, or ran, in ``bundle``."""
+        return read_note(bundle.state_directory or self.state_directory, bundle.id)
+
     def command(self, *arguments: str, state_directory: str = "") -> int:
         """Runs the runtime silently (``start <id>``, ``pause <id>``); its exit code."""
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -383,6 +394,12 @@ _TO_DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ)
 
 def find_process(state_directory: str, id: str) -> ProcessName | None:
     """The first process of a container by the runtime's own record, if it still lives. Starts nothing."""
+    noted = read_note(state_directory, id)
+    return noted.process if noted is not None and is_alive(noted.process) else None
+
+
+def read_note(state_directory: str, id: str) -> Note | None:
+    """The runtime's own record of a container, or None where it has none. Starts nothing."""
     import json
 
     for name, pid_key, start_key in (
@@ -393,9 +410,12 @@ def find_process(state_directory: str, id: str) -> ProcessName | None:
             with open(os.path.join(state_directory, id, name), "rb") as file:
                 state = json.load(file)
             process = ProcessName(int(state[pid_key]), int(state[start_key]))
-        except (OSError, ValueError, KeyError, TypeError):
+            if name == "status":
+                return Note(process, str(state.get("cgroup-path") or ""))
+            groups = state.get("cgroup_paths") or {}
+            return Note(process, str(groups.get("freezer") or groups.get("") or ""))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-        return process if is_alive(process) else None
     return None
 
 

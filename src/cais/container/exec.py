@@ -1,0 +1,226 @@
+"""``exec``: another process in a container that runs, attached to the caller's streams or left alone."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Mapping, Sequence
+
+from cais.container import spec_oci
+from cais.container.attach import Pump
+from cais.container.foreground import Streams
+from cais.container.options import ExecOptions
+from cais.container.plan import Plan
+from cais.errors import CaisError, Failed
+from cais.runtime import exec as processes
+from cais.runtime import spec, users
+from cais.runtime.runner import Bundle, Runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cais.container.detach_keys import DetachKeys
+    from cais.container.terminal import ConsoleSocket
+
+
+def process(
+    given: Mapping[str, Any],
+    plan: Plan,
+    options: ExecOptions,
+    environment: Sequence[str],
+    user: users.User,
+    capabilities: frozenset[str],
+) -> dict[str, Any]:
+    """The OCI process: ``given`` is the container's own, whose limits and labels hold for it, too. Pure.
+
+    ``environment`` is what the options add, ``capabilities`` what this host can give. Raises Failed (the directory).
+    """
+    cwd = options.workdir or plan.cwd
+    if not cwd.startswith("/"):
+        raise Failed("OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown", exit_code=126)
+    merged = spec.merge_environment(plan.env, environment)
+    made = {key: value for key, value in given.items() if key != "consoleSize"}
+    made["terminal"] = options.tty
+    made["args"] = list(options.command)
+    made["cwd"] = "/" + posixpath.normpath(cwd).lstrip("/")
+    made["env"] = list(spec_oci.environment(plan._replace(tty=options.tty, env=merged), user.home))
+    made["user"] = {"uid": user.user_id, "gid": user.group_id, "additionalGids": list(user.groups)}
+    bounding = list(given.get("capabilities", {}).get("bounding", ()))
+    if options.privileged:
+        bounding = [name for name in spec.ALL_CAPABILITIES if name in capabilities]
+        made.pop("apparmorProfile", None)
+    # As with the container's own process: a user other than root starts with an empty set.
+    active = bounding if user.user_id == 0 else []
+    made["capabilities"] = {"bounding": bounding, "effective": active, "permitted": active, "inheritable": []}
+    return made
+
+
+def look_up(plan: Plan, options: ExecOptions, pid: int) -> users.User:
+    """The user in the container whose first process is ``pid``, by its own /etc/passwd. Raises Failed, Invalid."""
+    try:
+        return users.look_up(options.user or plan.user, f"/proc/{pid}/root", plan.group_add)
+    except CaisError as error:
+        raise Failed(error.message, exit_code=126)
+    except OSError:
+        raise Failed("the container has ended", exit_code=126)
+
+
+def run(
+    runtime: Runtime,
+    bundle: Bundle,
+    id: str,
+    document: Mapping[str, Any],
+    streams: Streams,
+    keys: DetachKeys | None = None,
+) -> int | None:
+    """To its end; the exit code, or None where the detach ``keys`` were pressed. Interrupted, the process goes on.
+
+    Raises with exit code 126 or 127 where it did not start.
+    """
+    try:
+        if document["terminal"]:
+            code = _on_terminal(runtime, bundle, id, document, streams, keys)
+        else:
+            code = _on_pipes(runtime, bundle, id, document, streams)
+    except CaisError:
+        processes.forget(bundle, id)
+        raise
+    if code is not None:
+        processes.forget(bundle, id)
+    return code
+
+
+def run_detached(runtime: Runtime, bundle: Bundle, id: str, document: Mapping[str, Any]) -> None:
+    """Starts it and leaves it alone. Raises with exit code 126 or 127 where it did not start."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    console = None
+    try:
+        if document["terminal"]:
+            from cais.container.terminal import ConsoleSocket
+
+            console = ConsoleSocket(bundle.directory, _console(id))
+        started = processes.start(
+            runtime, bundle, id, document, (null, null, null), detach=True,
+            console_socket=console.path if console is not None else "",
+        )  # fmt: skip
+        if console is not None:
+            master = _receive(runtime, started, console)
+            _keep_alive((master,))
+            os.close(master)
+        processes.finish(runtime, started)
+    except CaisError:
+        processes.forget(bundle, id)
+        raise
+    finally:
+        os.close(null)
+        if console is not None:
+            console.close()
+
+
+def _on_pipes(runtime: Runtime, bundle: Bundle, id: str, document: Mapping[str, Any], streams: Streams) -> int:
+    out_read, out_write = os.pipe2(os.O_CLOEXEC)
+    err_read, err_write = os.pipe2(os.O_CLOEXEC)
+    target = -1
+    if streams.stdin >= 0:
+        source, target = os.pipe2(os.O_CLOEXEC)
+    else:
+        source = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        started = processes.start(runtime, bundle, id, document, (source, out_write, err_write))
+    except BaseException:
+        for descriptor in (out_read, err_read, target):
+            if descriptor >= 0:
+                os.close(descriptor)
+        raise
+    finally:
+        for descriptor in (source, out_write, err_write):
+            os.close(descriptor)
+    pump = Pump(
+        started.pid,
+        {out_read: (streams.stdout, b"stdout"), err_read: (streams.stderr, b"stderr")},
+        stdin=streams.stdin,
+        target=target,
+        held=lambda: not processes.has_begun(started),
+        on_leave=_keep_alive,
+    )
+    code = processes.finish(runtime, started, pump.run())
+    pump.kept()
+    return code
+
+
+def _on_terminal(
+    runtime: Runtime,
+    bundle: Bundle,
+    id: str,
+    document: Mapping[str, Any],
+    streams: Streams,
+    keys: DetachKeys | None,
+) -> int | None:
+    from cais.container import terminal
+    from cais.container.attach import Signals
+
+    console = terminal.ConsoleSocket(bundle.directory, _console(id))
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        started = processes.start(runtime, bundle, id, document, (null, null, null), console_socket=console.path)
+        master = _receive(runtime, started, console)
+    finally:
+        os.close(null)
+        console.close()
+
+    def resize() -> None:
+        size = terminal.size(streams.stdin if streams.stdin >= 0 else streams.stdout)
+        if size is not None:
+            terminal.set_size(master, size)
+
+    resize()
+    with Signals(resizes_only=True) as signals, terminal.Raw(streams.stdin):
+        pump = Pump(
+            started.pid,
+            {master: (streams.stdout, b"stdout")},
+            stdin=streams.stdin,
+            target=master,
+            signals=signals,
+            on_resize=resize,
+            terminal=True,
+            keys=keys,
+            on_leave=_keep_alive,
+        )
+        code = pump.run()
+    if pump.detached:
+        os.close(started.log)
+        return None
+    return processes.finish(runtime, started, code)
+
+
+def _console(id: str) -> str:
+    return f"console-{id}"
+
+
+def _receive(runtime: Runtime, started: processes.Executed, console: ConsoleSocket) -> int:
+    from cais.container.terminal import await_console
+
+    master = await_console(started.pid, console)
+    if master is None:
+        processes.finish(runtime, started)
+        raise Failed("the OCI runtime sent no terminal", exit_code=126)
+    return master
+
+
+def _keep_alive(outputs: tuple[int, ...]) -> None:
+    """Who leaves a process does not end it: what it still writes goes nowhere, by a small process of the system."""
+    null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        for descriptor in outputs:
+            os.set_blocking(descriptor, True)
+            actions: list[Any] = [
+                (os.POSIX_SPAWN_DUP2, descriptor, 0),
+                (os.POSIX_SPAWN_DUP2, null, 1),
+                (os.POSIX_SPAWN_DUP2, null, 2),
+            ]
+            os.posix_spawn("/bin/cat", ["cat"], {}, file_actions=actions, setsid=True)
+    except OSError:
+        pass  # a host without cat: the process sees that nobody reads
+    finally:
+        os.close(null)

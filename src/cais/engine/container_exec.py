@@ -1,0 +1,52 @@
+"""``container exec``: another process in a container that runs."""
+
+from __future__ import annotations
+
+from cais.container import exec as execution
+from cais.container.foreground import Streams
+from cais.container.options import ExecOptions, RunOptions, parse_environment
+from cais.container.plan import Plan
+from cais.engine.container_runs import ContainerRuns
+from cais.errors import Conflict
+from cais.host.files import random_name
+
+
+def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Streams) -> int | None:
+    """The exit code, 0 for one that was detached, None where the detach keys were pressed.
+
+    Raises NotFound, Conflict (it does not run, or is paused); with exit code 126 or 127 where it did not start.
+    """
+    import json
+    import os
+
+    record = runs.records.get(name)
+    plan = Plan.from_json(record.plan)
+    added = parse_environment(RunOptions("", env=options.env, env_files=options.env_files, environ=options.environ))
+    keys = None
+    if options.tty and options.interactive and not options.detach:
+        from cais.container import detach_keys
+
+        wanted = detach_keys.DEFAULT if options.detach_keys is None else options.detach_keys
+        keys = detach_keys.DetachKeys(detach_keys.parse(wanted))
+    state = runs.store.state(record)
+    if state.process is None:
+        raise Conflict(f"container {record.id} is not running")
+    if state.status == "paused":
+        raise Conflict(f"Container {name} is paused, unpause the container before exec")
+    runs.enter()
+    runtime = runs.runtime
+    bundle = runtime.opened(record.id)
+    try:
+        with open(os.path.join(bundle.directory, "config.json"), "rb") as file:
+            given = json.load(file)["process"]
+    except (OSError, ValueError, KeyError):
+        raise Conflict(f"container {record.id} is not running")
+    user = execution.look_up(plan, options, state.process.pid)
+    document = execution.process(given, plan, options, added, user, runtime.host.capabilities)
+    id = random_name(32)
+    if options.detach:
+        execution.run_detached(runtime, bundle, id, document)
+        return 0
+    return execution.run(
+        runtime, bundle, id, document, streams if options.interactive else streams._replace(stdin=-1), keys
+    )

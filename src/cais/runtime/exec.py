@@ -1,0 +1,160 @@
+"""Another process in a container that runs, by the runtime's own ``exec``: nothing of ours stays beside it.
+
+The runtime is given what to run, and says what went wrong, in files that exist in memory alone: an environment may hold
+secrets. In the bundle lies ``exec-<id>`` with the process's number, while it runs; what is left of killed commands goes
+with the bundle, and counts for nothing: a process that is not in the container's pid namespace is not listed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from cais.errors import CaisError, Failed, from_os_error
+from cais.host.files import write_all
+from cais.host.processes import wait
+from cais.runtime.failures import explain, read_log
+from cais.runtime.runner import Bundle, Runtime
+from cais.spec.encoding import encode
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_PREFIX = "exec-"
+# Where the runtime finds its two files: above the numbers that the shell and the library use.
+_PROCESS_PLACE, _LOG_PLACE = 50, 51
+_TO_DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ)
+
+
+class Executed(NamedTuple):
+    """A runtime process that runs ``args`` inside. ``log`` is a descriptor of its log."""
+
+    id: str
+    pid: int
+    bundle: Bundle
+    args: tuple[str, ...]
+    log: int
+
+
+def start(
+    runtime: Runtime,
+    bundle: Bundle,
+    id: str,
+    process: Mapping[str, Any],
+    stdio: tuple[int, int, int],
+    *,
+    console_socket: str = "",
+    detach: bool = False,
+) -> Executed:
+    """Starts ``process`` (as in an OCI spec) in the container of ``bundle``; ``finish`` must follow.
+
+    ``detach``: the runtime ends as soon as it runs. Raises Unavailable.
+    """
+    command = [runtime.found.path, "--root", bundle.state_directory or runtime.state_directory]
+    command += ["--log", f"/proc/self/fd/{_LOG_PLACE}", "--log-format", "json"]
+    if runtime.found.name == "crun" and not runtime.host.cgroups_writable:
+        command.append("--cgroup-manager=disabled")
+    command += ["exec", "--process", f"/proc/self/fd/{_PROCESS_PLACE}", "--pid-file", pid_file(bundle, id)]
+    if console_socket:
+        command += ["--console-socket", console_socket]
+    if detach:
+        command.append("--detach")
+    log = document = -1
+    try:
+        log = os.memfd_create("log")
+        document = os.memfd_create("process")
+        write_all(document, encode(process))
+        pid = os.posix_spawn(
+            runtime.found.path,
+            [*command, bundle.id],
+            {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+            file_actions=[
+                *((os.POSIX_SPAWN_DUP2, descriptor, place) for place, descriptor in enumerate(stdio)),
+                (os.POSIX_SPAWN_DUP2, document, _PROCESS_PLACE),
+                (os.POSIX_SPAWN_DUP2, log, _LOG_PLACE),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_TO_DEFAULT,
+        )
+    except OSError as error:
+        if log >= 0:
+            os.close(log)
+        raise from_os_error(error, f"start the OCI runtime {runtime.found.path}")
+    finally:
+        if document >= 0:
+            os.close(document)
+    return Executed(id, pid, bundle, tuple(process["args"]), log)
+
+
+def has_begun(executed: Executed) -> bool:
+    """Whether the program inside runs: until then what stands on stderr is the runtime's."""
+    try:
+        return os.stat(pid_file(executed.bundle, executed.id)).st_size > 0
+    except OSError:
+        return False
+
+
+def finish(runtime: Runtime, executed: Executed, code: int | None = None) -> int:
+    """Waits for the end (unless ``code`` is known); the exit code. Raises as ``failure`` where it never started."""
+    if code is None:
+        code = wait(executed.pid)
+    begun = has_begun(executed)
+    said = read_log(os.pread(executed.log, 1 << 16, 0).decode("utf-8", "replace")) if code and not begun else ""
+    os.close(executed.log)
+    if said or (code and not begun):
+        raise failure(said or f"it ended with {code}", executed.args, runtime.found.name)
+    return code
+
+
+def failure(said: str, args: tuple[str, ...], runtime: str) -> CaisError:
+    """Docker's words for a process that did not start; exit code 126, or 127 where there is no such program."""
+    if "chdir" in said.lower():
+        path = said.partition("`")[2].partition("`")[0]
+        reason = said.rpartition(": ")[2].lower()
+        detail = f'chdir to cwd ("{path}") set in config.json failed: {reason}' if path else said
+        code, hint = 126, ""
+    else:
+        found = explain(said, list(args), runtime)
+        code, hint = found.exit_code if found.exit_code in (126, 127) else 126, found.hint
+        detail = found.message if found.exit_code in (126, 127) else said
+    return Failed(
+        f"OCI runtime exec failed: exec failed: unable to start container process: {detail}: unknown",
+        hint=hint,
+        exit_code=code,
+    )
+
+
+def pid_file(bundle: Bundle, id: str) -> str:
+    """Where the number of the process stands."""
+    return os.path.join(bundle.directory, _PREFIX + id)
+
+
+def forget(bundle: Bundle, id: str) -> None:
+    """It has ended."""
+    try:
+        os.unlink(pid_file(bundle, id))
+    except FileNotFoundError:
+        pass
+
+
+def running(bundle: Bundle, container_pid: int) -> list[str]:
+    """The ids of what was started in the container, whose first process is ``container_pid``, and still runs."""
+    found = []
+    try:
+        names = sorted(name for name in os.listdir(bundle.directory) if name.startswith(_PREFIX))
+        inside = os.readlink(f"/proc/{container_pid}/ns/pid")
+    except OSError:
+        return []
+    for name in names:
+        try:
+            with open(os.path.join(bundle.directory, name), encoding="ascii") as file:
+                pid = int(file.read(16))
+            if os.readlink(f"/proc/{pid}/ns/pid") == inside:
+                found.append(name.removeprefix(_PREFIX))
+        except (OSError, ValueError):
+            continue
+    return found

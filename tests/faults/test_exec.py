@@ -1,0 +1,175 @@
+"""``exec`` in a container that really runs: streams, terminals, users, every way to fail and to be left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pytest
+from container_process import Cais, wait_until
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def name(box: Cais):
+    box("run", "-d", "--name", "long", "-e", "OF=image", "--network", "none", "box", "sleep", "1000")
+    yield "long"
+    box("rm", "-f", "long")
+
+
+def run(box: Cais, *words: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        box.command("exec", *words), env=box.env, capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+def test_streams_and_exit_code(box, name):
+    done = run(box, "-i", name, "sh", "-c", "cat; echo err >&2; exit 7", input="through")
+    assert (done.stdout, done.stderr, done.returncode) == ("through", "err\n", 7)
+    assert run(box, name, "cat", input="not handed in").stdout == ""
+    assert run(box, name, "sh", "-c", "kill -9 $$").returncode == 137
+    assert [entry for entry in os.listdir(box.root / "run" / box.inspect(name)["Id"]) if "exec" in entry] == []
+
+
+def test_the_environment_is_the_containers_and_its_own(box, name, tmp_path):
+    (tmp_path / "env").write_text("FILE=1\n")
+    said = run(box, "-e", "A=1", "-e", "OF=exec", "--env-file", str(tmp_path / "env"), name, "env").stdout
+    assert {"A=1", "OF=exec", "FILE=1", "HOME=/root"} <= set(said.split())
+    assert "TERM=xterm" in run(box, "-t", name, "env").stdout.split()
+    assert run(box, "-w", "/bin", name, "pwd").stdout == "/bin\n"
+
+
+def test_users_are_looked_up_inside(box, name):
+    run(box, name, "sh", "-c", "echo inner:x:77:78::/in:/bin/sh >>/etc/passwd; echo more:x:79:inner >>/etc/group")
+    assert run(box, "-u", "inner", name, "id", "-u").stdout == "77\n"
+    assert run(box, "-u", "inner", name, "id", "-G").stdout.split() == ["78", "79"]
+    assert run(box, "-u", "inner", name, "sh", "-c", "echo $HOME").stdout == "/in\n"
+    capabilities = run(box, "--privileged", "-u", "inner", name, "grep", "CapEff", "/proc/self/status").stdout
+    assert capabilities.split()[1].strip("0") == ""
+    all_of_them = int(run(box, "--privileged", name, "grep", "CapEff", "/proc/self/status").stdout.split()[1], 16)
+    assert all_of_them > int(run(box, name, "grep", "CapEff", "/proc/self/status").stdout.split()[1], 16)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words", "code", "message"),
+    [
+        (
+            [],
+            ["nope"],
+            127,
+            'unable to start container process: exec: "nope": executable file not found in $PATH: unknown',
+        ),
+        ([], ["/bin"], 126, 'exec: "/bin": permission denied'),
+        (["-w", "/nope"], ["true"], 126, 'chdir to cwd ("/nope") set in config.json failed: no such file or directory'),
+        (["-w", "rel"], ["true"], 126, "Cwd must be an absolute path"),
+        (["-u", "nobody-here"], ["true"], 126, "unable to find user nobody-here: no matching entries in passwd file"),
+        (["-it"], ["true"], 1, "the input device is not a TTY"),
+    ],
+)
+def test_what_does_not_start(box, name, flags, words, code, message):
+    done = run(box, *flags, name, *words, stdin=subprocess.DEVNULL)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+
+
+def test_where_nothing_runs(box):
+    box("create", "--name", "still", "box", "true")
+    id = box.inspect("still")["Id"]
+    assert box("exec", "still", "true", code=1) == f"Error: container {id} is not running\n"
+    assert box("exec", "nobody", "true", code=1) == "Error: No such container: nobody\n"
+    box("rm", "still")
+
+
+def test_detached_leaves_nothing_but_the_process(box, name):
+    before = set(os.listdir("/proc"))
+    box("exec", "-d", name, "sleep", "333")
+    pid = next(line.split()[0] for line in run(box, name, "ps").stdout.splitlines() if "sleep 333" in line)
+    commands = [_command(entry) for entry in set(os.listdir("/proc")) - before if entry.isdigit()]
+    assert any("sleep" in command for command in commands)
+    assert not any("crun" in command or ("python" in command and str(box.root) in command) for command in commands)
+    assert len(box.inspect(name)["ExecIDs"]) == 1
+    box("exec", "-dt", name, "sh", "-c", "tty >/tmp/tty; yes | head -100000; echo done >/tmp/done; sleep 1000")
+    wait_until(lambda: run(box, name, "cat", "/tmp/done").stdout == "done\n")  # nobody reads, and it goes on
+    assert run(box, name, "cat", "/tmp/tty").stdout.startswith("/dev/pts/")
+    run(box, name, "kill", pid)
+    wait_until(lambda: len(box.inspect(name)["ExecIDs"]) == 1)
+    assert "executable file not found" in box("exec", "-d", name, "nope", code=127)
+
+
+def _command(pid: str) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def test_interrupted_it_goes_on(box, name):
+    script = "echo up; sleep 1; while :; do echo more; sleep 0.02; done & wait"
+    process = box.start("exec", name, "sh", "-c", script + " # stays")
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    process.stdout.close()
+    for _ in range(2):
+        assert "# stays" in run(box, name, "ps").stdout
+        assert run(box, name, "sleep", "1.2").returncode == 0
+    run(box, name, "sh", "-c", "kill -9 $(ps | grep '# stay[s]' | awk '{print $1}')")
+
+
+def test_a_shell_with_job_control(box, name):
+    def sleeps() -> str:
+        pid = next(line.split()[0] for line in run(box, name, "ps").stdout.splitlines() if "sleep 500" in line)
+        return run(box, name, "cat", f"/proc/{pid}/stat").stdout.split()[2]
+
+    terminal = box.at_terminal("exec", "-it", name, "sh")
+    terminal.type("stty size; tty; set -m\n")
+    assert "33 77" in terminal.read_until("/dev/pts/")
+    terminal.type("sleep 500\n")
+    wait_until(lambda: "sleep 500" in run(box, name, "ps").stdout)
+    terminal.type(b"\x1a")  # ctrl-z
+    terminal.read_until("Stopped")
+    terminal.type("bg; jobs\n")
+    terminal.read_until("Running")
+    terminal.type("kill -STOP %1\n")
+    wait_until(lambda: sleeps() == "T")
+    terminal.type("fg\n")
+    wait_until(lambda: sleeps() == "S")  # it has the terminal before it goes on
+    terminal.type(b"\x03")
+    terminal.type("echo code $?\n")
+    terminal.read_until("code 130")
+    terminal.resize(40, 100)
+    terminal.type("stty size\n")
+    terminal.read_until("40 100")
+    terminal.type("exit 9\n")
+    assert terminal.wait() == 9
+    assert terminal.is_restored
+    terminal.close()
+
+
+@pytest.mark.parametrize(("flags", "keys"), [((), b"\x10\x11"), (("--detach-keys", "a,ctrl-b"), b"a\x02")])
+def test_detach_keys(box, name, flags, keys):
+    before = len(box.inspect(name)["ExecIDs"] or ())
+    terminal = box.at_terminal("exec", *flags, "-it", name, "sh", "-c", "echo up; sleep 600")
+    terminal.read_until("up")
+    terminal.type(keys)
+    assert terminal.wait() == 0
+    assert b"read escape sequence" in terminal.said
+    assert len(box.inspect(name)["ExecIDs"]) == before + 1
+    assert terminal.is_restored
+    terminal.close()
+    run(box, name, "pkill", "-f", "sleep 600")
+
+
+def test_no_detach_keys(box, name):
+    terminal = box.at_terminal("exec", "--detach-keys", "", "-it", name, "sh", "-c", "stty -ixon; echo up; cat -v")
+    terminal.read_until("up")
+    terminal.type(b"\x10\x11\n")
+    terminal.read_until("^P^Q")
+    terminal.type(b"\x04")
+    assert terminal.wait() == 0
+    terminal.close()
