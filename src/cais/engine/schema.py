@@ -11,6 +11,7 @@ from cais.content.store import SCHEMA as CONTENT
 from cais.content.tags import SCHEMA as TAGS
 from cais.host.leases import SCHEMA as LEASES
 from cais.image.records import SCHEMA as IMAGES
+from cais.network.records import SCHEMA as NETWORKS
 from cais.snapshot.store import SCHEMA as SNAPSHOTS
 from cais.sources.store import SCHEMA as SOURCES
 from cais.volume.store import SCHEMA as VOLUMES
@@ -25,4 +26,5 @@ SCHEMAS = {
     "containers": CONTAINERS,
     "volumes": VOLUMES,
     "sources": SOURCES,
+    "networks": NETWORKS,
 }

@@ -8,6 +8,8 @@ import signal
 
 from cais.spec.named import NamedTuple
 
+_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/libexec")
+
 
 class ProcessName(NamedTuple):
     """``start_ticks``: when it started, in clock ticks since boot. Only within one boot."""
@@ -152,3 +154,12 @@ def wait_gone(pid: int, started: int, timeout_seconds: float) -> bool:
         return bool(poll.poll(int(timeout_seconds * 1000)))
     finally:
         os.close(descriptor)
+
+
+def find_program(name: str) -> str:
+    """The path of an installed program in the system's directories, or ""."""
+    for directory in _DIRECTORIES:
+        path = f"{directory}/{name}"
+        if os.access(path, os.X_OK):
+            return path
+    return ""

@@ -7,9 +7,9 @@ import os
 
 from cais.errors import Invalid, Unavailable, from_os_error
 from cais.host import syscalls
+from cais.host.processes import find_program as find_program
 from cais.spec.named import NamedTuple
 
-_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/libexec")
 _UNIFIED = "/sys/fs/cgroup/unified"
 
 
@@ -29,15 +29,6 @@ class Found(NamedTuple):
 
     name: str
     path: str
-
-
-def find_program(name: str) -> str:
-    """The path of an installed program in the system's directories, or ""."""
-    for directory in _DIRECTORIES:
-        path = f"{directory}/{name}"
-        if os.access(path, os.X_OK):
-            return path
-    return ""
 
 
 def find_runtime(wanted: str = "") -> Found:

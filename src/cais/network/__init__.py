@@ -1,0 +1,16 @@
+"""Network: networks by name, the addresses that containers have in them, the ports that they publish.
+
+It owns the tables ``networks``, ``network_endpoints`` and ``network_ports``; the host's bridges that these name; one
+table of nftables; and ``<root>/networks.lock``. It promises that whatever it makes is noted before it is made, and
+that nothing of others is changed. It does not know what a container is: it is handed an id and a network namespace.
+
+    store       Networks: join, leave, sweep; where to begin
+    wishes      what is asked of ``join``, and what it returns
+    records     the tables
+    leases      which address a container gets
+    publishing  which port of the host; reserve: whether it is free, and who has it
+    bridges     bridges of the host, made and removed; firewall: the nftables text (pure); foreign: others' firewalls
+    inside      what is done in a container's network namespace
+    links       requests to the kernel (pure); netlink: how they are sent
+    addresses   addresses and subnets (pure)
+"""

@@ -1,0 +1,100 @@
+"""Inside a network namespace: work that a thread of its own does there, and the links of a container configured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cais.host import syscalls
+from cais.network import links
+from cais.network.addresses import AF_INET6, Address
+from cais.network.netlink import Netlink, Request
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+CLONE_NEWNET = 0x40000000
+_LOOPBACK = 1
+
+
+class Interface(NamedTuple):
+    """A link inside: its name, ``addresses`` with the length of their prefix, and where the default routes go (an
+    address each; ``direct`` families go straight out of the link)."""
+
+    name: str
+    addresses: Sequence[tuple[Address, int]]
+    gateways: Sequence[Address] = ()
+    direct: Sequence[int] = ()
+
+
+def within(netns_fd: int, action: Callable[[], T]) -> T:
+    """What ``action`` returns in that network namespace; this thread stays where it is. Raises what it raises."""
+    import threading
+
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            syscalls.setns(netns_fd, CLONE_NEWNET)
+            results.append(action())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def configure(netns_fd: int, interfaces: Sequence[Interface]) -> None:
+    """Loopback and the links up, with addresses and routes. Raises NetlinkError, OSError."""
+    within(netns_fd, lambda: _configure(interfaces))
+
+
+def _configure(interfaces: Sequence[Interface]) -> None:
+    with Netlink() as netlink:
+        requests: list[Request] = [links.set_up(_LOOPBACK)]
+        for item in interfaces:
+            link = links.find(netlink, item.name)
+            if link is None:
+                continue  # its owner is gone already, and the namespace with it
+            has_6 = any(address.family == AF_INET6 for address, _ in item.addresses)
+            set_sysctl(f"net/ipv6/conf/{item.name}/disable_ipv6", "0" if has_6 else "1")
+            requests += [links.add_address(link.number, address, prefix) for address, prefix in item.addresses]
+            requests.append(links.set_up(link.number))
+            requests += [links.add_default_route(link.number, gateway) for gateway in item.gateways]
+            requests += [links.add_default_route(link.number, None, family) for family in item.direct]
+        netlink.send(requests)
+
+
+def remove_link(netns_fd: int, name: str) -> None:
+    """Takes a link away inside; with a veth its other end goes, too."""
+
+    def remove() -> None:
+        with Netlink() as netlink:
+            link = links.find(netlink, name)
+            if link is not None:
+                netlink.send([links.delete_link(link.number)])
+
+    within(netns_fd, remove)
+
+
+def set_sysctl(name: str, value: str) -> bool:
+    """Writes a sysctl (``net/ipv4/ip_forward``) of this thread's network namespace.
+
+    False where this host does not allow it, or has no such thing.
+    """
+    try:
+        with open(f"/proc/sys/{name}", "r+", encoding="ascii") as file:
+            if file.read().strip() != value:
+                file.seek(0)
+                file.write(value)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,44 @@
+"""Other programs (nft, iptables): run with a text as their input, to their end."""
+
+from __future__ import annotations
+
+import os
+
+from cais.host.files import write_all
+from cais.host.processes import find_program, wait
+from cais.spec.named import NamedTuple
+
+_LIMIT_BYTES = 1 << 20
+
+
+class Ended(NamedTuple):
+    code: int
+    output: str
+    errors: str
+
+
+def run(program: str, *arguments: str, given: str = "") -> Ended | None:
+    """None where the program is not installed."""
+    path = find_program(program)
+    if not path:
+        return None
+    # Files in memory, not pipes: whatever is written, nobody waits for anybody.
+    files = [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("input", "output", "errors")]
+    try:
+        write_all(files[0], given.encode())
+        os.lseek(files[0], 0, os.SEEK_SET)
+        child = os.posix_spawn(
+            path,
+            [path, *arguments],
+            {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+            file_actions=[(os.POSIX_SPAWN_DUP2, file, place) for place, file in enumerate(files)],
+        )
+        code = wait(child)
+        return Ended(code, *(_text(file) for file in files[1:]))
+    finally:
+        for file in files:
+            os.close(file)
+
+
+def _text(file: int) -> str:
+    return os.pread(file, _LIMIT_BYTES, 0).decode("utf-8", "replace")
