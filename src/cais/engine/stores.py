@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.content.store import ContentStore
     from cais.content.tags import TagStore
+    from cais.events.log import EventLog
     from cais.host.database import Database
     from cais.host.leases import Leases
     from cais.image.store import Images
@@ -44,6 +45,7 @@ class Stores:
         self._sources: SourceStore | None = None
         self._platform: Platform | None = None
         self._images: Images | None = None
+        self._events: EventLog | None = None
         self._holder: Holder | None = None
 
     @property
@@ -61,6 +63,14 @@ class Stores:
 
             self._leases = Leases(self.root, self.database)
         return self._leases
+
+    @property
+    def events(self) -> EventLog:
+        if self._events is None:
+            from cais.events.log import EventLog
+
+            self._events = EventLog(self.root)
+        return self._events
 
     @property
     def content(self) -> ContentStore:

@@ -63,6 +63,9 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
+# IN_MODIFY, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE, IN_DELETE_SELF
+_WATCHED = 0x2 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400
+
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _OPENAT2, _MOUNT_SETATTR = 437, 442
 
@@ -129,6 +132,18 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
 def umount(target: str, flags: int = 0) -> None:
     """umount2(2)."""
     _checked(_c().umount2(os.fsencode(target), flags), target)
+
+
+def inotify(directory: str) -> int:
+    """inotify(7): a descriptor that tells of writes, renames and new or removed files in ``directory``."""
+    libc = _c()
+    descriptor = _checked(libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+    try:
+        _checked(libc.inotify_add_watch(descriptor, os.fsencode(directory), _WATCHED), directory)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def prctl(option: int, value: int) -> None:
