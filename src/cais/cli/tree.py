@@ -127,13 +127,18 @@ FAMILIES = {
     "volume": (
         "Manage volumes",
         (
+            ("clone", "volume_clone", "Create a volume with the files of another one"),
             ("create", "volume_create", "Create a volume"),
             ("export", "volume_export", "Write the files of a volume to a tar archive"),
             ("import", "volume_import", "Replace the files of a volume by those of a tar archive"),
             ("inspect", "volume_inspect", "Display detailed information on one or more volumes"),
             ("ls", "volume_ls", "List volumes"),
             ("prune", "volume_prune", "Remove unused local volumes"),
+            ("rename", "volume_rename", "Rename a volume"),
+            ("restore", "volume_restore", "Put the files of a snapshot in place of those of its volume"),
             ("rm", "volume_rm", "Remove one or more volumes"),
+            ("snapshot", "volume_snapshot", "Keep the files of a volume as they are now"),
+            ("update", "volume_update", "Change the labels of a volume"),
         ),
     ),
 }

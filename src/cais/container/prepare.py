@@ -98,6 +98,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
 
 def undo(rooms: Rooms, ready: Ready) -> None:
     """After the end, or instead of a start: mount points, mounts and bundle are gone."""
+    rooms.volumes.let_go()
     if ready.made:
         try:
             mount_points.remove(ready.bundle.rootfs, ready.made)
@@ -123,11 +124,16 @@ def _mount(rooms: Rooms, point: MountPoint, rootfs: str) -> Mapping[str, Any]:
         options.append("ro" if point.readonly else "rw")
         return {"destination": point.target, "type": "tmpfs", "source": "tmpfs", "options": options}
     if point.kind == "volume":
-        volume = rooms.volumes.get(point.source)
+        volume = rooms.volumes.use(point.source)
+        if volume.options:
+            from cais.volume.mounting import mount
+
+            mount(volume)
         if point.copy:
             from cais.volume.filling import fill
+            from cais.volume.options import has_dress
 
-            fill(volume.path, rootfs, point.target)
+            fill(volume.path, rootfs, point.target, dressed=has_dress(volume.options))
         source = volume.path
     else:
         source = point.source

@@ -226,6 +226,17 @@ class ContainerRecords:
         rows = self.database.rows("SELECT container FROM container_volumes WHERE volume = ?", (name,))
         return [row[0] for row in rows]
 
+    def rename_volume(self, change: Transaction, old: str, new: str) -> None:
+        """In the caller's transaction: the containers that have the volume ``old`` have it as ``new``."""
+        for id in self.users_of_volume(old):
+            (text,) = change.row("SELECT plan FROM containers WHERE id = ?", (id,))
+            plan = json.loads(text)
+            for point in plan.get("mounts", ()):
+                if point.get("kind") == "volume" and point.get("source") == old:
+                    point["source"], point["anonymous"] = new, False
+            change.execute("UPDATE containers SET plan = ? WHERE id = ?", (encode(plan).decode(), id))
+        change.execute("UPDATE container_volumes SET volume = ?, anonymous = 0 WHERE volume = ?", (new, old))
+
     def _query(self, clause: str, parameters: Sequence[Any] = ()) -> list[ContainerRecord]:
         rows = self.database.rows(f"SELECT {_COLUMNS}, {_RESTARTS} FROM containers {clause}", parameters)
         return [

@@ -142,6 +142,7 @@ class Containers:
                 raise
             # There is a bundle now, with this process as its owner: nobody takes the record for a dead one's.
             self.records.set_started(record.id, time.time())
+            self.rooms.volumes.let_go()
         for line in ready.warnings:
             warn(line)
         with Signals() as signals:
@@ -189,6 +190,7 @@ class Containers:
                 os.makedirs(exits, 0o700, exist_ok=True)
                 ready = prepare.prepare(self.rooms, record, plan)
                 self.records.set_started(record.id, time.time(), restarts=restarts or Restarts())
+                self.rooms.volumes.let_go()
                 for line in ready.warnings:
                     warn(line)
                 conmon.start_detached(
@@ -345,7 +347,7 @@ class Containers:
         for name, anonymous in volumes:
             if anonymous:
                 try:
-                    self.rooms.volumes.remove(name, self.records.users_of_volume(name))
+                    self.rooms.volumes.remove(name, lambda name=name: self.records.users_of_volume(name))  # type: ignore[misc]
                 except CaisError:
                     pass  # another container has it, or it is gone
 

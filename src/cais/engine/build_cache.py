@@ -140,7 +140,8 @@ def _mounts(stores: Stores) -> list[CacheEntry]:
     if stores.database.row("SELECT 1 FROM volumes WHERE kind = 'cache'") is None:
         return []
     from cais.host.files import tree_size_bytes
-    from cais.volume.store import CACHE, VolumeStore
+    from cais.volume.records import CACHE
+    from cais.volume.store import VolumeStore
 
     store = VolumeStore(stores.root, stores.database)
     return [

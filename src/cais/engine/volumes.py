@@ -1,19 +1,22 @@
-"""Volumes: create, list, inspect, remove, prune."""
+"""Volumes: create, list, inspect, rename, relabel, remove, prune; what copies their files stands beside."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Conflict, Invalid, NotFound
 from cais.spec.named import NamedTuple
-from cais.volume.store import CACHE, LOCAL, Volume, VolumeStore
+from cais.volume.records import CACHE, LOCAL, Volume
+from cais.volume.snapshots import VolumeSnapshot, VolumeSnapshots, split
+from cais.volume.store import VolumeStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     ListOfVolumes = list[Volume]
+    ListOfSnapshots = list[VolumeSnapshot]
     Names = list[str]
     Findings = list[tuple[str, str, str]]
 
@@ -75,11 +78,24 @@ class Volumes:
         return found
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Docker's JSON; of a cache also its kind, the id that RUN knows it by, and its last use. Raises NotFound."""
+        """Docker's JSON; of a cache also its kind, the id that RUN knows it by, and its last use. Raises NotFound.
+
+        Of ``VOLUME@SNAPSHOT``, what there is to know of a snapshot.
+        """
         from cais.spec import timestamp
 
+        name, snapshot = split(name)
         volume = self._store.get(name)
-        more = {}
+        if snapshot:
+            found = VolumeSnapshots(self._store).get(name, snapshot)
+            return {
+                "CreatedAt": timestamp.format(int(found.created)),
+                "Mountpoint": found.path,
+                "Name": f"{name}@{snapshot}",
+                "Size": found.size_bytes,
+                "Volume": name,
+            }
+        more: dict[str, Any] = {}
         if volume.kind == CACHE:
             used = timestamp.format(int(volume.last_used)) if volume.last_used else None
             more = {"Kind": CACHE, "CacheID": volume.cache_id, "LastUsedAt": used, "InUse": self._store.in_use(volume)}
@@ -95,43 +111,90 @@ class Volumes:
         }
 
     def size_bytes(self, volume: Volume) -> int:
-        """What its files take."""
-        from cais.host.files import tree_size_bytes
+        """What its files take, as remembered where nobody used it since (``volume.sizes``); UNKNOWN for a mount."""
+        from cais.volume.sizes import size_of
 
         self._enter()
-        return tree_size_bytes(volume.path)
+        return size_of(self._store, volume, running=bool(self._running(volume.name)))
 
-    def export(self, name: str, file: BinaryIO) -> None:
-        """Writes a tar of its files. Raises NotFound, Conflict (a build has locked it)."""
+    def links(self, name: str) -> int:
+        """How many containers have it."""
+        return len(self._users(name))
+
+    def snapshots(self) -> ListOfSnapshots:
+        """All snapshots, by volume, the oldest first."""
+        return VolumeSnapshots(self._store).all()
+
+    def rename(self, name: str, new: str) -> None:
+        """Containers that have it go on with it under its new name. Raises NotFound, Invalid, Conflict (the name)."""
+        from cais.container.records import ContainerRecords
+
+        volume = self._store.get(name)
+        if volume.kind != LOCAL:
+            raise Invalid(f"rename {name}: it is a cache mount of builds, which find it by its name")
+        records = ContainerRecords(self._stores.database)
+        with self._stores.database.transaction() as change:
+            self._store.rename(change, volume, new)
+            records.rename_volume(change, name, new)
+
+    def relabel(self, name: str, labels: Mapping[str, str], remove: Sequence[str] = ()) -> None:
+        """Adds labels, and takes those named by ``remove`` away. Raises NotFound."""
+        self._store.relabel(name, labels, remove)
+
+    def clone(self, source: str, name: str, labels: Mapping[str, str] | None, warn: Callable[[str], None]) -> Volume:
+        """A new volume with the files of ``VOLUME[@SNAPSHOT]``. Raises NotFound, Invalid, Conflict (the name)."""
+        from cais.engine.volume_copies import clone
+
+        return clone(self._stores, self._store, source, name, labels, warn)
+
+    def snapshot(self, name: str, snapshot: str, warn: Callable[[str], None]) -> VolumeSnapshot:
+        """Keeps the files of a volume as they are now. Raises NotFound, Invalid, Conflict (the name)."""
+        from cais.engine.volume_copies import take
+
+        return take(self._stores, self._store, name, snapshot, warn)
+
+    def restore(self, name: str, snapshot: str) -> None:
+        """The files of a snapshot take the place of the volume's. Raises NotFound, Conflict (a container runs)."""
+        from cais.engine.volume_copies import restore
+
+        restore(self._stores, self._store, name, snapshot, lambda: self._running(name))
+
+    def export(self, name: str, file: BinaryIO, compression: str = "") -> None:
+        """Writes a tar of the files of ``VOLUME[@SNAPSHOT]``; ``compression``: "", "gzip" or "zstd".
+
+        Raises NotFound, Conflict (a build has locked it).
+        """
         from cais.engine.volume_archives import export
 
-        export(self._stores, self._store, name, file)
+        export(self._stores, self._store, name, file, compression)
 
     def import_(self, name: str, file: BinaryIO) -> Volume:
         """The files of a tar in place of its own; a new volume where there is none. Raises Invalid, Corrupt, ..."""
         from cais.engine.volume_archives import import_
 
-        users = self._users(name)
-        if users:
-            raise Conflict(f"import {name}: volume is in use - [{', '.join(users)}]")
-        return import_(self._stores, self._store, name, file)
+        return import_(self._stores, self._store, name, file, lambda: self._running(name))
 
     def remove(self, name: str, force: bool = False) -> None:
-        """Removes it with its files. ``force``: one that is not there is no error. Raises NotFound, Conflict."""
+        """Removes it, or a snapshot (``VOLUME@SNAPSHOT``), with its files. ``force``: missing is no error.
+
+        Raises NotFound, Conflict.
+        """
         self._enter()
         try:
-            self._store.remove(name, self._users(name))
+            volume, snapshot = split(name)
+            if snapshot:
+                VolumeSnapshots(self._store).remove(volume, snapshot)
+            else:
+                self._store.remove(name, lambda: self._users(name))
         except NotFound:
             if not force:
                 raise
 
     def prune(self, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None) -> PruneReport:
-        """Removes anonymous volumes that no container has; with ``all`` named ones, too.
+        """Removes anonymous volumes that no container has; with ``all`` named ones, too. One with snapshots stays.
 
         What a RUN keeps between builds goes only where ``kind=cache`` is asked for, and not while a build uses it.
         """
-        from cais.host.files import tree_size_bytes
-
         filters = dict(filters or {})
         _check_keys(filters, _PRUNE_KEYS)
         everything = all or any(_truth(text, "all") for text in filters.get("all", ()))
@@ -148,13 +211,13 @@ class Volumes:
                 continue
             if any(_has_label(volume, text) for text in filters.get("label!", ())):
                 continue
-            taken = tree_size_bytes(volume.path)
+            taken = self.size_bytes(volume)
             try:
-                self._store.remove(volume.name, self._users(volume.name))
+                self._store.remove(volume.name, lambda name=volume.name: self._users(name))  # type: ignore[misc]
             except (NotFound, Conflict):
                 continue
             removed.append(volume.name)
-            size += taken
+            size += max(0, taken)
         return PruneReport(removed, size)
 
     def check(self, repair: bool = False) -> Findings:
@@ -185,6 +248,13 @@ class Volumes:
         rows = self._stores.database.rows("SELECT container FROM container_volumes WHERE volume = ?", (name,))
         return [row[0] for row in rows]
 
+    def _running(self, name: str) -> Names:
+        """The ids of the containers that have it and run."""
+        rows = self._stores.database.rows(
+            "SELECT id FROM containers JOIN container_volumes ON container = id WHERE volume = ? AND running", (name,)
+        )
+        return [row[0] for row in rows]
+
     def _enter(self) -> None:
         # Nothing is mounted: an ordinary user's namespace is for the ids of the files alone.
         self._stores.snapshots.reach()
@@ -208,7 +278,7 @@ def _truth(text: str, key: str) -> bool:
         return True
     if text.lower() in ("0", "f", "false"):
         return False
-    raise Invalid(f"invalid filter '{key}={text}'")
+    raise Invalid(f"invalid filter '{key}=[{text}]'")
 
 
 def _has_label(volume: Volume, text: str) -> bool:

@@ -57,7 +57,7 @@ class _Copy:
             path, entered = pending.pop()
             there = self.source.fd(path)
             if entered:
-                _copy_attributes(there, self.target.fd(path), self.owners, self.time_ns)
+                copy_attributes(there, self.target.fd(path), self.owners, self.time_ns)
                 continue
             if path or root:
                 pending.append((path, True))
@@ -121,7 +121,7 @@ def _copy_file(there: int, here: int, name: bytes, owners: bool, time_ns: int | 
         writing = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=here)
         try:
             copy_data(reading, writing)
-            _copy_attributes(reading, writing, owners, time_ns)
+            copy_attributes(reading, writing, owners, time_ns)
         finally:
             os.close(writing)
     finally:
@@ -189,7 +189,8 @@ def _copy_piece(reading: int, writing: int, size: int) -> int:
     return done
 
 
-def _copy_attributes(reading: int, writing: int, owners: bool, time_ns: int | None) -> None:
+def copy_attributes(reading: int, writing: int, owners: bool = True, time_ns: int | None = None) -> None:
+    """Owner, mode, extended attributes and times of one open file or directory, for another."""
     status = os.fstat(reading)
     if owners:
         _give(writing, status)

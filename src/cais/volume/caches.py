@@ -14,7 +14,8 @@ from cais.errors import from_os_error
 from cais.host.locks import FileLock
 from cais.host.owners import give
 from cais.spec.named import NamedTuple
-from cais.volume.store import Volume, VolumeStore
+from cais.volume.records import Volume
+from cais.volume.store import VolumeStore
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _READABLE_CHARACTERS = 60

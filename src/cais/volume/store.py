@@ -7,69 +7,24 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from cais.errors import Conflict, Invalid, NotFound, Unsupported, from_os_error
-from cais.host.database import Database
+from cais.errors import Conflict, NotFound, from_os_error
+from cais.host.database import Database, Transaction
 from cais.host.files import random_name, remove_tree
 from cais.host.locks import FileLock
 from cais.spec.encoding import encode
-from cais.spec.named import NamedTuple
+from cais.volume.records import ANONYMOUS_LABEL, CACHE, LOCAL, Volume, check_name
 
-SCHEMA = (
-    """CREATE TABLE volumes (
-        name TEXT PRIMARY KEY,
-        id TEXT NOT NULL UNIQUE,
-        anonymous INTEGER NOT NULL,
-        created REAL NOT NULL,
-        labels TEXT NOT NULL,
-        options TEXT NOT NULL
-    ) WITHOUT ROWID""",
-    """ALTER TABLE volumes ADD COLUMN kind TEXT NOT NULL DEFAULT 'local';
-    ALTER TABLE volumes ADD COLUMN cache_id TEXT NOT NULL DEFAULT '';
-    ALTER TABLE volumes ADD COLUMN last_used REAL NOT NULL DEFAULT 0""",
-)
-
-LOCAL, CACHE = "local", "cache"
-
-NAME_HINT = 'Use only "[a-zA-Z0-9][a-zA-Z0-9_.-]". For a directory of this host give an absolute path.'
-_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-_REST = _FIRST | frozenset("_.-")
-_NAME_LIMIT = 255
 # As long as nobody takes from making a directory to locking it.
 _NEW_SECONDS = 60.0
 
 
-class Volume(NamedTuple):
-    """``path`` is the directory with its files; times are in seconds since 1970, 0 where they are not known.
-
-    ``kind`` is ``local``, or ``cache`` for what RUN keeps under ``cache_id`` (``volume.caches``).
-    """
-
-    name: str
-    path: str
-    anonymous: bool
-    created: float
-    labels: Mapping[str, str]
-    options: Mapping[str, str]
-    kind: str = LOCAL
-    cache_id: str = ""
-    last_used: float = 0
-
-
-def check_name(name: str) -> None:
-    """Raises Invalid with Docker's words."""
-    if len(name) < 2 and name:
-        raise Invalid(f"create {name}: volume name is too short, names should be at least two alphanumeric characters")
-    if not name or name[0] not in _FIRST or not _REST.issuperset(name) or len(name) > _NAME_LIMIT:
-        raise Invalid(
-            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
-            f'"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
-        )
-
-
 class VolumeStore:
+    """``users``, where a method takes them: asked, once nobody else can change them, for who has the volume."""
+
     def __init__(self, root: str, database: Database) -> None:
         self.directory = os.path.join(root, "volumes")
-        self._database = database
+        self.database = database
+        self._used: list[FileLock] = []
 
     def create(
         self,
@@ -80,14 +35,12 @@ class VolumeStore:
         labels: Mapping[str, str] | None = None,
         anonymous: bool = False,
     ) -> Volume:
-        """A new volume, or the one with this name. Without a name it is anonymous. Raises Invalid, Unsupported."""
+        """A new volume, or the one with this name. Without a name it is anonymous. Raises Invalid, Unavailable.
+
+        ``options`` are the local driver's (``volume.options``).
+        """
         if driver not in ("", "local"):
             raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-        if options:
-            raise Unsupported(
-                f"the volume option {next(iter(options))!r} is not in this version",
-                hint="Volumes are plain directories; mount other file systems on the host and bind them (-v /path:..).",
-            )
         if name:
             check_name(name)
             existing = self._find(name)
@@ -97,8 +50,27 @@ class VolumeStore:
             name, anonymous = random_name(32), True
         labels = dict(labels or {})
         if anonymous:
-            labels.setdefault("com.docker.volume.anonymous", "")
-        self._add(Volume(name, "", anonymous, time.time(), labels, dict(options or {})), lambda path: None)
+            labels.setdefault(ANONYMOUS_LABEL, "")
+        begin: Callable[[str], None] = _empty
+        if options:
+            from cais.volume.options import check_options, dress
+
+            check_options(name, options)
+
+            def begin(path: str) -> None:
+                dress(path, options)
+
+        self._add(Volume(name, "", anonymous, time.time(), labels, dict(options or {})), begin)
+        return self.get(name)
+
+    def clone(self, source: Volume, name: str, fill: Callable[[str], None], labels: Mapping[str, str]) -> Volume:
+        """A new volume with the options of ``source`` and the files that ``fill(directory)`` makes. Raises Conflict."""
+        check_name(name)
+        taken = Conflict(f"clone {name}: a volume with this name exists", hint="Remove it first, or choose another.")
+        if self._find(name) is not None:
+            raise taken
+        if not self._add(Volume(name, "", False, time.time(), dict(labels), source.options), fill):
+            raise taken
         return self.get(name)
 
     def cache(self, name: str, cache_id: str, begin: Callable[[str], None]) -> Volume:
@@ -109,32 +81,68 @@ class VolumeStore:
             return self.get(name)
         if (found.kind, found.cache_id) != (CACHE, cache_id):
             # One that was imported does not know its id.
-            with self._database.transaction() as change:
+            with self.database.transaction() as change:
                 change.execute("UPDATE volumes SET kind = ?, cache_id = ? WHERE name = ?", (CACHE, cache_id, name))
         return found
 
-    def replace(self, name: str, fill: Callable[[str], None], *, kind: str = LOCAL) -> Volume:
+    def replace(
+        self, name: str, fill: Callable[[str], None], *, kind: str = LOCAL, doing: str = "import",
+        users: Callable[[], Sequence[str]] = list,
+    ) -> Volume:  # fmt: skip
         """A volume with other files: those that ``fill(directory)`` makes take the place of the old ones at once.
 
-        One that is not there is made, of ``kind``. Raises Conflict while a build uses it.
+        One that is not there is made, of ``kind``. Raises Conflict while a build or one of ``users`` uses it.
         """
         check_name(name)
         old = self._find(name)
         if old is None:
             self._add(Volume(name, "", False, time.time(), {}, {}, kind), fill)
             return self.get(name)
-        with self._alone(old, "import"):
-            id, lock = self._directory(name, fill)
-            with lock, self._database.transaction() as change:
-                changed = change.execute("UPDATE volumes SET id = ? WHERE name = ?", (id, name))
-            # What is not named by a record any more is removed.
-            remove_tree(os.path.dirname(old.path) if changed else os.path.join(self.directory, id))
+        with self._alone(old, doing, users):
+            pass  # what is in use now is said before the work
+        id, lock = self.stage(name, fill)
+        with lock:
+            try:
+                # The name may mean other files by now: those that it means are the ones to be replaced.
+                old = self.get(name)
+                with self._alone(old, doing, users), self.database.transaction() as change:
+                    change.execute("UPDATE volumes SET id = ?, measured = '' WHERE name = ?", (id, name))
+            except BaseException:
+                remove_tree(os.path.join(self.directory, id))
+                raise
+        # What is not named by a record any more is removed.
+        remove_tree(os.path.dirname(old.path))
         return self.get(name)
 
-    def _add(self, volume: Volume, begin: Callable[[str], None]) -> None:
-        """Unless there is one with its name already."""
-        id, lock = self._directory(volume.name, begin)
-        with lock, self._database.transaction() as change:
+    def rename(self, change: Transaction, volume: Volume, name: str) -> None:
+        """In the caller's transaction; the directory stays where it is. An anonymous one is not, from now on.
+
+        Raises Invalid, Conflict.
+        """
+        check_name(name)
+        if change.row("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
+            raise Conflict(f"rename {volume.name}: a volume with the name {name} exists")
+        labels = {key: value for key, value in volume.labels.items() if key != ANONYMOUS_LABEL}
+        if not change.execute(
+            "UPDATE volumes SET name = ?, anonymous = 0, labels = ? WHERE name = ?",
+            (name, encode(labels).decode(), volume.name),
+        ):
+            raise NotFound(f"get {volume.name}: no such volume")
+        change.execute("UPDATE volume_snapshots SET volume = ? WHERE volume = ?", (name, volume.name))
+
+    def relabel(self, name: str, labels: Mapping[str, str], remove: Sequence[str] = ()) -> None:
+        """Adds ``labels``, and takes those named by ``remove`` away. Raises NotFound."""
+        with self.database.transaction() as change:
+            found = dict(self.get(name).labels)
+            for key in remove:
+                found.pop(key, None)
+            found.update(labels)
+            change.execute("UPDATE volumes SET labels = ? WHERE name = ?", (encode(found).decode(), name))
+
+    def _add(self, volume: Volume, begin: Callable[[str], None]) -> bool:
+        """False where there is one with its name already."""
+        id, lock = self.stage(volume.name, begin)
+        with lock, self.database.transaction() as change:
             added = change.execute(
                 """INSERT OR IGNORE INTO volumes
                    (name, id, anonymous, created, labels, options, kind, cache_id, last_used)
@@ -146,10 +154,11 @@ class VolumeStore:
             )  # fmt: skip
         if not added:
             remove_tree(os.path.join(self.directory, id))
+        return bool(added)
 
-    def _directory(self, name: str, begin: Callable[[str], None]) -> tuple[str, _Acquired]:
+    def stage(self, name: str, begin: Callable[[str], None]) -> tuple[str, _Acquired]:
         """The id of a new directory that no record names yet. As long as its lock is held it is no orphan."""
-        self._database.require_own()
+        self.database.require_own()
         id = random_name(8)
         path = os.path.join(self.directory, id)
         lock = FileLock(os.path.join(path, "lock"))
@@ -179,15 +188,47 @@ class VolumeStore:
         return found is not None and found.path == volume.path
 
     def touch(self, name: str) -> None:
-        """It was used just now."""
-        with self._database.transaction() as change:
-            change.execute("UPDATE volumes SET last_used = ? WHERE name = ?", (time.time(), name))
+        """It was used just now: what was known of its size holds no more."""
+        with self.database.transaction() as change:
+            change.execute("UPDATE volumes SET last_used = ?, uses = uses + 1 WHERE name = ?", (time.time(), name))
+
+    def use(self, name: str) -> Volume:
+        """The volume for a container that starts. Until ``let_go`` nobody replaces or removes its files.
+
+        Raises NotFound, Conflict (a build has locked this cache).
+        """
+        while True:
+            volume = self.get(name)
+            lock = FileLock(self.lock_path(volume))
+            try:
+                if not lock.acquire(shared=True, blocking=False):
+                    if volume.kind == CACHE:
+                        raise Conflict(f"volume {name} is in use by a build", exit_code=125)
+                    lock.acquire(shared=True)  # it is being replaced, which takes no time
+            except FileNotFoundError:
+                raise NotFound(
+                    f"the directory of the volume {name} is not there",
+                    hint="'cais system check --repair' makes it again, empty.",
+                    exit_code=125,
+                )
+            except OSError as error:
+                raise from_os_error(error, f"lock the volume {name}")
+            if self.is_current(volume):
+                self._used.append(lock)
+                self.touch(name)
+                return volume
+            lock.release()
+
+    def let_go(self) -> None:
+        """The container's record says that it runs, or it does not run: others may ask that from now on."""
+        while self._used:
+            self._used.pop().release()
 
     def in_use(self, volume: Volume) -> bool:
         """Whether a build that runs has this cache mounted."""
         return _is_locked(self.lock_path(volume))
 
-    def _alone(self, volume: Volume, doing: str) -> _Acquired:
+    def _alone(self, volume: Volume, doing: str, users: Callable[[], Sequence[str]] = list) -> _Acquired:
         """The lock of a volume that nobody has mounted, held. Raises Conflict."""
         lock = FileLock(self.lock_path(volume))
         try:
@@ -200,6 +241,10 @@ class VolumeStore:
             raise Conflict(
                 f"{doing} {volume.name}: volume is in use by a build", hint="Wait for the build that has it mounted."
             )
+        found = users()
+        if found:
+            lock.release()
+            raise Conflict(f"{doing} {volume.name}: volume is in use - [{', '.join(found)}]")
         return _Acquired(lock)
 
     def get(self, name: str) -> Volume:
@@ -213,13 +258,19 @@ class VolumeStore:
         """Ordered by name."""
         return self._query("ORDER BY name")
 
-    def remove(self, name: str, users: Sequence[str] = ()) -> None:
-        """Removes a volume and its files; ``users`` are the ids of the containers that have it. Raises Conflict."""
+    def remove(self, name: str, users: Callable[[], Sequence[str]] = list) -> None:
+        """Removes a volume and its files; ``users`` gives the ids of the containers that have it. Raises Conflict."""
         volume = self.get(name)
-        if users:
-            raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
         with self._alone(volume, "remove"):
-            with self._database.transaction() as change:
+            with self.database.transaction() as change:
+                found = users()
+                if found:
+                    raise Conflict(f"remove {name}: volume is in use - [{', '.join(found)}]")
+                if change.row("SELECT 1 FROM volume_snapshots WHERE volume = ?", (name,)) is not None:
+                    raise Conflict(
+                        f"remove {name}: volume has snapshots",
+                        hint=f"Remove them first: cais volume ls --snapshots, cais volume rm {name}@SNAPSHOT",
+                    )
                 change.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
             try:
                 remove_tree(os.path.dirname(volume.path))
@@ -239,7 +290,7 @@ class VolumeStore:
         return [self._path(name) for name in free if name not in known]
 
     def _ids(self) -> set[str]:
-        return {row[0] for row in self._database.rows("SELECT id FROM volumes")}
+        return {row[0] for row in self.database.rows("SELECT id FROM volumes UNION SELECT id FROM volume_snapshots")}
 
     def _path(self, id: str) -> str:
         return os.path.join(self.directory, id)
@@ -249,7 +300,7 @@ class VolumeStore:
         return found[0] if found else None
 
     def _query(self, clause: str, parameters: Sequence[str] = ()) -> list[Volume]:
-        rows = self._database.rows(
+        rows = self.database.rows(
             "SELECT name, id, anonymous, created, labels, options, kind, cache_id, last_used FROM volumes " + clause,
             parameters,
         )
@@ -260,6 +311,10 @@ class VolumeStore:
             )
             for row in rows
         ]  # fmt: skip
+
+
+def _empty(path: str) -> None:
+    """A volume begins empty."""
 
 
 def _is_being_filled(directory: str) -> bool:

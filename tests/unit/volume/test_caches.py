@@ -13,7 +13,8 @@ from cais.engine.stores import SCHEMA_VERSION
 from cais.errors import Cancelled, Conflict
 from cais.host.database import Database
 from cais.volume.caches import Cache, acquire, cache_name, is_cache_name
-from cais.volume.store import CACHE, VolumeStore
+from cais.volume.records import CACHE
+from cais.volume.store import VolumeStore
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_what_gets_its_record_while_orphans_are_looked_for_is_none(store, monkey
     maker = threading.Thread(target=store.cache, args=("c", "c", begin))
     maker.start()
     began.wait()
-    read = store._database.rows
+    read = store.database.rows
 
     def rows(*words):
         """What the records say; then the maker gets on."""
@@ -160,7 +161,7 @@ def test_what_gets_its_record_while_orphans_are_looked_for_is_none(store, monkey
             maker.join()
         return found
 
-    monkeypatch.setattr(store._database, "rows", rows)
+    monkeypatch.setattr(store.database, "rows", rows)
     assert store.orphans() == []
     monkeypatch.undo()
     assert [volume.name for volume in store.all()] == ["c"]

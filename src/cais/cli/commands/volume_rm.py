@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from cais.cli.call import Call
 
 COMMAND = Command(
-    "[OPTIONS] VOLUME [VOLUME...]",
+    "[OPTIONS] VOLUME[@SNAPSHOT] [VOLUME...]",
     "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
     aliases=("volume rm", "volume remove"),
     arguments=(1, None),
     complete="volume",
     flags=(Flag("force", "f", "", "Force the removal of one or more volumes"),),
-    examples=("cais volume rm data",),
+    examples=("cais volume rm data", "cais volume rm data@monday"),
 )
 
 
