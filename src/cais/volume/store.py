@@ -238,8 +238,9 @@ class VolumeStore:
         except OSError as error:
             raise from_os_error(error, f"lock the volume {volume.name}")
         if not held:
+            by = "build that has it mounted" if volume.kind == CACHE else "command that uses it"
             raise Conflict(
-                f"{doing} {volume.name}: volume is in use by a build", hint="Wait for the build that has it mounted."
+                f"{doing} {volume.name}: volume is in use by a {by.partition(' ')[0]}", hint=f"Wait for the {by}."
             )
         found = users()
         if found:
