@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Names = list[str]
     Findings = list[tuple[str, str, str]]
 
+__all__ = ["PruneReport", "Volume", "Volumes"]
+
 _LIST_KEYS = frozenset(("dangling", "driver", "kind", "label", "name"))
 _PRUNE_KEYS = frozenset(("all", "kind", "label", "label!"))
 _KINDS = (LOCAL, CACHE)

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.cli.call import Call
-    from cais.engine.volumes import Volumes
-    from cais.volume.records import Volume
+    from cais.engine.volumes import Volume, Volumes
 
 COMMAND = Command(
     "[OPTIONS]",
