@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from cais.container import mount_options, options, restart
+from cais.container.isolation import Devices, Namespaces, Security
 from cais.container.mount_options import MountPoint
 from cais.container.options import RunOptions
 from cais.container.restart import RestartPolicy
-from cais.errors import Invalid, Unsupported
+from cais.errors import Invalid, NotFound, Unsupported
 from cais.runtime import spec
-from cais.runtime.limits import Resources, memory_limits, parse_ulimit
+from cais.runtime.limits import Resources
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -23,10 +25,21 @@ if TYPE_CHECKING:
 NETWORKS = ("none", "host")
 
 
+# Fields that are values of their own.
+_VALUES: Mapping[str, Any] = {
+    "security": Security,
+    "namespaces": Namespaces,
+    "devices": Devices,
+    "restart": RestartPolicy,
+}
+
+_PLAIN = (Security(), Namespaces(), Devices(), 0)
+
+
 class Plan(NamedTuple):
     """``entrypoint`` and ``command`` together are what runs. ``env`` is the image's with the options' over it.
 
-    ``seccomp``: ``default``, ``unconfined`` or the path of a profile.
+    ``seccomp``: ``default``, ``unconfined``, ``profile`` (``security`` has its text), or the path of one.
     """
 
     entrypoint: tuple[str, ...] = ()
@@ -62,10 +75,22 @@ class Plan(NamedTuple):
     exposed_ports: tuple[str, ...] = ()
     restart: RestartPolicy = RestartPolicy()
     health: HealthCheck | None = None
+    security: Security = Security()
+    namespaces: Namespaces = Namespaces()
+    devices: Devices = Devices()
+    oom_score_adj: int = 0
+    cgroup_parent: str = ""
+    runtime: str = ""
+    isolation: str = ""
 
     @property
     def args(self) -> tuple[str, ...]:
         return (*self.entrypoint, *self.command)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing of the host is asked for but what every container has."""
+        return (self.security, self.namespaces, self.devices, self.oom_score_adj) == _PLAIN
 
     def to_json(self) -> dict[str, Any]:
         """Only what is not the default."""
@@ -79,7 +104,7 @@ class Plan(NamedTuple):
             value["mounts"] = [mount._asdict() for mount in self.mounts]
         if self.resources != defaults.resources:
             value["resources"] = self.resources._asdict()
-        for name in ("restart", "health"):
+        for name in (*_VALUES, "health"):
             if name in value:
                 value[name] = value[name].to_json()
         return value
@@ -93,13 +118,13 @@ class Plan(NamedTuple):
             if key == "mounts":
                 item = tuple(_mount_point(mount) for mount in item)
             elif key == "resources":
-                item = Resources(**item)
-            elif key == "restart":
-                item = RestartPolicy.from_json(item)
+                item = Resources.from_json(item)
             elif key == "health":
                 from cais.container.health import HealthCheck
 
                 item = HealthCheck.from_json(item)
+            elif key in _VALUES:
+                item = _VALUES[key].from_json(item)
             elif key == "rlimits":
                 item = tuple(tuple(limit) for limit in item)
             known[key] = tuple(item) if isinstance(item, list) else item
@@ -113,9 +138,20 @@ def _mount_point(value: Mapping[str, Any]) -> MountPoint:
     return MountPoint(**known)
 
 
-def plan(run: Mapping[str, Any], wanted: RunOptions, id: str, directory: str = "") -> Plan:
+def _unknown_container(name: str, kind: str) -> str:
+    raise NotFound(f"No such container: {name}", exit_code=125)
+
+
+def plan(
+    run: Mapping[str, Any],
+    wanted: RunOptions,
+    id: str,
+    directory: str = "",
+    find_container: Callable[[str, str], str] = _unknown_container,
+) -> Plan:
     """``run`` is the image's ``config`` object, ``id`` the container's (its hostname), ``directory`` what relative
-    paths start from. Raises Invalid, Unsupported."""
+    paths start from; ``find_container(name, kind)`` gives the id of another container whose namespace of that
+    kind is joined. Raises Invalid, NotFound, Unsupported."""
     _refuse(wanted)
     entrypoint, command = _command(run, wanted)
     # What was asked for stands before what the image adds, as in Docker.
@@ -124,7 +160,7 @@ def plan(run: Mapping[str, Any], wanted: RunOptions, id: str, directory: str = "
     image = (item for item in run.get("Env") or () if item.partition("=")[0] not in names)
     environment = (*spec.merge_environment((), given), *image)
     labels = {**{key: str(text) for key, text in (run.get("Labels") or {}).items()}, **options.parse_labels(wanted)}
-    no_new_privileges, seccomp = _security(wanted.security_opt)
+    own = _namespaces(wanted, find_container)
     network = wanted.networks[0] if wanted.networks and wanted.networks[0] != "default" else "none"
     stop_signal = wanted.stop_signal or str(run.get("StopSignal") or "") or "SIGTERM"
     options.parse_signal(stop_signal)
@@ -140,25 +176,18 @@ def plan(run: Mapping[str, Any], wanted: RunOptions, id: str, directory: str = "
         cwd="/" + posixpath.normpath(cwd).lstrip("/"),
         user=wanted.user or str(run.get("User") or ""),
         group_add=tuple(wanted.group_add),
-        hostname=wanted.hostname or id[:12],
+        hostname=wanted.hostname or (os.uname().nodename if own.uts == "host" else id[:12]),
         network=network,
         tty=wanted.tty,
         stdin=wanted.interactive,
         detach=wanted.detach,
-        capabilities=spec.capability_names(
-            spec.DEFAULT_CAPABILITIES, wanted.cap_add, wanted.cap_drop, frozenset(spec.ALL_CAPABILITIES)
-        ),
         cap_add=tuple(wanted.cap_add),
         cap_drop=tuple(wanted.cap_drop),
-        no_new_privileges=no_new_privileges,
-        seccomp=seccomp,
         readonly=wanted.read_only,
         mounts=_mounts(run, wanted, directory),
-        resources=_resources(wanted),
-        rlimits=tuple(parse_ulimit(item) for item in wanted.ulimits),
-        sysctls=tuple(_pair(item, "--sysctl") for item in wanted.sysctls),
-        annotations=tuple(_pair(item, "--annotation") for item in wanted.annotations),
-        shm_bytes=options.parse_bytes(wanted.shm_size, "shm-size") if wanted.shm_size else spec.SHM_BYTES,
+        rlimits=_rlimits(wanted),
+        annotations=tuple(_annotation(item) for item in wanted.annotations),
+        shm_bytes=options.parse_bytes(wanted.shm_size or "0", "shm-size") or spec.SHM_BYTES,
         init=wanted.init,
         labels=labels,
         stop_signal=stop_signal,
@@ -169,6 +198,12 @@ def plan(run: Mapping[str, Any], wanted: RunOptions, id: str, directory: str = "
         exposed_ports=tuple(run.get("ExposedPorts") or ()),
         restart=restart.for_run(wanted.restart, auto_remove=wanted.remove),
         health=_health(run, wanted),
+        namespaces=own,
+        oom_score_adj=_oom_score(wanted.oom_score_adj),
+        cgroup_parent=_cgroup_parent(wanted.cgroup_parent),
+        runtime=wanted.runtime,
+        isolation=wanted.isolation,
+        **_asked_for(wanted, network, own.ipc),
     )
 
 
@@ -189,20 +224,12 @@ _NOT_YET = {
     "attach": "attach", "publish": "publish", "publish_all": "publish-all", "expose": "expose",
     "network_aliases": "network-alias",
     "links": "link", "ip": "ip", "ip6": "ip6", "link_local_ips": "link-local-ip", "mac_address": "mac-address",
-    "dns_options": "dns-option", "dns_search": "dns-search", "domainname": "domainname", "pid": "pid", "ipc": "ipc",
-    "uts": "uts", "userns": "userns", "cgroupns": "cgroupns", "cgroup_parent": "cgroup-parent",
-    "blkio_weight": "blkio-weight", "blkio_weight_devices": "blkio-weight-device", "cpu_period": "cpu-period",
-    "cpu_quota": "cpu-quota", "cpu_rt_period": "cpu-rt-period", "cpu_rt_runtime": "cpu-rt-runtime",
-    "cpuset_mems": "cpuset-mems", "memory_swappiness": "memory-swappiness", "oom_kill_disable": "oom-kill-disable",
-    "oom_score_adj": "oom-score-adj", "devices": "device", "device_cgroup_rules": "device-cgroup-rule",
-    "device_read_bps": "device-read-bps", "device_read_iops": "device-read-iops",
-    "device_write_bps": "device-write-bps", "device_write_iops": "device-write-iops", "gpus": "gpus",
-    "privileged": "privileged", "health_cmd": "health-cmd", "health_interval_nanoseconds": "health-interval",
+    "dns_options": "dns-option", "dns_search": "dns-search", "domainname": "domainname",
+    "health_cmd": "health-cmd", "health_interval_nanoseconds": "health-interval",
     "health_timeout_nanoseconds": "health-timeout", "health_start_period_nanoseconds": "health-start-period",
     "health_start_interval_nanoseconds": "health-start-interval", "health_retries": "health-retries",
     "no_healthcheck": "no-healthcheck", "log_driver": "log-driver", "log_opts": "log-opt",
-    "runtime": "runtime", "storage_opts": "storage-opt", "volume_driver": "volume-driver",
-    "volumes_from": "volumes-from", "use_api_socket": "use-api-socket", "isolation": "isolation",
+    "storage_opts": "storage-opt", "volume_driver": "volume-driver", "volumes_from": "volumes-from",
     "detach_keys": "detach-keys",
 }  # fmt: skip
 
@@ -236,21 +263,6 @@ def _command(run: Mapping[str, Any], wanted: RunOptions) -> tuple[tuple[str, ...
     return entrypoint, command
 
 
-def _security(values: Sequence[str]) -> tuple[bool, str]:
-    no_new_privileges, seccomp = False, "default"
-    for item in values:
-        key, separator, value = item.partition("=" if "=" in item else ":")
-        if key == "no-new-privileges" and value in ("", "true", "false"):
-            no_new_privileges = value != "false"
-        elif key == "seccomp" and separator and value:
-            seccomp = "default" if value == "builtin" else value
-        elif key in ("label", "apparmor", "systempaths") and separator:
-            raise Unsupported(f"--security-opt {key} is not in this version", exit_code=125)
-        else:
-            raise Invalid(f"invalid --security-opt 1: {item!r}", exit_code=125)
-    return no_new_privileges, seccomp
-
-
 def _mounts(run: Mapping[str, Any], wanted: RunOptions, directory: str) -> tuple[MountPoint, ...]:
     points = [
         *(mount_options.parse_volume(item, directory) for item in wanted.volumes),
@@ -271,27 +283,70 @@ def _mounts(run: Mapping[str, Any], wanted: RunOptions, directory: str) -> tuple
     return tuple(sorted(points, key=lambda point: point.target.count("/")))
 
 
-def _resources(wanted: RunOptions) -> Resources:
-    memory = options.parse_bytes(wanted.memory, "memory") if wanted.memory else 0
-    swap = 0
-    if wanted.memory_swap:
-        swap = -1 if wanted.memory_swap == "-1" else options.parse_bytes(wanted.memory_swap, "memory-swap")
-    memory, swap = memory_limits(memory, swap)
-    if wanted.pids_limit < -1:
-        raise Invalid(f'invalid argument "{wanted.pids_limit}" for "--pids-limit" flag', exit_code=125)
-    return Resources(
-        memory,
-        swap,
-        options.parse_bytes(wanted.memory_reservation, "memory-reservation") if wanted.memory_reservation else 0,
-        options.parse_cpus(wanted.cpus) if wanted.cpus else 0,
-        wanted.cpu_shares,
-        wanted.cpuset_cpus,
-        max(wanted.pids_limit, 0),
-    )
+# Fields of RunOptions by the module that reads them: it is loaded where one is given.
+_SECURITY = ("privileged", "cap_add", "cap_drop", "security_opt", "sysctls", "isolation", "use_api_socket")
+_DEVICES = ("devices", "device_cgroup_rules", "gpus")
+_NAMESPACES = ("pid", "ipc", "uts", "userns", "cgroupns")
+_RESOURCES = (
+    "memory", "memory_swap", "memory_reservation", "memory_swappiness", "cpus", "cpu_shares", "cpuset_cpus",
+    "cpuset_mems", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "pids_limit", "oom_kill_disable",
+    "blkio_weight", "blkio_weight_devices", "device_read_bps", "device_write_bps", "device_read_iops",
+    "device_write_iops",
+)  # fmt: skip
 
 
-def _pair(text: str, flag: str) -> str:
-    key, equals, _ = text.partition("=")
-    if not key or not equals:
-        raise Invalid(f'invalid argument "{text}" for "{flag}" flag: it is not key=value', exit_code=125)
+def _is_given(wanted: RunOptions, fields: Iterable[str]) -> bool:
+    defaults = RunOptions._field_defaults
+    return any((given := getattr(wanted, name)) != defaults[name] and given not in ([], ()) for name in fields)
+
+
+def _namespaces(wanted: RunOptions, find_container: Callable[[str, str], str]) -> Namespaces:
+    if not _is_given(wanted, _NAMESPACES):
+        return Namespaces()
+    from cais.container.namespaces import namespaces
+
+    return namespaces(wanted, find_container)
+
+
+def _asked_for(wanted: RunOptions, network: str, ipc: str) -> dict[str, Any]:
+    """Fields of a plan that few containers have."""
+    fields: dict[str, Any] = {}
+    if _is_given(wanted, _SECURITY):
+        from cais.container import security
+
+        fields = security.decide(wanted, network=network, ipc=ipc)
+    if _is_given(wanted, _DEVICES):
+        from cais.container.devices import devices
+
+        fields["devices"] = devices(wanted)
+    if _is_given(wanted, _RESOURCES):
+        from cais.container.resources import resources
+
+        fields["resources"] = resources(wanted)
+    return fields
+
+
+def _rlimits(wanted: RunOptions) -> tuple[tuple[str, int, int], ...]:
+    if not wanted.ulimits:
+        return ()
+    from cais.runtime.ulimits import parse_ulimit
+
+    return tuple(parse_ulimit(item) for item in wanted.ulimits)
+
+
+def _oom_score(value: int) -> int:
+    if not -1000 <= value <= 1000:
+        raise Invalid(f"Invalid value {value}, range for oom score adj is [-1000, 1000]", exit_code=125)
+    return value
+
+
+def _cgroup_parent(path: str) -> str:
+    if ".." in path.split("/") or "\0" in path:
+        raise Invalid(f"invalid cgroup parent {path!r}: it leads out of its place", exit_code=125)
+    return path
+
+
+def _annotation(text: str) -> str:
+    if not text.partition("=")[0]:
+        raise Invalid("invalid Annotations: the empty string is not permitted as an annotation key", exit_code=125)
     return text

@@ -54,7 +54,8 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
     """Mounts, and builds the spec. The caller starts ``Ready`` or gives it to ``undo``. Raises what is wrong."""
     runtime = rooms.runtime
     host = runtime.host
-    given = limits.limits(plan.resources, host, swap_accounting=limits.swap_accounting(host.cgroup_mode))
+    given = _limits(plan, host)
+    ceilings, clamped = _ceilings(plan)
     init = _init_program() if plan.init else ""
     bundle = runtime.bundle(record.id)
     made: tuple[mount_points.Made, ...] = ()
@@ -74,6 +75,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
             extra_hosts=plan.add_hosts,
             dns=plan.dns,
         )
+        around = _surroundings(runtime, plan, bundle)
         document = spec_oci.build_spec(
             plan,
             host,
@@ -84,7 +86,8 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
             limits=given,
             seccomp=_seccomp(runtime, plan),
             init=init,
-            hard_limits=limits.hard_limits(plan.rlimits),
+            hard_limits=ceilings,
+            around=around,
             console_size=console_size,
         )
         directories = frozenset(point.target for point in plan.mounts if point.kind != "bind")
@@ -93,7 +96,34 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
     except BaseException:
         undo(rooms, Ready(bundle, {}, made, ()))
         raise
-    return Ready(bundle, document, made, given.warnings)
+    warnings = (*given.warnings, *around.warnings, *clamped)
+    if plan.cgroup_parent and not host.cgroups_writable:
+        warnings = (*warnings, "WARNING: --cgroup-parent is not used: this user may not write control groups.")
+    return Ready(bundle, document, made, warnings)
+
+
+def _ceilings(plan: Plan) -> tuple[dict[str, int], list[str]]:
+    """This process's hard limits that concern the plan, and a line for each that is smaller than what is asked for."""
+    if not plan.rlimits:
+        return {}, []
+    from cais.runtime import ulimits
+
+    ceilings = ulimits.hard_limits(plan.rlimits)
+    return ceilings, ulimits.clamp_warnings(plan.rlimits, ceilings)
+
+
+def _surroundings(runtime: Runtime, plan: Plan, bundle: Bundle) -> spec_oci.Surroundings:
+    if plan.is_plain:
+        return spec_oci.Surroundings()
+    from cais.container import surroundings
+
+    return surroundings.look(runtime, plan, bundle)
+
+
+def _limits(plan: Plan, host: spec.Host) -> limits.Limits:
+    if plan.resources == limits.Resources():
+        return limits.Limits({})
+    return limits.limits(plan.resources, host, lacking=limits.lacking(host.cgroup_mode))
 
 
 def undo(rooms: Rooms, ready: Ready) -> None:
@@ -175,6 +205,8 @@ def _seccomp(runtime: Runtime, plan: Plan) -> dict[str, Any] | None:
         return runtime.seccomp(plan.capabilities)
     from cais.runtime import seccomp
 
+    if plan.security.seccomp_profile:
+        return seccomp.read(plan.security.seccomp_profile.encode(), plan.capabilities)
     if not os.path.isfile(plan.seccomp):
         raise NotFound(f"opening seccomp profile ({plan.seccomp}) failed: no such file", exit_code=125)
     return seccomp.load(plan.seccomp, plan.capabilities)

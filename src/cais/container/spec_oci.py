@@ -6,16 +6,36 @@ from collections.abc import Mapping, Sequence
 
 from cais.container.plan import Plan
 from cais.runtime import spec
-from cais.runtime.limits import Limits, clamped
+from cais.runtime.limits import Limits
 from cais.runtime.network_files import NetworkFiles
 from cais.runtime.spec import Host
 from cais.runtime.users import User
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 INIT_PATH = "/sbin/docker-init"
+
+
+class Surroundings(NamedTuple):
+    """What a plan means on a host: ``shared`` and ``shm_source`` as for ``spec.build``; ``warnings`` for the user."""
+
+    shared: Mapping[str, str] = {}
+    shm_source: str | None = None
+    devices: tuple[dict[str, Any], ...] = ()
+    device_rules: tuple[dict[str, Any], ...] = ()
+    mounts: tuple[dict[str, Any], ...] = ()
+    env: tuple[str, ...] = ()
+    hooks: Mapping[str, Any] = {}
+    apparmor: str = ""
+    selinux: str = ""
+    oom_score_adj: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+_NOTHING = Surroundings()
 
 
 def build_spec(
@@ -31,6 +51,7 @@ def build_spec(
     init: str = "",
     hard_limits: Mapping[str, int] | None = None,
     console_size: tuple[int, int] | None = None,
+    around: Surroundings = _NOTHING,
 ) -> dict[str, Any]:
     """``mounts`` are those of the plan, resolved; ``init`` the path of an init program of this host.
 
@@ -44,7 +65,7 @@ def build_spec(
         extra.append(spec.bind(init, INIT_PATH, ("ro",)))
     process = spec.Process(
         args,
-        environment(plan, user.home),
+        spec.merge_environment(environment(plan, user.home), around.env),
         plan.cwd,
         user.user_id,
         user.group_id,
@@ -52,7 +73,10 @@ def build_spec(
         plan.tty,
         plan.capabilities,
         plan.no_new_privileges,
-        tuple(clamped(limit, hard_limits or {}) for limit in plan.rlimits),
+        _rlimits(plan, hard_limits or {}),
+        around.oom_score_adj,
+        around.apparmor,
+        around.selinux,
     )
     document = spec.build(
         process,
@@ -61,16 +85,37 @@ def build_spec(
         network=plan.network,
         hostname=plan.hostname,
         # Parents first: a mount at /etc must not hide those below it.
-        mounts=sorted([*extra, *mounts], key=lambda mount: str(mount["destination"]).count("/")),
+        mounts=sorted([*extra, *around.mounts, *mounts], key=lambda mount: str(mount["destination"]).count("/")),
         resources=limits.resources,
-        cgroups_path=f"/cais/{id}",
+        cgroups_path=cgroups_path(plan, id),
         sysctl=dict(item.split("=", 1) for item in plan.sysctls),
-        annotations=dict(item.split("=", 1) for item in plan.annotations),
+        annotations=dict(item.partition("=")[::2] for item in plan.annotations),
         shm_bytes=plan.shm_bytes,
+        privileged=plan.security.privileged,
+        unmasked=plan.security.unmasked,
+        devices=around.devices,
+        device_rules=around.device_rules,
+        shared=around.shared,
+        shm_source=around.shm_source,
     )
+    if around.hooks:
+        document["hooks"] = dict(around.hooks)
     if plan.tty and console_size is not None and all(console_size):
         document["process"]["consoleSize"] = {"height": console_size[0], "width": console_size[1]}
     return document
+
+
+def _rlimits(plan: Plan, hard_limits: Mapping[str, int]) -> tuple[tuple[str, int, int], ...]:
+    if not plan.rlimits:
+        return ()
+    from cais.runtime.ulimits import clamped
+
+    return tuple(clamped(limit, hard_limits) for limit in plan.rlimits)
+
+
+def cgroups_path(plan: Plan, id: str) -> str:
+    """Where the control groups of the container ``id`` are, below those of this process's host or namespace."""
+    return f"/{plan.cgroup_parent.strip('/') or 'cais'}/{id}"
 
 
 def environment(plan: Plan, home: str) -> tuple[str, ...]:

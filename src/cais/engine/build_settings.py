@@ -56,7 +56,8 @@ def _is_address(text: str) -> bool:
 def step_settings(options: BuildOptions) -> StepSettings:
     """What running has to know. Raises Invalid."""
     from cais.build.ops.step_settings import StepSettings
-    from cais.runtime.limits import Resources, memory_limits, parse_ulimit
+    from cais.runtime.limits import Resources, memory_limits
+    from cais.runtime.ulimits import parse_ulimit
 
     wanted = options.limits
     for name in ("cpu_shares", "cpu_period_microseconds", "cpu_quota_microseconds", "shm_bytes", "memory_bytes"):

@@ -90,14 +90,18 @@ class ContainerRuns:
     def create(self, options: RunOptions) -> ContainerRecord:
         """A container of an image that is here. Raises NotFound, Invalid, Conflict, Unsupported."""
         from cais.container.plan import plan
-        from cais.runtime.limits import check_cpus
+        from cais.runtime.limits import Resources
 
         image = self._image(options)
         run = image.config.run
 
         def plan_for(id: str) -> Any:
-            decided = plan(run, options, id, os.getcwd() if _has_relative_path(options) else "")
-            check_cpus(decided.resources, os.cpu_count() or 1)
+            directory = os.getcwd() if _has_relative_path(options) else ""
+            decided = plan(run, options, id, directory, self._joinable)
+            if decided.resources != Resources():
+                from cais.container.resources import check_here
+
+                check_here(decided.resources)
             return decided
 
         self.sweep()
@@ -105,6 +109,18 @@ class ContainerRuns:
         return self.store.create(
             self._from_image(image, options.image), plan_for, name=options.name, auto_remove=options.remove
         )
+
+    def _joinable(self, name: str, kind: str) -> str:
+        """The id of a container whose namespace of a ``kind`` may be joined. Raises NotFound, Conflict."""
+        from cais.container.namespaces import check_joinable
+        from cais.container.plan import Plan
+
+        try:
+            record = self.records.get(name)
+        except (NotFound, Invalid) as error:
+            raise NotFound(error.message, exit_code=125)
+        check_joinable(kind, Plan.from_json(record.plan).namespaces, record.id)
+        return record.id
 
     def _image(self, options: RunOptions) -> Image:
         from cais.spec.platform import Platform

@@ -68,7 +68,7 @@ RESOLVE_IN_ROOT = 0x10
 _WATCHED = 0x2 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400
 
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
-_OPENAT2, _MOUNT_SETATTR = 437, 442
+_OPENAT2, _PIDFD_GETFD, _MOUNT_SETATTR = 437, 438, 442
 
 # ctypes' handle on the C library: made once, by whoever calls first (making it twice would be harmless).
 _libc: list[Any] = []
@@ -202,6 +202,11 @@ def mount_setattr(fd: int, set_attributes: int, recursive: bool) -> None:
     value = struct.pack("=QQQQ", set_attributes, 0, 0, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     _syscall(_MOUNT_SETATTR, fd, b"", flags, value, len(value))
+
+
+def pidfd_getfd(pidfd: int, descriptor: int) -> int:
+    """pidfd_getfd(2): a duplicate, close-on-exec, of another process's descriptor."""
+    return _syscall(_PIDFD_GETFD, pidfd, descriptor, 0)
 
 
 def openat2(directory_fd: int, path: str | bytes, flags: int, resolve: int, mode: int = 0) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cais.errors import CaisError, Denied, Invalid, NotFound, Unsupported
 from cais.runtime import spec
@@ -41,13 +41,16 @@ class Edits(NamedTuple):
     mounts: tuple[dict[str, Any], ...] = ()
     env: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    hooks: Mapping[str, list[dict[str, Any]]] = {}
 
 
-def edits(wanted: Sequence[str], allowed: Sequence[str], directories: Sequence[str] = DIRECTORIES) -> Edits:
+def edits(
+    wanted: Sequence[str], allowed: Sequence[str], directories: Sequence[str] = DIRECTORIES, *, hooks: bool = False
+) -> Edits:
     """What the devices ``wanted`` (``vendor/class[=name][,required]``) need of this host.
 
-    ``allowed`` are ``device``, which is all of them, or ``device=<name>``. Raises Invalid, NotFound, Denied,
-    Unsupported.
+    ``allowed`` are ``device``, which is all of them, or ``device=<name>``. ``hooks``: the caller has them run. Raises
+    Invalid, NotFound, Denied, Unsupported.
     """
     known = registered(directories)
     chosen: dict[str, Device] = {}
@@ -72,14 +75,18 @@ def edits(wanted: Sequence[str], allowed: Sequence[str], directories: Sequence[s
     nodes: list[dict[str, Any]] = []
     mounts: list[dict[str, Any]] = []
     env: list[str] = []
+    to_run: dict[str, list[dict[str, Any]]] = {}
     for device in chosen.values():
         for part in device.edits:
-            if part.get("hooks"):
+            for item in _objects(part.get("hooks")):
+                kind, hook = _hook(item, device.name)
+                to_run.setdefault(kind, []).append(hook)
+            if to_run and not hooks:
                 raise Unsupported(f"the device {device.name} needs hooks, which this version of cais does not run")
             nodes += [_node(item, device.name) for item in _objects(part.get("deviceNodes"))]
             mounts += [_mount(item, device.name) for item in _objects(part.get("mounts"))]
             env += [text for text in _list(part.get("env")) if isinstance(text, str) and "=" in text]
-    return Edits(tuple(nodes), tuple(mounts), tuple(env), tuple(notes))
+    return Edits(tuple(nodes), tuple(mounts), tuple(env), tuple(notes), to_run)
 
 
 def parse(text: str) -> tuple[str, bool]:
@@ -184,6 +191,23 @@ def _node(item: dict[str, Any], name: str) -> dict[str, Any]:
         if isinstance(value := item.get(key, default), int)
     }
     return spec.device(path, kind, os.major(status.st_rdev), os.minor(status.st_rdev), str(access), **more)
+
+
+_HOOKS = frozenset(("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"))
+
+
+def _hook(item: dict[str, Any], name: str) -> tuple[str, dict[str, Any]]:
+    """(when, what) of the OCI spec."""
+    kind, path = item.get("hookName"), item.get("path")
+    if kind not in _HOOKS or not isinstance(path, str) or not path.startswith("/"):
+        raise Invalid(f"the CDI spec of {name} has a hook without its name or path")
+    hook: dict[str, Any] = {"path": path}
+    for key in ("args", "env"):
+        if _list(item.get(key)):
+            hook[key] = [text for text in _list(item[key]) if isinstance(text, str)]
+    if isinstance(item.get("timeout"), int):
+        hook["timeout"] = item["timeout"]
+    return str(kind), hook
 
 
 def _mount(item: dict[str, Any], name: str) -> dict[str, Any]:

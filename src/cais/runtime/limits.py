@@ -1,12 +1,13 @@
 """Limits: what a container or a build step may use of the host, and how much of that this host can hold it to.
 
-Pure, but for the two questions to the host at the end.
+Pure, but for the questions to the host at the end. The values are those of the OCI spec, which are cgroup v1's; crun
+and runc translate them for v2 (``cpu.weight``, ``memory.low``, ``io.max``).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from cais.errors import Invalid
 from cais.runtime.spec import Host
@@ -18,18 +19,16 @@ if TYPE_CHECKING:
 
 CPU_PERIOD_MICROSECONDS = 100_000
 MEMORY_MINIMUM_BYTES = 6 << 20
-_INFINITE = (1 << 64) - 1
 
-_ULIMITS = frozenset(
-    ("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-     "rttime", "sigpending", "stack")
-)  # fmt: skip
+# A device of this host by its path, and a weight or a rate.
+DeviceRates = tuple[tuple[str, int], ...]
 
 
 class Resources(NamedTuple):
     """Limits as they are asked for; 0 and "" mean none. ``memory_swap_bytes`` is memory and swap, -1 unlimited.
 
     ``nano_cpus`` is a quota in billionths of a processor, the other way to say ``cpu_quota_microseconds``.
+    ``memory_swappiness`` is 0 to 100, -1 the host's. Rates are in bytes or operations a second.
     """
 
     memory_bytes: int = 0
@@ -42,6 +41,33 @@ class Resources(NamedTuple):
     cpuset_mems: str = ""
     cpu_period_microseconds: int = 0
     cpu_quota_microseconds: int = 0
+    cpu_realtime_period_microseconds: int = 0
+    cpu_realtime_runtime_microseconds: int = 0
+    memory_swappiness: int = -1
+    oom_kill_disable: bool = False
+    blkio_weight: int = 0
+    blkio_weight_devices: DeviceRates = ()
+    device_read_bps: DeviceRates = ()
+    device_write_bps: DeviceRates = ()
+    device_read_iops: DeviceRates = ()
+    device_write_iops: DeviceRates = ()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Resources:
+        """What ``_asdict`` gave, after a way through JSON."""
+        known: dict[str, Any] = {}
+        for name, item in value.items():
+            if name in cls._fields:
+                known[name] = tuple((path, rate) for path, rate in item) if isinstance(item, list) else item
+        return cls(**known)
+
+
+_THROTTLES = (
+    ("device_read_bps", "throttleReadBpsDevice"),
+    ("device_write_bps", "throttleWriteBpsDevice"),
+    ("device_read_iops", "throttleReadIOPSDevice"),
+    ("device_write_iops", "throttleWriteIOPSDevice"),
+)
 
 
 class Limits(NamedTuple):
@@ -51,13 +77,15 @@ class Limits(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def limits(wanted: Resources, host: Host, *, swap_accounting: bool = True) -> Limits:
-    """The limits that this host can give, and a warning for each that it cannot."""
-    resources: dict[str, Any] = {}
+def limits(wanted: Resources, host: Host, *, lacking: frozenset[str] = frozenset()) -> Limits:
+    """The limits that this host can give, and a warning for each that it cannot; ``lacking`` is what ``lacking`` found.
+
+    Raises Invalid for a device that is not there.
+    """
     warnings: list[str] = []
 
     def has(controller: str, what: str) -> bool:
-        if controller in host.controllers:
+        if controller in host.controllers or (controller == "blkio" and "io" in host.controllers):
             return True
         why = (
             "this user may not write control groups"
@@ -67,18 +95,56 @@ def limits(wanted: Resources, host: Host, *, swap_accounting: bool = True) -> Li
         warnings.append(f"WARNING: {what} is not limited: the host cannot do it ({why}).")
         return False
 
-    if (wanted.memory_bytes or wanted.memory_reservation_bytes) and has("memory", "memory"):
-        memory: dict[str, int] = {}
-        if wanted.memory_bytes:
-            memory["limit"] = wanted.memory_bytes
-            if swap_accounting:
-                memory["swap"] = wanted.memory_swap_bytes
-        if wanted.memory_reservation_bytes:
-            memory["reservation"] = wanted.memory_reservation_bytes
-        resources["memory"] = memory
+    def can(feature: str) -> bool:
+        if feature in lacking:
+            warnings.append(f"WARNING: {_LACKING[feature]}")
+        return feature not in lacking
+
+    parts: dict[str, Any] = {"memory": _memory(wanted, has, can), "cpu": _cpu(wanted, has, can)}
+    if wanted.pids and has("pids", "the number of processes"):
+        parts["pids"] = {"limit": wanted.pids}
+    parts["blockIO"] = _block_io(wanted, has, can)
+    return Limits({name: part for name, part in parts.items() if part}, tuple(warnings))
+
+
+# Docker's words for what the kernel has no file for.
+_LACKING = {
+    "swap": "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without "
+    "swap.",
+    "swappiness": "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory "
+    "swappiness discarded.",
+    "oom": "Your kernel does not support OomKillDisable. OomKillDisable discarded.",
+    "realtime": "Your kernel does not support CPU real-time scheduler. CPU real-time period/runtime discarded.",
+    "weight": "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
+    "weight-device": "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device "
+    "discarded.",
+}
+FEATURES = frozenset(_LACKING)
+
+
+def _memory(wanted: Resources, has: Any, can: Any) -> dict[str, Any]:
+    asked = (wanted.memory_bytes, wanted.memory_reservation_bytes, wanted.memory_swappiness >= 0)
+    if not any((*asked, wanted.oom_kill_disable)) or not has("memory", "memory"):
+        return {}
+    memory: dict[str, Any] = {}
+    if wanted.memory_bytes:
+        memory["limit"] = wanted.memory_bytes
+        if wanted.memory_swap_bytes and can("swap"):
+            memory["swap"] = wanted.memory_swap_bytes
+    if wanted.memory_reservation_bytes:
+        memory["reservation"] = wanted.memory_reservation_bytes
+    if wanted.memory_swappiness >= 0 and can("swappiness"):
+        memory["swappiness"] = wanted.memory_swappiness
+    if wanted.oom_kill_disable and can("oom"):
+        memory["disableOOMKiller"] = True
+    return memory
+
+
+def _cpu(wanted: Resources, has: Any, can: Any) -> dict[str, Any]:
     cpu: dict[str, Any] = {}
     times = (wanted.nano_cpus, wanted.cpu_shares, wanted.cpu_period_microseconds, wanted.cpu_quota_microseconds)
-    if any(times) and has("cpu", "processor time"):
+    realtime = (wanted.cpu_realtime_period_microseconds, wanted.cpu_realtime_runtime_microseconds)
+    if any((*times, *realtime)) and has("cpu", "processor time"):
         if wanted.nano_cpus:
             cpu["quota"] = wanted.nano_cpus * CPU_PERIOD_MICROSECONDS // 1_000_000_000
             cpu["period"] = CPU_PERIOD_MICROSECONDS
@@ -88,92 +154,68 @@ def limits(wanted: Resources, host: Host, *, swap_accounting: bool = True) -> Li
             cpu["period"] = wanted.cpu_period_microseconds
         if wanted.cpu_shares:
             cpu["shares"] = wanted.cpu_shares
+        if any(realtime) and can("realtime"):
+            given = (("realtimePeriod", realtime[0]), ("realtimeRuntime", realtime[1]))
+            cpu.update((name, value) for name, value in given if value)
     if (wanted.cpuset_cpus or wanted.cpuset_mems) and has("cpuset", "the set of processors"):
         if wanted.cpuset_cpus:
             cpu["cpus"] = wanted.cpuset_cpus
         if wanted.cpuset_mems:
             cpu["mems"] = wanted.cpuset_mems
-    if cpu:
-        resources["cpu"] = cpu
-    if wanted.pids and has("pids", "the number of processes"):
-        resources["pids"] = {"limit": wanted.pids}
-    return Limits(resources, tuple(warnings))
+    return cpu
+
+
+def _block_io(wanted: Resources, has: Any, can: Any) -> dict[str, Any]:
+    throttles = [(name, getattr(wanted, field)) for field, name in _THROTTLES if getattr(wanted, field)]
+    if not (wanted.blkio_weight or wanted.blkio_weight_devices or throttles) or not has("blkio", "block I/O"):
+        return {}
+    block: dict[str, Any] = {}
+    if wanted.blkio_weight and can("weight"):
+        block["weight"] = wanted.blkio_weight
+    if wanted.blkio_weight_devices and can("weight-device"):
+        block["weightDevice"] = [
+            {**_numbers(path), "weight": weight} for path, weight in wanted.blkio_weight_devices if weight
+        ]
+    for name, rates in throttles:
+        block[name] = [{**_numbers(path), "rate": rate} for path, rate in rates]
+    return block
+
+
+def _numbers(path: str) -> dict[str, int]:
+    """Raises Invalid with Docker's words."""
+    try:
+        number = os.stat(path).st_rdev
+    except OSError as error:
+        raise Invalid(f"cannot limit the device {path}: {error.strerror}", exit_code=125)
+    return {"major": os.major(number), "minor": os.minor(number)}
 
 
 def memory_limits(memory_bytes: int, swap_bytes: int) -> tuple[int, int]:
     """(memory, memory and swap) by Docker's rules; ``swap_bytes`` 0 was not given: twice the memory. Raises Invalid."""
     if memory_bytes and memory_bytes < MEMORY_MINIMUM_BYTES:
         raise Invalid("Minimum memory limit allowed is 6MB", exit_code=125)
-    if swap_bytes and not memory_bytes:
-        raise Invalid("You should always set the Memory limit when using Memoryswap limit", exit_code=125)
-    if swap_bytes > 0 and swap_bytes < memory_bytes:
-        raise Invalid("Minimum memoryswap limit should be larger than memory limit", exit_code=125)
+    if swap_bytes > 0 and not memory_bytes:
+        raise Invalid("You should always set the Memory limit when using Memoryswap limit, see usage", exit_code=125)
+    if 0 < swap_bytes < memory_bytes:
+        raise Invalid("Minimum memoryswap limit should be larger than memory limit, see usage", exit_code=125)
     return memory_bytes, swap_bytes or memory_bytes * 2
 
 
-def check_cpus(wanted: Resources, count: int) -> None:
-    """Raises Invalid where more processors are asked for than there are."""
-    if wanted.nano_cpus > count * 1_000_000_000:
-        raise Invalid(
-            f"range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available", exit_code=125
-        )
-
-
-def parse_ulimit(text: str) -> tuple[str, int, int]:
-    """``nofile=1024:2048`` as (``RLIMIT_NOFILE``, soft, hard). -1 is unlimited. Raises Invalid."""
-    name, _, values = text.partition("=")
-    soft, colon, hard = values.partition(":")
-    try:
-        if name not in _ULIMITS:
-            raise ValueError(f"invalid ulimit type: {name}")
-        low = int(soft)
-        high = int(hard) if colon else low
-        if low < -1 or high < -1 or (high != -1 and (low > high or low == -1)):
-            raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
-    except ValueError as error:
-        raise Invalid(f'invalid argument "{text}" for "--ulimit" flag: {error}', exit_code=125)
-    return f"RLIMIT_{name.upper()}", low, high
-
-
-def clamped(limit: tuple[str, int, int], hard_limits: Mapping[str, int]) -> tuple[str, int, int]:
-    """An rlimit within ``hard_limits`` (by name); -1 (unlimited) becomes what the kernel calls so."""
-    name, soft, hard = limit
-    ceiling = hard_limits.get(name, -1)
-    ceiling = _INFINITE if ceiling < 0 else ceiling
-    return (
-        name,
-        min(_INFINITE if soft < 0 else soft, ceiling),
-        min(_INFINITE if hard < 0 else hard, ceiling),
+def lacking(mode: str) -> frozenset[str]:
+    """What the cgroups of this host, of ``mode``, have no file for: some of ``FEATURES``."""
+    if mode == "unified":
+        # Version 2 has neither; how it weighs is decided by each device's scheduler.
+        return frozenset(("swappiness", "oom", "realtime"))
+    files = {
+        "swap": ("memory/memory.memsw.limit_in_bytes",),
+        "swappiness": ("memory/memory.swappiness",),
+        "oom": ("memory/memory.oom_control",),
+        "realtime": ("cpu/cpu.rt_runtime_us",),
+        "weight": ("blkio/blkio.weight", "blkio/blkio.bfq.weight"),
+        "weight-device": ("blkio/blkio.weight_device", "blkio/blkio.bfq.weight_device"),
+    }
+    return frozenset(
+        feature
+        for feature, names in files.items()
+        if not any(os.path.exists(f"/sys/fs/cgroup/{name}") for name in names)
     )
-
-
-def clamp_warnings(rlimits: Sequence[tuple[str, int, int]], hard_limits: Mapping[str, int]) -> list[str]:
-    """A line for each of ``rlimits`` that ``clamped`` makes smaller."""
-    lines = []
-    for limit in rlimits:
-        given = clamped(limit, hard_limits)
-        if given[1:] != tuple(_INFINITE if value < 0 else value for value in limit[1:]):
-            name = limit[0].removeprefix("RLIMIT_").lower()
-            lines.append(f"WARNING: the limit {name} is {given[1]}:{given[2]}: this process may not have more.")
-    return lines
-
-
-def hard_limits(rlimits: Sequence[tuple[str, int, int]]) -> dict[str, int]:
-    """This process's own hard limits, by name: nobody that it starts can be given more, unless it is root."""
-    if not rlimits:
-        return {}
-    import resource
-
-    found = {}
-    for name, _, _ in rlimits:
-        number = getattr(resource, name, None)
-        if number is not None:
-            found[name] = resource.getrlimit(number)[1]
-    return found
-
-
-def swap_accounting(mode: str) -> bool:
-    """Whether this host, of the cgroup ``mode``, can limit swap."""
-    if mode in ("legacy", "hybrid"):
-        return os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
-    return True

@@ -37,13 +37,19 @@ def installed_profile() -> str:
 
 def load(path: str, capabilities: Iterable[str], machine: str | None = None) -> dict[str, Any]:
     """The profile at ``path`` for a process with these capabilities on ``machine``. Raises Corrupt."""
-    from cais.spec.encoding import decode_object
-
     try:
         with open(path, "rb") as file:
-            profile = decode_object(file.read(_LIMIT_BYTES + 1), f"seccomp profile {path}", _LIMIT_BYTES)
+            data = file.read(_LIMIT_BYTES + 1)
     except OSError as error:
         raise Corrupt(f"cannot read the seccomp profile {path}: {error.strerror}")
+    return read(data, capabilities, machine, name=path)
+
+
+def read(data: bytes, capabilities: Iterable[str], machine: str | None = None, name: str = "") -> dict[str, Any]:
+    """As ``load``, of the profile's text. Raises Corrupt."""
+    from cais.spec.encoding import decode_object
+
+    profile = decode_object(data, f"seccomp profile {name}".strip(), _LIMIT_BYTES)
     return convert(profile, frozenset(capabilities), machine or os.uname().machine)
 
 

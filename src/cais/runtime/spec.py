@@ -5,6 +5,7 @@ https://github.com/opencontainers/runtime-spec
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from cais.errors import Denied, Invalid
@@ -42,6 +43,10 @@ MASKED_PATHS = (
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
+# Namespaces that are not the container's own: none.
+_ALL_OWN: Mapping[str, str] = {}
+
+
 class Host(NamedTuple):
     """What a spec has to know of the host. ``capabilities``: those that this process may hand on (its bounding set)."""
 
@@ -67,21 +72,35 @@ class Process(NamedTuple):
     capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
     no_new_privileges: bool = False
     rlimits: tuple[tuple[str, int, int], ...] = ()
+    oom_score_adj: int | None = None
+    apparmor: str = ""
+    selinux: str = ""
 
 
 def base_mounts(
-    host: Host, *, network: str, shm_bytes: int = SHM_BYTES, writable: bool = False
+    host: Host,
+    *,
+    network: str,
+    shm_bytes: int = SHM_BYTES,
+    writable: bool = False,
+    shared: Mapping[str, str] = _ALL_OWN,
+    shm_source: str | None = None,
 ) -> list[dict[str, Any]]:
     """The file systems that every container has, in the order in which they are mounted.
 
-    ``writable``: /sys and the control groups are.
+    ``writable``: /sys and the control groups are. ``shm_source``: None for a /dev/shm of its own, "" for none, else
+    the directory that is bound there. ``shared`` as for ``build``.
     """
     access = "rw" if writable else "ro"
     devpts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     if host.id_count > 5:
         devpts.append("gid=5")
+    proc = _mount("/proc", "proc", "proc", ["nosuid", "noexec", "nodev"])
+    if host.user_namespace and shared.get("pid") == "":
+        # proc shows a namespace of processes; only its owner may mount it.
+        proc = _mount("/proc", "bind", "/proc", ["rbind", "nosuid", "noexec", "nodev"])
     mounts: list[dict[str, Any]] = [
-        _mount("/proc", "proc", "proc", ["nosuid", "noexec", "nodev"]),
+        proc,
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", devpts),
     ]
@@ -94,8 +113,14 @@ def base_mounts(
             options = [access, "nosuid", "noexec", "nodev", "relatime"]
             mounts.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", options))
     shm = ["nosuid", "noexec", "nodev", "mode=1777", f"size={shm_bytes}"]
-    mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]))
-    mounts.append(_mount("/dev/shm", "tmpfs", "shm", shm))
+    if shared.get("ipc") == "" and os.path.isdir("/dev/mqueue"):
+        mounts.append(_mount("/dev/mqueue", "bind", "/dev/mqueue", ["rbind", "nosuid", "noexec", "nodev"]))
+    elif shared.get("ipc") != "" or not host.user_namespace:
+        mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]))
+    if shm_source is None:
+        mounts.append(_mount("/dev/shm", "tmpfs", "shm", shm))
+    elif shm_source:
+        mounts.append(_mount("/dev/shm", "bind", shm_source, ["rbind", "nosuid", "noexec", "nodev"]))
     return mounts
 
 
@@ -128,12 +153,19 @@ def build(
     annotations: Mapping[str, str] | None = None,
     shm_bytes: int = SHM_BYTES,
     privileged: bool = False,
+    unmasked: bool = False,
     devices: Sequence[Mapping[str, Any]] = (),
+    device_rules: Sequence[Mapping[str, Any]] = (),
+    shared: Mapping[str, str] = _ALL_OWN,
+    shm_source: str | None = None,
 ) -> dict[str, Any]:
     """The whole spec. ``network``: ``none`` (a namespace with ``lo`` alone) or ``host``.
 
     ``privileged``: nothing of the host is hidden or read-only, all devices may be used; capabilities and seccomp are
-    the caller's. ``devices`` are nodes to be made (``device``). Raises Invalid, Denied.
+    the caller's. ``unmasked``: nothing is hidden, no more than that. ``devices`` are nodes to be made (``device``),
+    ``device_rules`` what else may be used. ``shared``: namespaces (``pid``, ``ipc``, ``uts``, ``cgroup``) that are not
+    its own: "" is the host's, else the path of another's. ``shm_source`` as for ``base_mounts``.
+    Raises Invalid, Denied.
     """
     if network not in ("none", "host"):
         raise Invalid(f"invalid network {network!r}", hint="The networks of this version are none and host.")
@@ -147,18 +179,21 @@ def build(
     capabilities = [name for name in process.capabilities if name in host.capabilities]
     # As Docker: a user other than root starts with an empty set, and may gain up to the bounding set by set-uid files.
     active = capabilities if process.user_id == 0 else []
-    namespaces = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount")]
+    kinds = ["pid", "ipc", "uts", "mount"]
     if network == "none":
-        namespaces.append({"type": "network"})
+        kinds.append("network")
     if host.cgroup_mode != "none" and host.cgroups_writable:
-        namespaces.append({"type": "cgroup"})
+        kinds.append("cgroup")
+    namespaces = [{"type": kind} for kind in kinds if kind not in shared]
+    namespaces += [{"type": kind, "path": path} for kind, path in shared.items() if path]
     linux: dict[str, Any] = {"namespaces": namespaces}
-    if not privileged:
+    if not privileged and not unmasked:
         linux.update(maskedPaths=list(MASKED_PATHS), readonlyPaths=list(READONLY_PATHS))
     if devices:
         linux["devices"] = [{name: item[name] for name in item if name != "access"} for item in devices]
     if host.cgroups_writable:
-        linux["resources"] = {"devices": _device_rules(privileged, devices), **(resources or {})}
+        rules = [*_device_rules(privileged, devices), *device_rules]
+        linux["resources"] = {"devices": rules, **(resources or {})}
         if cgroups_path:
             linux["cgroupsPath"] = cgroups_path
     settings = dict(sysctl or {})
@@ -185,14 +220,31 @@ def build(
             "noNewPrivileges": process.no_new_privileges,
         },
         "root": {"path": rootfs, "readonly": readonly},
-        "mounts": [*base_mounts(host, network=network, shm_bytes=shm_bytes, writable=privileged), *mounts],
+        "mounts": [
+            *base_mounts(
+                host,
+                network=network,
+                shm_bytes=shm_bytes,
+                writable=privileged,
+                shared=shared,
+                shm_source=shm_source,
+            ),
+            *mounts,
+        ],
         "linux": linux,
     }
     if process.rlimits:
         spec["process"]["rlimits"] = [
             {"type": kind, "soft": soft, "hard": hard} for kind, soft, hard in process.rlimits
         ]
-    if hostname:
+    for name, value in (
+        ("oomScoreAdj", process.oom_score_adj),
+        ("apparmorProfile", process.apparmor or None),
+        ("selinuxLabel", process.selinux or None),
+    ):
+        if value is not None:
+            spec["process"][name] = value
+    if hostname and "uts" not in shared:
         spec["hostname"] = hostname
     if annotations:
         spec["annotations"] = dict(annotations)
@@ -207,6 +259,16 @@ def _device_rules(privileged: bool, devices: Sequence[Mapping[str, Any]]) -> lis
         rule = {name: item[name] for name in ("type", "major", "minor")}
         rules.append({"allow": True, **rule, "access": item.get("access", "rwm")})
     return rules
+
+
+def device_rule(text: str) -> dict[str, Any]:
+    """``c 1:* rwm`` (``--device-cgroup-rule``) for ``build``; ``*`` is every number."""
+    kind, numbers, access = text.split(" ")
+    rule: dict[str, Any] = {"allow": True, "type": kind, "access": access}
+    for name, number in zip(("major", "minor"), numbers.split(":"), strict=True):
+        if number != "*":
+            rule[name] = int(number)
+    return rule
 
 
 def device(path: str, kind: str, major: int, minor: int, access: str = "rwm", **more: int) -> dict[str, Any]:

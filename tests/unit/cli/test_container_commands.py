@@ -65,7 +65,6 @@ def test_run_in_the_foreground(box: Cais) -> None:
         (["--name", "-", "box"], 125, "Invalid container name (-)"),
         (["--name", "u", "box"], 125, "are allowed\nA name has at least two characters.\n"),
         (["-it", "box"], 1, "cannot attach stdin to a TTY-enabled container because stdin is not a terminal\n"),
-        (["--privileged", "box"], 125, "--privileged is not supported by this version of cais\n"),
         (["--pull=always", "box"], 125, "Error: --pull=always is not supported by this version of cais\n"),
         (["--network", "bridge2", "box"], 125, "bridge2"),
         (["--env-file", "/nope", "box"], 125, "/nope"),

@@ -8,7 +8,7 @@ from cais.container import options
 from cais.container.mount_options import MountPoint, parse_mount, parse_tmpfs, parse_volume
 from cais.container.options import RunOptions
 from cais.errors import CaisError, Invalid, NotFound, Unsupported
-from cais.runtime.limits import parse_ulimit
+from cais.runtime.ulimits import parse_ulimit
 
 
 @pytest.mark.parametrize(

@@ -67,14 +67,12 @@ def test_options_win():
     [
         (RunOptions("i", publish=("80:80",)), "publish"),
         (RunOptions("i", networks=["bridge"]), "network 'bridge'"),
-        (RunOptions("i", privileged=True), "privileged"),
         (RunOptions("i", workdir="w"), "absolute path"),
         (RunOptions("i", hostname="a b"), "invalid hostname"),
         (RunOptions("i", volumes=("a:/x", "b:/x")), "Duplicate mount point: /x"),
         (RunOptions("i", memory="1m"), "Minimum memory limit"),
         (RunOptions("i", memory_swap="1g"), "Memoryswap"),
         (RunOptions("i", memory="1g", memory_swap="1m"), "larger than memory"),
-        (RunOptions("i", pids_limit=-5), "pids-limit"),
         (RunOptions("i", security_opt=("what",)), "security-opt"),
         (RunOptions("i", sysctls=("x",)), "--sysctl"),
         (RunOptions("i", stop_signal="NO"), "invalid signal"),
@@ -105,7 +103,7 @@ def test_limits_that_the_host_cannot_give_are_said_once_each():
         "cpu": {"quota": 150_000, "period": 100_000, "cpus": "0"},
         "pids": {"limit": 10},
     }
-    assert "swap" not in limits.limits(wanted, HOST, swap_accounting=False).resources["memory"]
+    assert "swap" not in limits.limits(wanted, HOST, lacking=frozenset(("swap",))).resources["memory"]
     poor = limits.limits(wanted, Host())
     assert poor.resources == {} and len(poor.warnings) == 4
     assert all("is not limited" in line for line in poor.warnings)
@@ -129,8 +127,3 @@ def test_the_spec_of_a_plan():
     targets = [item["destination"] for item in document["mounts"]]
     assert targets.index("/etc") < targets.index("/etc/hosts")
     assert document["linux"]["cgroupsPath"] == f"/cais/{ID}"
-
-
-def test_more_processors_than_there_are():
-    with pytest.raises(Invalid, match="only 2 CPUs available"):
-        limits.check_cpus(Resources(nano_cpus=3_000_000_000), 2)

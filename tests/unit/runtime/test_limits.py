@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cais.errors import Invalid
-from cais.runtime import limits
+from cais.runtime import limits, ulimits
 from cais.runtime.limits import Resources
 from cais.runtime.spec import Host
 
@@ -33,9 +33,9 @@ def test_memory_and_swap():
 def test_what_is_clamped_is_said():
     wanted = (("RLIMIT_NOFILE", 100, 200), ("RLIMIT_NPROC", -1, -1), ("RLIMIT_CORE", 0, 900))
     ceilings = {"RLIMIT_NOFILE": 500, "RLIMIT_NPROC": -1, "RLIMIT_CORE": 400}
-    assert [limits.clamped(limit, ceilings) for limit in wanted] == [
+    assert [ulimits.clamped(limit, ceilings) for limit in wanted] == [
         ("RLIMIT_NOFILE", 100, 200), ("RLIMIT_NPROC", (1 << 64) - 1, (1 << 64) - 1), ("RLIMIT_CORE", 0, 400),
     ]  # fmt: skip
-    assert limits.clamp_warnings(wanted, ceilings) == [
+    assert ulimits.clamp_warnings(wanted, ceilings) == [
         "WARNING: the limit core is 0:400: this process may not have more."
     ]

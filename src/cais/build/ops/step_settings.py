@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cais.runtime import cdi, limits
+from cais.runtime import cdi, limits, ulimits
 from cais.runtime.limits import Limits, Resources
 from cais.runtime.spec import SHM_BYTES, Host
 from cais.spec.named import NamedTuple
@@ -42,12 +42,12 @@ def grant(settings: StepSettings, host: Host) -> Granted:
     wanted = settings.resources
     if not wanted.pids and "pids" in host.controllers:
         wanted = wanted._replace(pids=default_processes())
-    given = limits.limits(wanted, host, swap_accounting=limits.swap_accounting(host.cgroup_mode))
-    ceilings = limits.hard_limits(settings.rlimits)
-    warnings = [*given.warnings, *limits.clamp_warnings(settings.rlimits, ceilings)]
+    given = limits.limits(wanted, host, lacking=limits.lacking(host.cgroup_mode))
+    ceilings = ulimits.hard_limits(settings.rlimits)
+    warnings = [*given.warnings, *ulimits.clamp_warnings(settings.rlimits, ceilings)]
     if settings.cgroup_parent and not host.cgroups_writable:
         warnings.append("WARNING: --cgroup-parent is not used: this user may not write control groups.")
-    return Granted(given, tuple(limits.clamped(limit, ceilings) for limit in settings.rlimits), tuple(warnings))
+    return Granted(given, tuple(ulimits.clamped(limit, ceilings) for limit in settings.rlimits), tuple(warnings))
 
 
 def default_processes() -> int:
