@@ -24,7 +24,7 @@ class Case(NamedTuple):
     targets: tuple[float | None, ...]
     needs: str  # "builds", "runs" or "keeps"
     prepare: Callable[[Work], None]
-    before: Callable[[Work, Peer], None]
+    before: Callable[[Work, Peer], object]
     work: Callable[[Work, Peer], list[float]]
     baseline: Callable[[Work], list[float]] | None = None
     baseline_name: str = ""
@@ -277,8 +277,6 @@ CASES = (
          prepare_link, nothing, link_small),
     Case("big", "COPY of 1 GiB", ("",), (None,), "builds",
          prepare_big, nothing, copy_big, floor_big, "cp + one sha256 pass", "at most 1.3 times"),
-    Case("run", "run --rm --network none busybox true", ("",), (0.65,), "runs",
-         prepare_bundle, run_true("none"), run_true("none"), bare_runtime, "bare runtime", "at most 80 ms above"),
     Case("save", "save of debian (170 MB)", ("",), (0.5,), "keeps", nothing, nothing, save_debian),
     Case("load", "load of debian (170 MB)", ("load", "load and first run"), (0.33, None), "keeps",
          nothing, forget_debian, load_debian),
