@@ -10,8 +10,11 @@ _IMAGES = "List images"
 _VERSION = "Show the Cais version information"
 _INFO = "Display system-wide information"
 _COMMIT = "Create a new image from a container's changes"
+_CP = "Copy files/folders between a container and the local filesystem"
 _CREATE = "Create a new container"
+_DIFF = "Inspect changes to files or directories on a container's filesystem"
 _EXEC = "Execute a command in a running container"
+_EXPORT = "Export a container's filesystem as a tar archive"
 _HISTORY = "Show the history of an image"
 _IMPORT = "Import the contents from a tarball to create a filesystem image"
 _KILL = "Kill one or more running containers"
@@ -39,7 +42,10 @@ COMMON = (
 OTHERS = (
     ("commit", "container_commit", _COMMIT),
     ("completion", "completion", "Generate the autocompletion script for the specified shell"),
+    ("cp", "container_cp", _CP),
     ("create", "container_create", _CREATE),
+    ("diff", "container_diff", _DIFF),
+    ("export", "container_export", _EXPORT),
     ("history", "image_history", _HISTORY),
     ("import", "image_import", _IMPORT),
     ("inspect", "inspect", "Return low-level information on images, containers and volumes"),
@@ -84,8 +90,11 @@ FAMILIES = {
         "Manage containers",
         (
             ("commit", "container_commit", _COMMIT),
+            ("cp", "container_cp", _CP),
             ("create", "container_create", _CREATE),
+            ("diff", "container_diff", _DIFF),
             ("exec", "container_exec", _EXEC),
+            ("export", "container_export", _EXPORT),
             ("inspect", "container_inspect", "Display detailed information on one or more containers"),
             ("kill", "container_kill", _KILL),
             ("logs", "container_logs", _LOGS),

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
-from cais.container import spec_oci
-from cais.container.mount_options import MountPoint
+from cais.container import mounting, spec_oci
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord
-from cais.errors import CaisError, Invalid, NotFound, Unavailable, from_os_error
+from cais.errors import CaisError, NotFound, Unavailable
 from cais.host import mounts
 from cais.runtime import limits, mount_points, network_files, spec, steps, users
 from cais.runtime.find import find_program
@@ -64,7 +62,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
         parent = Digest(record.chain) if record.chain else None
         prepared = rooms.snapshots.reopen(record.snapshot, parent, volatile=record.auto_remove)
         mounts.realise(prepared.mounts, bundle.rootfs)
-        resolved = [_mount(rooms, point, bundle.rootfs) for point in plan.mounts]
+        resolved = [mounting.prepare_mount(rooms.volumes, point, bundle.rootfs) for point in plan.mounts]
         user = users.look_up(plan.user, bundle.rootfs, plan.group_add)
         if plan.cwd != "/" and not _below_a_mount(plan):
             mount_points.make_directory(bundle.rootfs, plan.cwd)
@@ -92,7 +90,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
         )
         directories = frozenset(point.target for point in plan.mounts if point.kind != "bind")
         made = mount_points.prepare(bundle.rootfs, steps.points(document, directories))
-        _note_stubs(container_directory(rooms, record.id), made)
+        note_stubs(container_directory(rooms, record.id), made)
     except BaseException:
         undo(rooms, Ready(bundle, {}, made, ()))
         raise
@@ -142,62 +140,6 @@ def _below_a_mount(plan: Plan) -> bool:
     return any(plan.cwd == point.target or plan.cwd.startswith(point.target + "/") for point in plan.mounts)
 
 
-def _mount(rooms: Rooms, point: MountPoint, rootfs: str) -> Mapping[str, Any]:
-    if point.kind == "tmpfs":
-        options = ["nosuid", "nodev", "noexec"]
-        for flag in point.flags:
-            options = [option for option in options if option != "no" + flag] + [flag]
-        if point.size_bytes:
-            options.append(f"size={point.size_bytes}")
-        if point.mode:
-            options.append(f"mode={point.mode}")
-        options.append("ro" if point.readonly else "rw")
-        return {"destination": point.target, "type": "tmpfs", "source": "tmpfs", "options": options}
-    if point.kind == "volume":
-        volume = rooms.volumes.use(point.source)
-        if volume.options:
-            from cais.volume.mounting import mount
-
-            mount(volume)
-        if point.copy:
-            from cais.volume.filling import fill
-            from cais.volume.options import has_dress
-
-            fill(volume.path, rootfs, point.target, dressed=has_dress(volume.options))
-        source = volume.path
-    else:
-        source = point.source
-        _check_source(point)
-    options = ["rbind" if point.recursive else "bind", *_readonly(point)]
-    if point.propagation:
-        options.append(point.propagation)
-    return spec.bind(source, point.target, options)
-
-
-def _readonly(point: MountPoint) -> list[str]:
-    if not point.readonly:
-        return ["rw"]
-    if point.kind == "bind" and not os.path.isdir(point.source):
-        return ["ro"]  # nothing is below a file, and crun takes `rro` for directories only
-    # Read-only below, too, as Docker has it; the kernel can do that since 5.12.
-    release = os.uname().release.split(".")
-    recent = release[0].isdigit() and (int(release[0]), int("".join(filter(str.isdigit, release[1])) or 0)) >= (5, 12)
-    return ["ro", "rro"] if recent and point.recursive else ["ro"]
-
-
-def _check_source(point: MountPoint) -> None:
-    if os.path.lexists(point.source):
-        return
-    if not point.make_source:
-        raise Invalid(
-            f'invalid mount config for type "bind": bind source path does not exist: {point.source}', exit_code=125
-        )
-    try:
-        os.makedirs(point.source, 0o755, exist_ok=True)
-    except OSError as error:
-        raise from_os_error(error, f"make the directory {point.source}")
-
-
 def _seccomp(runtime: Runtime, plan: Plan) -> dict[str, Any] | None:
     if plan.seccomp == "unconfined":
         return None
@@ -224,7 +166,7 @@ def _init_program() -> str:
     )
 
 
-def _note_stubs(directory: str, made: tuple[mount_points.Made, ...]) -> None:
+def note_stubs(directory: str, made: tuple[mount_points.Made, ...]) -> None:
     """Keeps which mount points were made: a commit leaves them out."""
     path = os.path.join(directory, STUBS)
     known = read_stubs(directory)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cais.container.foreground import Streams
     from cais.container.logs import LogLine
     from cais.container.views import ContainerSummary
+    from cais.engine.container_files import ContainerFiles
 
     Rows = list[ContainerSummary]
     Findings = list[tuple[str, str, str]]
@@ -285,6 +286,13 @@ class Containers:
             self._stores, self._runs.store.rooms, record, reference=reference, author=author, message=message,
             changes=changes, pause=pause and running,
         )  # fmt: skip
+
+    @property
+    def files(self) -> ContainerFiles:
+        """The files of containers: copy, diff, export."""
+        from cais.engine.container_files import ContainerFiles
+
+        return ContainerFiles(self._stores, self._runs)
 
     def finish(self, id: str) -> Sequence[str]:
         """After the end of a detached container: its record says so, and ``--rm`` is done. conmon calls it.

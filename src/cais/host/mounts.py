@@ -120,23 +120,48 @@ def mount_bind(source: str, target: str, options: Sequence[str] = (), *, recursi
 
     Raises OSError.
     """
-    attributes = 0
-    for option in options:
-        attributes |= _ATTRIBUTES.get(option, 0)
-    flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | (syscalls.AT_RECURSIVE if recursive else 0)
     try:
-        tree = syscalls.open_tree(source, flags)
+        tree = _cloned(source, options, recursive)
     except OSError as error:
         if error.errno != errno.ENOSYS:
             raise
         _mount_bind_classic(source, target, options, recursive)
         return
     try:
-        if attributes:
-            syscalls.mount_setattr(tree, attributes, recursive)
         syscalls.move_mount(tree, target)
     finally:
         os.close(tree)
+
+
+def mount_bind_at(source: str, target: int, options: Sequence[str] = (), *, recursive: bool = True) -> None:
+    """As ``mount_bind`` onto what the descriptor ``target`` (O_PATH) is: no name can be exchanged. Raises OSError."""
+    try:
+        tree = _cloned(source, options, recursive)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        _mount_bind_classic(source, f"/proc/self/fd/{target}", options, recursive)
+        return
+    try:
+        syscalls.move_mount_to(tree, target)
+    finally:
+        os.close(tree)
+
+
+def _cloned(source: str, options: Sequence[str], recursive: bool) -> int:
+    """A detached mount of ``source``."""
+    attributes = 0
+    for option in options:
+        attributes |= _ATTRIBUTES.get(option, 0)
+    flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | (syscalls.AT_RECURSIVE if recursive else 0)
+    tree = syscalls.open_tree(source, flags)
+    if attributes:
+        try:
+            syscalls.mount_setattr(tree, attributes, recursive)
+        except BaseException:
+            os.close(tree)
+            raise
+    return tree
 
 
 def _mount_bind_classic(source: str, target: str, options: Sequence[str], recursive: bool) -> None:

@@ -7,6 +7,7 @@ write them: overlayfs has them in its upper directory anyway.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,8 @@ _KINDS = {
     stat.S_IFBLK: "block",
     stat.S_IFIFO: "fifo",
 }
+# What is not there any more, or something else by now.
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 _COMPARED_BYTES = 1 << 20
 _PATH_BYTES = 4000  # PATH_MAX is 4096
 
@@ -157,6 +160,34 @@ def tree_changes(old: str | None, new: str, note: Note | None = None) -> Iterato
     finally:
         if before is not None:
             before.close()
+
+
+def tree_in_use(root: str, skip: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Change]:
+    """The directory ``root`` itself (its path is b"") and all that is in it, while others change it: what goes away
+    meanwhile is left out, and so are sockets. ``skip``: directories, by (device, inode), whose entries are."""
+    links = _Links()
+    with Beneath(root) as tree:
+        yield Change(b"", "directory", os.fstat(tree.root_fd))
+        pending = [(b"", _backwards(tree.root_fd))]
+        while pending:
+            directory, entries = pending[-1]
+            if not entries:
+                pending.pop()
+                continue
+            name = entries.pop()
+            path = directory + b"/" + name if directory else name
+            try:
+                status = os.stat(name, dir_fd=tree.fd(directory), follow_symlinks=False)
+                kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+                if kind == "directory":
+                    inside = [] if (status.st_dev, status.st_ino) in skip else _backwards(tree.fd(path))
+                    pending.append((path, inside))
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
+                continue
+            if kind is not None:
+                yield links.change(path, kind, status)
 
 
 def clamp_times(root: str, epoch: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from cais.errors import CaisError, Invalid, from_os_error
 from cais.host import xattrs
 from cais.host.beneath import Beneath
+from cais.host.copying import change_mode
 from cais.host.owners import no_such_ids
 from cais.host.tar_writer import TarEntry
 from cais.snapshot.rooted import shown
@@ -42,8 +43,7 @@ class Dresser:
         elif self._owners:
             os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         if entry.kind != "symlink":
-            # It was made here a moment ago, and is no link; chmod without following is not to be had everywhere.
-            os.chmod(name, entry.mode, dir_fd=parent)
+            change_mode(parent, name, entry.mode)
         if entry.xattrs:
             self._set_xattrs(self._tree.path(directory, name), entry)
         times = (entry.mtime * 1_000_000_000, entry.mtime * 1_000_000_000)

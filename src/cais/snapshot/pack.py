@@ -6,6 +6,7 @@ files are gathered into pieces of about 1 MiB; a sparse file's holes are not rea
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,7 @@ from cais.host import xattrs
 from cais.host.ahead import HashBeside
 from cais.host.beneath import Beneath
 from cais.host.tar_writer import TarEntry, header, padding, trailer
-from cais.snapshot.changes import Change
+from cais.snapshot.changes import GONE, Change
 from cais.spec.digest import Digest
 
 WHITEOUT = b".wh."
@@ -35,12 +36,14 @@ def pack(
     prefix: bytes = b"",
     last: bool = True,
     plain: bool = False,
+    moving: bool = False,
 ) -> Iterator[bytes]:
     """The layer's tar, in pieces. Without ``owners`` all is 0:0, as where a user alone made files that are all its own.
 
     ``modified``: the time of everything, in seconds. ``prefix`` (with a slash at its end) stands before every name.
     ``last`` False leaves the end of the archive out, so that another may follow. ``plain``: an archive that is no
-    layer, in which every name is a file's.
+    layer, in which every name is a file's. ``moving``: the tree is in use: what is gone by now is left out, and a file
+    is as long as it is when its turn comes.
 
     Raises Conflict where a file changes while it is read, Unsupported where a name cannot be in a layer, NotFound where
     something is gone, OSError.
@@ -59,9 +62,16 @@ def pack(
                         f"{os.fsdecode(path)!r} cannot be in a layer: names that begin with '.wh.' say what is deleted"
                     )
                 if kind == "file":
-                    fd = _open(tree, directory, name, path)
                     try:
-                        data, found = _begin(fd, path, status)
+                        fd = _open(tree, directory, name, path) if not moving else _open_as_it_is(tree, directory, name)
+                    except OSError as error:
+                        if not moving or error.errno not in GONE:
+                            raise
+                        continue
+                    try:
+                        if moving:
+                            status = os.fstat(fd)
+                        data, found = _begin(fd, path, status, moving)
                         waiting.append(header(_entry(path, kind, status, b"", found, owners, modified, prefix)))
                         if data is not None:
                             waiting.append(data)
@@ -69,7 +79,7 @@ def pack(
                             size += len(data) + 1024
                         else:
                             yield b"".join(waiting)
-                            yield from _content(fd, path, status)
+                            yield from _content(fd, path, status, moving)
                             waiting = [padding(status.st_size)]
                             size = 0
                     finally:
@@ -79,10 +89,15 @@ def pack(
                         waiting.clear()
                         size = 0
                     continue
-                if kind == "symlink":
-                    link = os.readlink(name, dir_fd=tree.fd(directory))
-                where = tree.fd(path) if kind == "directory" else tree.path(directory, name)
-                found = {} if kind == "hardlink" else xattrs.read(where, xattrs.listed(where))
+                try:
+                    if kind == "symlink":
+                        link = os.readlink(name, dir_fd=tree.fd(directory))
+                    where = tree.fd(path) if kind == "directory" else tree.path(directory, name)
+                    found = {} if kind == "hardlink" else xattrs.read(where, xattrs.listed(where))
+                except OSError as error:
+                    if not moving or error.errno not in (errno.EINVAL, errno.ENODATA, *GONE):
+                        raise
+                    continue
                 entry = _entry(path, kind, status, link, found, owners, modified, prefix)
             waiting.append(header(entry))
             size += 512
@@ -154,18 +169,31 @@ def _open(tree: Beneath, directory: bytes, name: bytes, path: bytes) -> int:
         raise NotFound(f"the file {os.fsdecode(path)!r} was removed while its layer was made")
 
 
-def _begin(fd: int, path: bytes, status: os.stat_result) -> tuple[bytes | None, dict[bytes, bytes]]:
+def _open_as_it_is(tree: Beneath, directory: bytes, name: bytes) -> int:
+    """Opens a plain file, and nothing else that has its name by now: to open a device can have effects."""
+    node = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=tree.fd(directory))
+    try:
+        if not stat.S_ISREG(os.fstat(node).st_mode):
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return os.open(f"/proc/self/fd/{node}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(node)
+
+
+def _begin(fd: int, path: bytes, status: os.stat_result, moving: bool) -> tuple[bytes | None, dict[bytes, bytes]]:
     """A small file's content, else None; and its extended attributes."""
     now = os.fstat(fd)
     size = status.st_size
-    if not stat.S_ISREG(now.st_mode) or now.st_size != size:
+    if not moving and (not stat.S_ISREG(now.st_mode) or now.st_size != size):
         raise _changed(path)
     data: bytes | None = b""
     if size > _PIECE_BYTES:
         data = None
     elif size:
         data = os.read(fd, size + 1)
-        if len(data) != size:
+        if moving:
+            data = data[:size].ljust(size, b"\0")
+        elif len(data) != size:
             raise _changed(path)
     names = xattrs.listed(fd)
     if not names:
@@ -178,23 +206,26 @@ def _begin(fd: int, path: bytes, status: os.stat_result) -> tuple[bytes | None, 
     return data, xattrs.read(fd, names)
 
 
-def _content(fd: int, path: bytes, status: os.stat_result) -> Iterator[bytes]:
+def _content(fd: int, path: bytes, status: os.stat_result, moving: bool) -> Iterator[bytes]:
+    """``moving``: zeros stand for what was cut off, and what was added is left out."""
     size = status.st_size
     if status.st_blocks * 512 < size:
-        yield from _sparse_content(fd, path, size)
+        yield from _sparse_content(fd, path, size, moving)
         return
     left = size
     while left:
         data = os.read(fd, min(left, _PIECE_BYTES))
         if not data:
-            raise _changed(path)
+            if not moving:
+                raise _changed(path)
+            data = _ZEROS[:left]
         left -= len(data)
         yield data
-    if os.read(fd, 1):
+    if not moving and os.read(fd, 1):
         raise _changed(path)
 
 
-def _sparse_content(fd: int, path: bytes, size: int) -> Iterator[bytes]:
+def _sparse_content(fd: int, path: bytes, size: int, moving: bool) -> Iterator[bytes]:
     at = 0
     while at < size:
         try:
@@ -209,10 +240,12 @@ def _sparse_content(fd: int, path: bytes, size: int) -> Iterator[bytes]:
         while at < end:
             data = os.pread(fd, min(end - at, _PIECE_BYTES), at)
             if not data:
-                raise _changed(path)
+                if not moving:
+                    raise _changed(path)
+                data = _ZEROS[: end - at]
             at += len(data)
             yield data
-    if os.fstat(fd).st_size != size:
+    if not moving and os.fstat(fd).st_size != size:
         raise _changed(path)
 
 
