@@ -2,61 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
+from container_process import Cais, wait_until
 
 pytestmark = pytest.mark.root
 
 
-class Cais:
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.env = {**os.environ, "CAIS_ROOT": str(root)}
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "cais", *words], env=self.env, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-    def run(self, *words: str) -> str:
-        return self("run", "-d", "--network", "none", *words).strip()
-
-    def inspect(self, name: str) -> dict:
-        return json.loads(self("container", "inspect", name))[0]
-
-    def status(self, name: str) -> str:
-        return self.inspect(name)["State"]["Status"]
-
-
 @pytest.fixture(scope="module")
-def cais(busybox_tar, tmp_path_factory) -> Cais:
-    for program in ("crun", "conmon"):
-        if not shutil.which(program):
-            pytest.skip(f"needs {program}")
-    made = Cais(tmp_path_factory.mktemp("root"))
-    made("import", "--change", "CMD sh", str(busybox_tar), "box")
-    return made
+def cais(box) -> Cais:
+    return box
 
 
-def wait_until(condition) -> None:
-    paused = threading.Event()
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        if condition():
-            return
-        paused.wait(0.02)
-    raise AssertionError("it did not come to be in 20 seconds")
+def run(cais: Cais, *words: str) -> str:
+    return cais("run", "-d", "--network", "none", *words).strip()
+
+
+def status(cais: Cais, name: str) -> str:
+    return cais.state(name)["Status"]
 
 
 def waiters(cais: Cais, id: str) -> list[int]:
@@ -77,43 +43,43 @@ def nothing_left(cais: Cais, id: str) -> bool:
 
 
 def test_on_failure_gives_up_after_its_retries(cais):
-    id = cais.run("--name", "failing", "--restart", "on-failure:2", "box", "sh", "-c", "echo run; exit 3")
-    wait_until(lambda: cais.inspect("failing")["RestartCount"] == 2 and cais.status("failing") == "exited")
+    id = run(cais, "--name", "failing", "--restart", "on-failure:2", "box", "sh", "-c", "echo run; exit 3")
+    wait_until(lambda: cais.inspect("failing")["RestartCount"] == 2 and status(cais, "failing") == "exited")
     facts = cais.inspect("failing")
     assert facts["State"]["ExitCode"] == 3 and not facts["State"]["Restarting"]
     assert facts["HostConfig"]["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 2}
     assert cais("logs", "failing").split() == ["run"] * 3
     wait_until(lambda: nothing_left(cais, id))
     cais("start", "failing")
-    wait_until(lambda: cais.inspect("failing")["RestartCount"] == 2 and cais.status("failing") == "exited")
+    wait_until(lambda: cais.inspect("failing")["RestartCount"] == 2 and status(cais, "failing") == "exited")
     assert cais("logs", "failing").split() == ["run"] * 6
 
 
 def test_success_is_not_repeated_by_on_failure(cais):
-    id = cais.run("--name", "succeeding", "--restart", "on-failure", "box", "true")
-    wait_until(lambda: cais.status("succeeding") == "exited" and nothing_left(cais, id))
+    id = run(cais, "--name", "succeeding", "--restart", "on-failure", "box", "true")
+    wait_until(lambda: status(cais, "succeeding") == "exited" and nothing_left(cais, id))
     assert cais.inspect("succeeding")["RestartCount"] == 0
 
 
 def test_killed_from_outside_it_comes_again_stopped_by_hand_it_does_not(cais):
-    id = cais.run("--name", "steady", "--restart", "always", "box", "sleep", "1000")
+    id = run(cais, "--name", "steady", "--restart", "always", "box", "sleep", "1000")
     pid = cais.inspect("steady")["State"]["Pid"]
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: cais.inspect("steady")["State"]["Pid"] not in (0, pid))
     assert cais.inspect("steady")["RestartCount"] == 1
     cais("stop", "-t", "0", "steady")
     wait_until(lambda: nothing_left(cais, id))
-    assert cais.status("steady") == "exited"
+    assert status(cais, "steady") == "exited"
     cais("start", "steady")
     assert cais.inspect("steady")["RestartCount"] == 0
     cais("kill", "steady")
     wait_until(lambda: nothing_left(cais, id))
-    assert cais.status("steady") == "exited"
+    assert status(cais, "steady") == "exited"
 
 
 def waiting_long(cais: Cais, name: str) -> str:
-    id = cais.run("--name", name, "--restart", "always", "box", "sh", "-c", "exit 7")
-    wait_until(lambda: cais.inspect(name)["RestartCount"] >= 4 and cais.status(name) == "restarting")
+    id = run(cais, "--name", name, "--restart", "always", "box", "sh", "-c", "exit 7")
+    wait_until(lambda: cais.inspect(name)["RestartCount"] >= 4 and status(cais, name) == "restarting")
     return id
 
 
@@ -124,7 +90,7 @@ def test_while_it_waits_it_says_so_and_can_be_stopped(cais):
     assert "container is restarting: stop the container" in cais("rm", "waiting", code=1)
     cais("start", "waiting")
     cais("stop", "waiting")
-    assert cais.status("waiting") == "exited" and cais.inspect("waiting")["State"]["ExitCode"] == 7
+    assert status(cais, "waiting") == "exited" and cais.inspect("waiting")["State"]["ExitCode"] == 7
     wait_until(lambda: nothing_left(cais, id))
 
 
@@ -136,14 +102,14 @@ def test_while_it_waits_it_can_be_removed_and_killed(cais):
     id = waiting_long(cais, "killed")
     cais("kill", "killed")
     wait_until(lambda: nothing_left(cais, id))
-    assert cais.status("killed") == "exited"
+    assert status(cais, "killed") == "exited"
 
 
 def test_a_wait_whose_process_was_killed_is_no_wait(cais):
     id = waiting_long(cais, "lost")
     pid = int((cais.root / "containers" / id / "restart.waiter").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: cais.status("lost") == "exited")
+    wait_until(lambda: status(cais, "lost") == "exited")
     cais("rm", "lost")
 
 
@@ -152,7 +118,7 @@ def test_the_policy_of_a_running_one_is_changed(cais):
     from cais.engine.settings import Settings
     from cais.engine.stores import Stores
 
-    cais.run("--name", "changed", "--restart", "always", "box", "sleep", "1000")
+    run(cais, "--name", "changed", "--restart", "always", "box", "sleep", "1000")
     stores = Stores(Settings(str(cais.root)))
     try:
         Containers(stores).set_restart_policy("changed", "no")
@@ -160,6 +126,6 @@ def test_the_policy_of_a_running_one_is_changed(cais):
         stores.close()
     assert cais.inspect("changed")["HostConfig"]["RestartPolicy"]["Name"] == "no"
     os.kill(cais.inspect("changed")["State"]["Pid"], signal.SIGKILL)
-    wait_until(lambda: cais.status("changed") == "exited")
+    wait_until(lambda: status(cais, "changed") == "exited")
     assert cais.inspect("changed")["RestartCount"] == 0
     cais("rm", "changed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cais.errors import Invalid
+from cais.spec import timestamp
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -53,8 +54,8 @@ class HealthCheck(NamedTuple):
         return (*self.shell, *self.test[1:]) if kind == "CMD-SHELL" else ()
 
     @property
-    def timeout_seconds(self) -> float:
-        return (self.timeout or 30 * _SECOND) / _SECOND
+    def timeout_nanoseconds(self) -> int:
+        return self.timeout or 30 * _SECOND
 
     @property
     def start_period_seconds(self) -> float:
@@ -145,6 +146,27 @@ def check_for(run: Mapping[str, Any], wanted: RunOptions) -> HealthCheck:
         if 0 < time < _SHORTEST:
             raise Invalid(f"{name} in Healthcheck cannot be less than 1ms", exit_code=125)
     return check
+
+
+def add_to_inspect(shown: dict[str, Any], check: HealthCheck, health: Health | None) -> None:
+    """Puts what is checked, and what was found, where Docker's ``inspect`` has it."""
+    config = config_json(check)
+    if config is not None:
+        shown["Config"]["Healthcheck"] = config
+    if health is not None:
+        shown["State"]["Health"] = {
+            "Status": health.status,
+            "FailingStreak": health.failing_streak,
+            "Log": [
+                {
+                    "Start": timestamp.format(result.start),
+                    "End": timestamp.format(result.end),
+                    "ExitCode": result.exit_code,
+                    "Output": result.output,
+                }
+                for result in health.log
+            ],
+        }
 
 
 def config_json(check: HealthCheck) -> dict[str, Any] | None:

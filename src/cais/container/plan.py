@@ -225,10 +225,7 @@ _NOT_YET = {
     "network_aliases": "network-alias",
     "links": "link", "ip": "ip", "ip6": "ip6", "link_local_ips": "link-local-ip", "mac_address": "mac-address",
     "dns_options": "dns-option", "dns_search": "dns-search", "domainname": "domainname",
-    "health_cmd": "health-cmd", "health_interval_nanoseconds": "health-interval",
-    "health_timeout_nanoseconds": "health-timeout", "health_start_period_nanoseconds": "health-start-period",
-    "health_start_interval_nanoseconds": "health-start-interval", "health_retries": "health-retries",
-    "no_healthcheck": "no-healthcheck", "log_driver": "log-driver", "log_opts": "log-opt",
+    "log_driver": "log-driver", "log_opts": "log-opt",
     "storage_opts": "storage-opt", "volume_driver": "volume-driver", "volumes_from": "volumes-from",
     "detach_keys": "detach-keys",
 }  # fmt: skip

@@ -133,7 +133,7 @@ class Containers:
             from cais.container import terminal
 
             console_size = terminal.size(streams.stdin if streams.stdin >= 0 else streams.stdout)
-        with self._lock(record):
+        with self.lock(record):
             try:
                 self._clear(record)
                 ready = prepare.prepare(self.rooms, record, plan, console_size=console_size)
@@ -172,9 +172,11 @@ class Containers:
         environment: dict[str, str] | None = None,
         *,
         restarts: Restarts | None = None,
+        on_check: Sequence[str] = (),
     ) -> None:
         """Starts it under conmon. Raises Unavailable without conmon, and as ``run_foreground``.
 
+        ``on_exit`` is run after its end, ``on_check`` for each health check, with ``environment``.
         ``restarts``: it was waited for this, and nothing is done where somebody has ended the wait.
         """
         from cais.runtime import conmon
@@ -182,7 +184,7 @@ class Containers:
         plan = Plan.from_json(record.plan)
         exits = state.exit_directory(self.rooms.directory, record.id)
         ready = None
-        with self._lock(record):
+        with self.lock(record):
             if restarts is not None and self.records.get(record.id).state != "restarting":
                 return
             try:
@@ -193,6 +195,10 @@ class Containers:
                 self.rooms.volumes.let_go()
                 for line in ready.warnings:
                     warn(line)
+                if plan.health is not None and plan.health.args:
+                    from cais.container import watch
+
+                    watch.begin(self.directory(record.id), plan.health, on_check, environment or {})
                 conmon.start_detached(
                     self.rooms.runtime,
                     ready.spec,
@@ -208,10 +214,18 @@ class Containers:
                 if ready is not None:
                     self.rooms.runtime.command("delete", "--force", record.id)
                     prepare.undo(self.rooms, ready)
+                self._end_watch(record)
                 self._note_failure(record, error)
                 raise
 
-    def _lock(self, record: ContainerRecord) -> FileLock:
+    def _end_watch(self, record: ContainerRecord) -> None:
+        """Its health is not checked any more."""
+        if "health" in record.plan:
+            from cais.container import watch
+
+            watch.end(self.directory(record.id))
+
+    def lock(self, record: ContainerRecord) -> FileLock:
         """Held while a container is started, and while what is left of its last run is taken away. Raises NotFound."""
         directory = self.directory(record.id)
         if not os.path.isdir(directory):
@@ -243,7 +257,7 @@ class Containers:
         """
         from cais.container import restart, waiting
 
-        with self._lock(record):
+        with self.lock(record):
             record = self.records.get(record.id)
             if record.state == "restarting":
                 return None
@@ -255,6 +269,7 @@ class Containers:
             if restarts is not None:
                 waiting.note(self.directory(record.id), waiting.RESTART, os.getpid())
                 self.records.set_restarting(record.id, found.exit_code, found.finished, restarts)
+            self._end_watch(record)
             # Last: as long as the bundle is ours, nobody takes the container for one that has come to its end.
             self.rooms.runtime.delete(self.rooms.runtime.opened(record.id))
             return restarts
@@ -263,7 +278,7 @@ class Containers:
         """Whoever waits to start it again does not do it any more."""
         from cais.container import waiting
 
-        with self._lock(record):
+        with self.lock(record):
             record = self.records.get(record.id)
             if record.state == "restarting":
                 self.records.set_exited(record.id, record.exit_code, record.finished)
@@ -333,6 +348,7 @@ class Containers:
             if found.process is not None:
                 send_signal(found.process.pid, signal.SIGKILL, found.process.start_ticks)
                 wait_gone(found.process.pid, found.process.start_ticks, 10)
+        self._end_watch(record)
         bundle = self.rooms.runtime.opened(record.id)
         if os.path.isdir(bundle.directory):
             self.rooms.runtime.delete(bundle)

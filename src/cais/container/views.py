@@ -38,9 +38,11 @@ class ContainerSummary(NamedTuple):
     volumes: tuple[str, ...] = ()
     started: float = 0.0
     finished: float = 0.0
+    health: str = ""
 
 
-def summary(record: ContainerRecord, state: State, now: float) -> ContainerSummary:
+def summary(record: ContainerRecord, state: State, now: float, health: str = "") -> ContainerSummary:
+    """``health``: what its checks have found, "" where it has none."""
     plan = Plan.from_json(record.plan)
     mounts = tuple(point.source if point.kind != "tmpfs" else point.target for point in plan.mounts)
     return ContainerSummary(
@@ -51,7 +53,7 @@ def summary(record: ContainerRecord, state: State, now: float) -> ContainerSumma
         " ".join(f"'{word}'" if index and " " in word else word for index, word in enumerate(plan.args)),
         record.created,
         state.status,
-        status_text(record, state, now),
+        status_text(record, state, now, health),
         state.exit_code,
         plan.labels,
         mounts,
@@ -60,14 +62,19 @@ def summary(record: ContainerRecord, state: State, now: float) -> ContainerSumma
         tuple(point.source for point in plan.mounts if point.kind == "volume"),
         record.started,
         state.finished,
+        health,
     )
 
 
-def status_text(record: ContainerRecord, state: State, now: float) -> str:
-    """``Up 3 minutes``, ``Exited (0) 2 hours ago``, ``Created``."""
+def status_text(record: ContainerRecord, state: State, now: float, health: str = "") -> str:
+    """``Up 3 minutes``, ``Up 3 minutes (healthy)``, ``Exited (0) 2 hours ago``, ``Created``."""
     if state.lives:
-        paused = " (Paused)" if state.status == "paused" else ""
-        return f"Up {human_duration(now - record.started)}{paused}"
+        more = ""
+        if state.status == "paused":
+            more = " (Paused)"
+        elif health:
+            more = " (health: starting)" if health == "starting" else f" ({health})"
+        return f"Up {human_duration(now - record.started)}{more}"
     if state.status == "restarting":
         return f"Restarting ({state.exit_code}) {human_duration(now - state.finished)} ago"
     if state.status == "exited":
@@ -75,8 +82,11 @@ def status_text(record: ContainerRecord, state: State, now: float) -> str:
     return "Created"
 
 
-LIST_KEYS = frozenset(("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network"))
+LIST_KEYS = frozenset(
+    ("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network", "health")
+)
 _STATUSES = frozenset(("created", "restarting", "running", "removing", "paused", "exited", "dead"))
+_HEALTH = frozenset(("none", "starting", "healthy", "unhealthy"))
 
 
 def check_filters(filters: Mapping[str, Sequence[str]], keys: frozenset[str] = LIST_KEYS) -> None:
@@ -87,6 +97,8 @@ def check_filters(filters: Mapping[str, Sequence[str]], keys: frozenset[str] = L
         for value in values:
             if key == "status" and value not in _STATUSES:
                 raise Invalid(f"invalid filter 'status={value}'")
+            if key == "health" and value not in _HEALTH:
+                raise Invalid(f"unrecognized filter value for health: {value}")
             if key == "exited" and not value.lstrip("-").isdigit():
                 raise Invalid(f"invalid filter 'exited={value}'")
 
@@ -115,6 +127,7 @@ def passes(
         one_of("id", lambda value: row.id.startswith(value))
         and one_of("name", lambda value: _name_fits(value, row.name))
         and one_of("status", lambda value: row.state == value)
+        and one_of("health", lambda value: (row.health or "none") == value)
         and one_of("exited", lambda value: row.state == "exited" and row.exit_code == int(value))
         and one_of("volume", lambda value: value in row.mounts)
         and one_of("network", lambda value: value in row.networks)

@@ -7,6 +7,7 @@ process is gone is not believed in.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from cais.errors import from_os_error
 from cais.host.processes import ProcessName, boot_id, is_alive, kill_family, start_ticks
@@ -15,7 +16,7 @@ RESTART = "restart.waiter"
 HEALTH = "health.waiter"
 
 
-def delayed(seconds: float, command: tuple[str, ...]) -> list[str]:
+def delayed(seconds: float, command: Sequence[str]) -> list[str]:
     """What to execute so that ``command`` is executed in the same process after ``seconds``."""
     return ["/bin/sh", "-c", 'sleep "$0" && exec "$@"', f"{seconds:.3f}", *command]
 

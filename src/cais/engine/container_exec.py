@@ -16,9 +16,6 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
 
     Raises NotFound, Conflict (it does not run, or is paused); with exit code 126 or 127 where it did not start.
     """
-    import json
-    import os
-
     record = runs.records.get(name)
     plan = Plan.from_json(record.plan)
     added = parse_environment(RunOptions("", env=options.env, env_files=options.env_files, environ=options.environ))
@@ -36,13 +33,11 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
     runs.enter()
     runtime = runs.runtime
     bundle = runtime.opened(record.id)
-    try:
-        with open(os.path.join(bundle.directory, "config.json"), "rb") as file:
-            given = json.load(file)["process"]
-    except (OSError, ValueError, KeyError):
+    started_with = runtime.configuration(bundle)
+    if started_with is None:
         raise Conflict(f"container {record.id} is not running")
     user = execution.look_up(plan, options, state.process.pid)
-    document = execution.process(given, plan, options, added, user, runtime.host.capabilities)
+    document = execution.process(started_with["process"], plan, options, added, user, runtime.host.capabilities)
     id = random_name(32)
     if options.detach:
         execution.run_detached(runtime, bundle, id, document)

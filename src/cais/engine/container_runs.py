@@ -159,7 +159,14 @@ class ContainerRuns:
     ) -> None:
         """Under conmon, which calls ``cais.engine.finish`` after its end."""
         try:
-            self.store.start_detached(record, warn, self.command("finish", record.id), ENVIRONMENT, restarts=restarts)
+            self.store.start_detached(
+                record,
+                warn,
+                self.command("finish", record.id),
+                ENVIRONMENT,
+                restarts=restarts,
+                on_check=self.command("health", record.id),
+            )
         except BaseException:
             if record.auto_remove:
                 self.remove_quietly(record)

@@ -177,7 +177,7 @@ class Containers:
             state = self._look(record)
             if not everything and not state.is_up:
                 continue
-            row = views.summary(record, state, now)
+            row = views.summary(record, state, now, self._health(record) if state.lives else "")
             if not filters or views.passes(row, filters, before, since, ancestors):
                 rows.append(row)
         return rows[:limit] if limit > 0 else rows
@@ -195,6 +195,11 @@ class Containers:
             record, state, log_path=os.path.join(directory, "log"), directory=directory,
             volume_paths=volumes,
         )  # fmt: skip
+        if "health" in record.plan:
+            from cais.container import health, watch
+
+            check = health.HealthCheck.from_json(record.plan["health"])
+            health.add_to_inspect(value, check, watch.read(directory))
         if state.process is not None:
             from cais.runtime import exec as processes
 
@@ -326,6 +331,15 @@ class Containers:
         if record.state not in ("running", "restarting"):
             return State(record.state, record.exit_code, record.finished)
         return self._runs.store.state(record)
+
+    def _health(self, record: ContainerRecord) -> str:
+        """What its checks have found, "" where it has none."""
+        if '"health":' not in record.plan_json:
+            return ""
+        from cais.container import watch
+
+        found = watch.read(os.path.join(self._stores.root, "containers", record.id))
+        return "" if found is None else found.status
 
     def _created(self, filters: Mapping[str, Sequence[str]], key: str) -> float | None:
         moments = [self._records.get(name).created for name in filters.get(key, ())]

@@ -174,6 +174,17 @@ class Runtime:
         except OSError as error:
             raise from_os_error(error, "write a container's configuration")
 
+    def configuration(self, bundle: Bundle) -> dict[str, Any] | None:
+        """The spec that a run was started with; None where it has ended."""
+        import json
+
+        try:
+            with open(os.path.join(bundle.directory, "config.json"), "rb") as file:
+                value = json.load(file)
+        except (OSError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
     def arguments(self, bundle: Bundle) -> list[str]:
         """The runtime's global arguments."""
         arguments = ["--root", bundle.state_directory or self.state_directory]

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from cais.build.dockerfile.duration import format_duration, parse_duration
 from cais.build.dockerfile.errors import DockerfileError, ParseError, Span, marked_lines, nearest
 from cais.build.dockerfile.instructions import (
     EXEC,
@@ -32,6 +31,7 @@ from cais.build.dockerfile.instructions import (
     Workdir,
 )
 from cais.build.dockerfile.parser import format, parse, parse_trigger
+from cais.spec.go_duration import format_duration, parse_duration
 
 
 def one(text: str) -> Any:

@@ -93,7 +93,7 @@ def test_the_next_check_comes_sooner_while_it_starts():
     check = HealthCheck(("CMD", "x"), interval=20 * SECOND, start_period=10 * SECOND, start_interval=SECOND)
     assert check.wait_seconds("starting", 3) == 1 and check.wait_seconds("starting", 10) == 20
     assert check.wait_seconds("healthy", 3) == 20
-    assert HealthCheck().wait_seconds("starting", 0) == 30 and HealthCheck().timeout_seconds == 30
+    assert HealthCheck().wait_seconds("starting", 0) == 30 and HealthCheck().timeout_nanoseconds == 30 * SECOND
 
 
 def test_output_is_text_and_says_when_there_was_more():

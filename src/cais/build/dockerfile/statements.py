@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cais.build.dockerfile.duration import parse_duration
 from cais.build.dockerfile.errors import ParseError, Span, did_you_mean
 from cais.build.dockerfile.flags import Flags, run_mount
 from cais.build.dockerfile.instructions import (
@@ -42,6 +41,7 @@ from cais.build.dockerfile.words import (
     split_flags,
     split_quoted,
 )
+from cais.spec.go_duration import parse_duration
 
 _STAGE_NAME_REST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 _MINIMUM_DURATION_NANOSECONDS = 1_000_000

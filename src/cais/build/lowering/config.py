@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cais.build.dockerfile.duration import format_duration
 from cais.build.dockerfile.errors import DockerfileError, did_you_mean
 from cais.build.dockerfile.instructions import (
     EXEC,
@@ -23,6 +22,7 @@ from cais.build.dockerfile.instructions import (
 from cais.build.lowering.gotext import plain_list, quoted, quoted_list, quoted_number
 from cais.build.lowering.ports import BadPort, exposed_ports
 from cais.build.lowering.state import StageState
+from cais.spec.go_duration import format_duration
 
 # Linux's names, as Docker takes them.
 _SIGNALS = frozenset(

@@ -1,0 +1,80 @@
+"""``python -m cais.engine.health ROOT DRIVER RUNTIME CONTAINER``: one health check of a container that runs.
+
+Between two checks this process is a shell that sleeps (``container.watch``).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.engine.stores import Stores
+
+
+def main(arguments: list[str]) -> int:
+    """0 where the container has ended, or another process checks it; else this process becomes the next wait."""
+    from cais.engine.container_runs import ENVIRONMENT
+    from cais.engine.settings import Settings
+    from cais.engine.stores import Stores
+    from cais.errors import CaisError
+
+    root, driver, runtime, id = arguments
+    stores = Stores(Settings(root, driver, runtime))
+    try:
+        after = check(stores, id)
+    except CaisError:
+        return 1
+    finally:
+        stores.close()
+    if after:
+        os.execve(after[0], after, ENVIRONMENT)
+    return 0
+
+
+def check(stores: Stores, id: str) -> list[str]:
+    """Checks, and notes what was found. What this process has to execute next; nothing where it is not wanted any more.
+
+    Raises NotFound and what the root directory's files may give.
+    """
+    import time
+
+    from cais.container import probe, waiting, watch
+    from cais.container.health import Health
+    from cais.container.plan import Plan
+    from cais.engine.container_runs import ContainerRuns
+
+    runs = ContainerRuns(stores)
+    runs.enter()
+    record = runs.records.get(id)
+    directory = runs.store.directory(record.id)
+    plan = Plan.from_json(record.plan)
+    if plan.health is None:
+        return []
+    with runs.store.lock(record):  # a start that is under way comes to its end first
+        record = runs.records.get(id)
+    state = runs.store.state(record)
+    if not watch.is_wanted(directory) or not state.is_up:
+        return []
+    health = watch.read(directory) or Health()
+    bundle = runs.runtime.opened(record.id)
+    given = runs.runtime.configuration(bundle)
+    if state.process is not None and state.status == "running" and given is not None:
+        result = probe.run(runs.runtime, bundle, plan, plan.health, given["process"], state.process.pid)
+        # What was found while it was paused, or at its end, says nothing.
+        if not watch.is_wanted(directory):
+            return []
+        if runs.store.state(record).status == "running":
+            found = health.after(plan.health, result, record.started)
+            watch.write(directory, found)
+            if found.status != health.status:
+                known = {**plan.labels, "image": record.image_name, "name": record.name}
+                stores.events.write("container", f"health_status: {found.status}", record.id, known)
+            health = found
+    wait = plan.health.wait_seconds(health.status, time.time() - record.started)
+    return waiting.delayed(wait, runs.command("health", record.id))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
