@@ -49,7 +49,7 @@ BUDGETS = {
     "image inspect": (["image", "inspect", "app"], 120, (*BUILDER, *PROGRESS, "cais.container", "cais.runtime")),
     "image history": (["history", "app"], 115, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime")),
     "ps": (["ps", "-a"], 106, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.runtime.runner", "cais.snapshot", "cais.image")),
-    "run": (["run", "--rm", "--network", "none", "app", "/nothing"], 172, (*BUILDER, *PROGRESS, *TEMPLATES)),
+    "run": (["run", "--rm", "--network", "none", "app", "/nothing"], 178, (*BUILDER, *PROGRESS, *TEMPLATES)),
     "builder du": (
         ["builder", "du"],
         110,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Keys whose values are maps in Docker's types, where a missing key is no error; other objects are structs.
 MAPS = frozenset((
     "Labels", "Annotations", "Options", "Volumes", "ExposedPorts", "PortBindings", "Networks", "Ports", "Sysctls",
-    "Tmpfs", "Data", "annotations", "StorageOpt", "DriverOpts",
+    "Tmpfs", "Data", "Attributes", "annotations", "StorageOpt", "DriverOpts",
 ))  # fmt: skip
 # Keys whose values are lists there: where there is none, it prints as an empty one.
 LISTS = frozenset((

@@ -14,6 +14,7 @@ _CP = "Copy files/folders between a container and the local filesystem"
 _CREATE = "Create a new container"
 _DIFF = "Inspect changes to files or directories on a container's filesystem"
 _EXEC = "Execute a command in a running container"
+_EVENTS = "Get real time events of this root directory"
 _EXPORT = "Export a container's filesystem as a tar archive"
 _HISTORY = "Show the history of an image"
 _IMPORT = "Import the contents from a tarball to create a filesystem image"
@@ -45,6 +46,7 @@ OTHERS = (
     ("cp", "container_cp", _CP),
     ("create", "container_create", _CREATE),
     ("diff", "container_diff", _DIFF),
+    ("events", "system_events", _EVENTS),
     ("export", "container_export", _EXPORT),
     ("history", "image_history", _HISTORY),
     ("import", "image_import", _IMPORT),
@@ -130,6 +132,7 @@ FAMILIES = {
         (
             ("check", "system_check", "Verify everything that is stored, and mend what can be"),
             ("df", "system_df", "Show disk usage"),
+            ("events", "system_events", _EVENTS),
             ("info", "system_info", _INFO),
         ),
     ),

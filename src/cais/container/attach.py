@@ -94,6 +94,7 @@ class Pump:
         terminal: bool = False,
         keys: DetachKeys | None = None,
         on_leave: Callable[[tuple[int, ...]], None] | None = None,
+        on_begun: Callable[[], None] | None = None,
     ) -> None:
         self._pid = pid
         self._outputs = dict(outputs)
@@ -108,6 +109,7 @@ class Pump:
         self._terminal = terminal
         self._keys = keys
         self._on_leave = on_leave
+        self._on_begun = on_begun
         self.detached = False
         self._waiting = b""
         self._impatience = 0
@@ -137,10 +139,12 @@ class Pump:
             while (code is None or self._outputs) and not self.detached:
                 if self._undelivered:
                     self._deliver()
-                if self._kept and self._held is not None and not self._held():
+                undecided = self._kept or self._on_begun is not None
+                if undecided and self._held is not None and not self._held():
                     self._held = None
                     self.kept()
-                pending = self._undelivered or (self._kept and code is None)
+                    undecided = False
+                pending = self._undelivered or (undecided and code is None)
                 for descriptor, event in self._poll.poll(_RETRY_MILLISECONDS if pending else None):
                     if descriptor == process:
                         code = wait(self._pid)
@@ -167,7 +171,10 @@ class Pump:
             self._close_target()
 
     def kept(self) -> None:
-        """Writes what was held back: the container ran after all."""
+        """The container runs, or ran after all: that is told, and written what was held back."""
+        if self._on_begun is not None:
+            self._on_begun()
+            self._on_begun = None
         for destination, data in self._kept:
             if self._log is not None:
                 self._log.write(b"stderr", data)

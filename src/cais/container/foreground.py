@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from cais.container.attach import Pump, Signals
 from cais.container.logs import LogWriter
@@ -34,23 +35,31 @@ def run(
     log: str = "",
     sig_proxy: bool = True,
     tty: bool = False,
+    on_begun: Callable[[], None] | None = None,
 ) -> int:
     """Starts and waits; the exit code. ``log``: a path to write the output to, too, or "".
 
+    ``on_begun`` is called when the program inside runs, once.
     Raises with exit code 125, 126 or 127 where it did not start. Interrupted, it kills what runs.
     """
     writer = LogWriter(log) if log else None
     try:
         if tty:
-            return _run_on_terminal(runtime, ready, streams, writer, signals, sig_proxy)
-        return _run_on_pipes(runtime, ready, streams, writer, signals, sig_proxy)
+            return _run_on_terminal(runtime, ready, streams, writer, signals, sig_proxy, on_begun)
+        return _run_on_pipes(runtime, ready, streams, writer, signals, sig_proxy, on_begun)
     finally:
         if writer is not None:
             writer.close()
 
 
 def _run_on_pipes(
-    runtime: Runtime, ready: Ready, streams: Streams, log: LogWriter | None, signals: Signals, sig_proxy: bool
+    runtime: Runtime,
+    ready: Ready,
+    streams: Streams,
+    log: LogWriter | None,
+    signals: Signals,
+    sig_proxy: bool,
+    on_begun: Callable[[], None] | None,
 ) -> int:
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
@@ -79,12 +88,19 @@ def _run_on_pipes(
         signals=signals,
         pass_signal=(lambda number: runtime.kill(started, number)) if sig_proxy else None,
         held=lambda: not runtime.has_begun(ready.bundle),
+        on_begun=on_begun,
     )
     return _finish(runtime, started, pump)
 
 
 def _run_on_terminal(
-    runtime: Runtime, ready: Ready, streams: Streams, log: LogWriter | None, signals: Signals, sig_proxy: bool
+    runtime: Runtime,
+    ready: Ready,
+    streams: Streams,
+    log: LogWriter | None,
+    signals: Signals,
+    sig_proxy: bool,
+    on_begun: Callable[[], None] | None,
 ) -> int:
     from cais.container import terminal
 
@@ -121,6 +137,7 @@ def _run_on_terminal(
             pass_signal=(lambda number: runtime.kill(started, number)) if sig_proxy else None,
             on_resize=resize,
             held=lambda: not runtime.has_begun(ready.bundle),
+            on_begun=on_begun,
             terminal=True,
         )
         return _finish(runtime, started, pump)

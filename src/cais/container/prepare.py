@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.events.log import EventLog
     from cais.snapshot.store import SnapshotStore
     from cais.volume.store import VolumeStore
 
@@ -33,6 +34,7 @@ class Rooms(NamedTuple):
     volumes: VolumeStore
     runtime: Runtime
     directory: str
+    events: EventLog
 
 
 class Ready(NamedTuple):

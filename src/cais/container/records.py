@@ -155,14 +155,18 @@ class ContainerRecords:
                 ("exited" if started else "created", exit_code, now if started else 0.0, error, id),
             )
 
-    def correct(self, record: ContainerRecord, exit_code: int, finished: float) -> None:
-        """It was noted to be up and has ended; nothing changes where it was started again since ``record`` was read."""
+    def correct(self, record: ContainerRecord, exit_code: int, finished: float) -> bool:
+        """It was noted to be up and has ended; nothing changes where it was started again since ``record`` was read.
+
+        Whether this call was the one that noted it.
+        """
         with self.database.transaction() as change:
-            change.execute(
+            noted = change.execute(
                 "UPDATE containers SET state = 'exited', exit_code = ?, finished = ? WHERE id = ? AND state = ? "
                 "AND started = ?",
                 (exit_code, finished, record.id, record.state, record.started),
             )
+        return noted > 0
 
     def change_plan(self, id: str, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """Replaces what a container runs, whatever other commands do to it. Raises NotFound, and as ``changed``."""

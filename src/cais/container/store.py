@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from cais.container import names, prepare, state
+from cais.container.happenings import Happenings
 from cais.container.plan import Plan
 from cais.container.prepare import Rooms
 from cais.container.records import ContainerRecord, ContainerRecords
@@ -42,6 +43,7 @@ class Containers:
     def __init__(self, database: Database, rooms: Rooms) -> None:
         self.records = ContainerRecords(database)
         self.rooms = rooms
+        self.happenings = Happenings(rooms.events)
 
     def create(
         self,
@@ -70,6 +72,7 @@ class Containers:
             )  # fmt: skip
             record = self._add(record, volumes)
             done = True
+            self.happenings.container("create", record)
             return record
         except OSError as error:
             raise from_os_error(error, "create a container")
@@ -98,7 +101,10 @@ class Containers:
         for point in plan.mounts:
             if point.kind == "volume":
                 labels = dict(item.partition("=")[::2] for item in point.labels)
+                now = time.time()
                 volume = self.rooms.volumes.create(point.source, labels=labels)
+                if volume.created >= now:
+                    self.happenings.volume("create", volume.name, driver="local")
                 point = point._replace(source=volume.name)
                 volumes.append((volume.name, point.anonymous))
             points.append(point)
@@ -115,10 +121,15 @@ class Containers:
         found = state.look(record, self.rooms.runtime, self.rooms.directory)
         if record.state in ("running", "restarting") and not found.is_up:
             try:
-                self.records.correct(record, found.exit_code, found.finished)
+                self._ended(record, found.exit_code, found.finished)
             except CaisError:
                 pass  # a root directory that cannot be written can still be read
         return found
+
+    def _ended(self, record: ContainerRecord, exit_code: int, finished: float) -> None:
+        """Notes the end of a run; the first one who does so tells it."""
+        if self.records.correct(record, exit_code, finished) and record.state == "running":
+            self.happenings.died(record, exit_code, finished)
 
     def run_foreground(
         self, record: ContainerRecord, streams: Streams, warn: Callable[[str], None], *, log: bool = True
@@ -141,8 +152,10 @@ class Containers:
                 self._note_failure(record, error)
                 raise
             # There is a bundle now, with this process as its owner: nobody takes the record for a dead one's.
-            self.records.set_started(record.id, time.time())
+            record = record._replace(state="running", started=time.time())
+            self.records.set_started(record.id, record.started)
             self.rooms.volumes.let_go()
+        self.happenings.mounted(record, plan)
         for line in ready.warnings:
             warn(line)
         with Signals() as signals:
@@ -155,12 +168,13 @@ class Containers:
                     log=self.log_path(record.id) if log else "",
                     sig_proxy=plan.sig_proxy,
                     tty=plan.tty,
+                    on_begun=lambda: self.happenings.container("start", record),
                 )
             except BaseException as error:
                 self._note_failure(record, error)
                 prepare.undo(self.rooms, ready)
                 raise
-            self.records.set_exited(record.id, code, time.time())
+            self._ended(record, code, time.time())
             prepare.undo(self.rooms, ready)
         return code
 
@@ -193,6 +207,7 @@ class Containers:
                 ready = prepare.prepare(self.rooms, record, plan)
                 self.records.set_started(record.id, time.time(), restarts=restarts or Restarts())
                 self.rooms.volumes.let_go()
+                self.happenings.mounted(record, plan)
                 for line in ready.warnings:
                     warn(line)
                 if plan.health is not None and plan.health.args:
@@ -210,6 +225,7 @@ class Containers:
                     on_exit=on_exit,
                     environment=environment or {},
                 )
+                self.happenings.container("start", record)
             except BaseException as error:
                 if ready is not None:
                     self.rooms.runtime.command("delete", "--force", record.id)
@@ -269,6 +285,7 @@ class Containers:
             if restarts is not None:
                 waiting.note(self.directory(record.id), waiting.RESTART, os.getpid())
                 self.records.set_restarting(record.id, found.exit_code, found.finished, restarts)
+                self.happenings.died(record, found.exit_code, found.finished)
             self._end_watch(record)
             # Last: as long as the bundle is ours, nobody takes the container for one that has come to its end.
             self.rooms.runtime.delete(self.rooms.runtime.opened(record.id))
@@ -297,6 +314,7 @@ class Containers:
                 self._stop_waiting(record)
         if found.process is not None:
             send_signal(found.process.pid, number, found.process.start_ticks)
+            self.happenings.container("kill", record, signal=str(number))
 
     def stop(self, record: ContainerRecord, timeout_seconds: int | None = None) -> None:
         """Asks it to end, and kills it after ``timeout_seconds`` (negative: never). Not running is no error."""
@@ -312,11 +330,15 @@ class Containers:
         plan = Plan.from_json(record.plan)
         patience = plan.stop_timeout_seconds if timeout_seconds is None else timeout_seconds
         process = found.process
-        send_signal(process.pid, parse_signal(plan.stop_signal), process.start_ticks)
+        number = parse_signal(plan.stop_signal)
+        send_signal(process.pid, number, process.start_ticks)
+        self.happenings.container("kill", record, signal=str(number))
         if not wait_gone(process.pid, process.start_ticks, patience):
             send_signal(process.pid, signal.SIGKILL, process.start_ticks)
+            self.happenings.container("kill", record, signal=str(int(signal.SIGKILL)))
             wait_gone(process.pid, process.start_ticks, 10)
         self.wait(record)
+        self.happenings.container("stop", record)
 
     def wait(self, record: ContainerRecord) -> int:
         """Waits for its end; the exit code. One that never ran gives 0, as in Docker."""
@@ -347,7 +369,9 @@ class Containers:
                 self._stop_waiting(record)
             if found.process is not None:
                 send_signal(found.process.pid, signal.SIGKILL, found.process.start_ticks)
+                self.happenings.container("kill", record, signal=str(int(signal.SIGKILL)))
                 wait_gone(found.process.pid, found.process.start_ticks, 10)
+            self._ended(record, state.UNKNOWN_EXIT_CODE, time.time())
         self._end_watch(record)
         bundle = self.rooms.runtime.opened(record.id)
         if os.path.isdir(bundle.directory):
@@ -358,12 +382,14 @@ class Containers:
         self.rooms.snapshots.remove(record.snapshot)
         remove_tree(self.directory(record.id))
         self._remove_volumes(anonymous)
+        self.happenings.container("destroy", record)
 
     def _remove_volumes(self, volumes: Sequence[tuple[str, bool]]) -> None:
         for name, anonymous in volumes:
             if anonymous:
                 try:
                     self.rooms.volumes.remove(name, lambda name=name: self.records.users_of_volume(name))  # type: ignore[misc]
+                    self.happenings.volume("destroy", name, driver="local")
                 except CaisError:
                     pass  # another container has it, or it is gone
 

@@ -233,6 +233,7 @@ class ContainerRuns:
                 VolumeStore(root, self._stores.database),
                 Runtime(root, self._stores.settings.runtime),
                 os.path.join(root, "containers"),
+                self._stores.events,
             )
             self._made = Store(self._stores.database, rooms)
         return self._made

@@ -143,7 +143,10 @@ class Containers:
         """Raises NotFound, Invalid, Conflict."""
         from cais.container.names import check_name
 
-        self._records.rename(self._records.get(id), check_name(name))
+        record = self._records.get(id)
+        self._records.rename(record, check_name(name))
+        renamed = record._replace(name=check_name(name))
+        self._runs.store.happenings.container("rename", renamed, oldName=f"/{record.name}")
 
     def set_restart_policy(self, id: str, text: str) -> None:
         """From its next end on. Raises NotFound, Invalid, Conflict (it is removed with its end)."""
@@ -270,6 +273,7 @@ class Containers:
             except (NotFound, Conflict):
                 continue
             removed.append(record.id)
+        self._stores.events.write("container", "prune", "", {"reclaimed": str(size)})
         return PruneReport(removed, size)
 
     def commit(

@@ -153,6 +153,7 @@ class Images:
     def tag(self, source: str, target: str) -> None:
         """Another name for an image. Raises NotFound, Invalid."""
         self._store.tag(source, target)
+        self._tell("tag", self._store.resolve(source).id, target)
 
     def remove(self, name_or_id: str, force: bool = False, prune: bool = True) -> ListOfRemoved:
         """Takes a name away, or removes an image; what nothing needs any more goes with it.
@@ -161,7 +162,9 @@ class Images:
         """
         from cais.image.removal import remove
 
+        id = self._store.resolve(name_or_id).id
         removed = remove(self._store, name_or_id, self._users_of, force=force)
+        self._tell_removed(removed, id)
         if prune and any(what == "Deleted" for what, _ in removed):
             self._collect()
         return removed
@@ -171,7 +174,10 @@ class Images:
         from cais.image.removal import prune
 
         removed = prune(self._store, self._users_of, all=all, filters=filters, now=time.time())
-        return PruneReport(removed, self._collect())
+        self._tell_removed(removed, "")
+        size = self._collect()
+        self._stores.events.write("image", "prune", "", {"reclaimed": str(size)})
+        return PruneReport(removed, size)
 
     def load(self, source: BinaryIO | str, progress: Progress | None = None) -> ListOfLoaded:
         """From an archive (a stream, which may be a pipe, or a path) or an OCI image layout (a directory's path).
@@ -194,6 +200,8 @@ class Images:
                 archive.read(pieces_of(source) if isinstance(source, str) else _pieces_from(source))
             loaded = load(stores.images, received)
             done = True
+            for item in loaded:
+                self._tell("load", item.id, item.name_or_id)
             return loaded
         finally:
             stores.close()
@@ -215,6 +223,8 @@ class Images:
             for piece in pieces:
                 write.write(piece)
             write.flush()
+            for name in names:
+                self._tell("save", store.resolve(name).id, name)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -244,7 +254,7 @@ class Images:
             raise Invalid(f"cannot import as {reference!r}: a name with a digest cannot be given")
         stores = Stores(self._stores.settings)
         try:
-            return import_tar(
+            id = import_tar(
                 stores.images,
                 pieces_of(source) if isinstance(source, str) else _pieces_from(source),
                 run=run,
@@ -253,6 +263,8 @@ class Images:
                 platform=platform or stores.platform,
                 names=names,
             )
+            self._tell("import", id, reference or id)
+            return id
         finally:
             stores.close()
 
@@ -262,6 +274,17 @@ class Images:
         from cais.spec.progress import silent
 
         return Builder(self._stores).build(options, progress or silent)
+
+    def _tell(self, action: str, id: str, name: str) -> None:
+        self._stores.events.write("image", action, id, {"name": name})
+
+    def _tell_removed(self, removed: ListOfRemoved, id: str) -> None:
+        """``id``: the image's, or "" where there may be several."""
+        for what, name in removed:
+            if what == "Untagged":
+                self._tell("untag", id or name, id or name)
+            elif not id or name == id:
+                self._tell("delete", name, name)
 
     @property
     def _store(self) -> Store:

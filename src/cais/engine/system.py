@@ -9,14 +9,27 @@ from cais.engine.stores import Stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from cais.engine.usage import Usage
+    from cais.events.reading import Event
 
 
 class System:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
+
+    def events(
+        self,
+        since_nanoseconds: int | None = None,
+        until_nanoseconds: int | None = None,
+        filters: Mapping[str, Sequence[str]] | None = None,
+    ) -> Iterator[Event]:
+        """See ``engine.events.events``."""
+        from cais.engine.events import events
+
+        return events(self._stores, since_nanoseconds, until_nanoseconds, filters)
 
     def info(self) -> dict[str, Any]:
         """Facts of the host and of this root directory, named as in Docker's ``info`` where it has them."""

@@ -1,0 +1,123 @@
+"""Events as another process sees them: while they happen, by filter, and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+
+from container_process import wait_until
+
+
+class Watcher:
+    """``cais events`` in a process; its lines as they come."""
+
+    def __init__(self, box, *words: str) -> None:
+        self.process = box.start("events", "--format", "json", *words)
+        self.lines: list[dict] = []
+        self._more = threading.Condition()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            with self._more:
+                self.lines.append(json.loads(line))
+                self._more.notify_all()
+
+    def until(self, action: str, seconds: float = 20) -> list[str]:
+        with self._more:
+            assert self._more.wait_for(lambda: action in self.actions, seconds), self.actions
+            return self.actions
+
+    @property
+    def actions(self) -> list[str]:
+        return [line["Action"] for line in self.lines]
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(20)
+        self._thread.join(20)
+        return code
+
+
+def test_seen_while_they_happen(box):
+    since = f"{time.time():.9f}"
+    watcher = Watcher(box, "--since", since, "--filter", "container=seen")
+    box("run", "-d", "--network", "none", "--name", "seen", "--label", "tier=front", "box", "sleep", "100")
+    watcher.until("start")
+    box("kill", "-s", "USR1", "seen")
+    watcher.until("kill")
+    box("rename", "seen", "seen2")
+    box("stop", "-t", "0", "seen2")
+    box("rm", "seen2")
+    watcher.until("destroy")
+    assert watcher.end() == 130
+    happened = [action for action in watcher.actions if action in _OF_LIFE]
+    assert happened == ["create", "start", "kill", "rename", "kill", "kill", "die", "stop", "destroy"]
+    by_action = {line["Action"]: line for line in watcher.lines}
+    attributes = by_action["die"]["Actor"]["Attributes"]
+    assert attributes["exitCode"] == "137"
+    assert attributes["tier"] == "front"
+    assert attributes["image"] == "box"
+    assert by_action["rename"]["Actor"]["Attributes"]["oldName"] == "/seen"
+    assert [line["timeNano"] for line in watcher.lines] == sorted(line["timeNano"] for line in watcher.lines)
+
+
+_OF_LIFE = ("create", "start", "kill", "rename", "die", "stop", "destroy")
+
+
+def _between(box, since: str, *words: str) -> list[str]:
+    return box("events", "--since", since, "--until", "0s", "--format", "{{.Type}} {{.Action}}", *words).splitlines()
+
+
+def test_in_the_foreground(box):
+    since = f"{time.time():.9f}"
+    box("run", "--rm", "--network", "none", "--name", "front", "box", "sh", "-c", "exit 3", code=3)
+    box("run", "--rm", "--network", "none", "box", "no-such-program", code=127)
+    found = _between(box, since, "--filter", "type=container")
+    life = [line.partition(" ")[2] for line in found if line.partition(" ")[2] in _OF_LIFE]
+    assert life == ["create", "start", "die", "destroy", "create", "destroy"]
+    assert _between(box, since, "--filter", "event=die", "--filter", "container=front") == ["container die"]
+
+
+def test_killed_with_its_command_it_dies_once(box):
+    since = f"{time.time():.9f}"
+    process = box.start("run", "--name", "cut", "--network", "none", "box", "sleep", "100")
+    wait_until(lambda: box("ps", "-q", "--filter", "name=cut"))
+    process.kill()
+    process.wait()
+    for _ in range(3):
+        box("ps", "-a")
+    box("rm", "-f", "cut")
+    found = _between(box, since, "--filter", "container=cut")
+    assert found.count("container die") == 1
+    assert found[-1] == "container destroy"
+
+
+def test_images_and_volumes(box):
+    since = f"{time.time():.9f}"
+    box("tag", "box", "other:1")
+    box("rmi", "other:1")
+    box("run", "--rm", "--network", "none", "-v", "named:/data", "box", "true")
+    found = _between(box, since)
+    for line in ("image tag", "image untag", "volume create", "volume mount", "volume unmount"):
+        assert found.count(line) == 1, line
+    assert _between(box, since, "--filter", "type=image", "--filter", "event=tag") == ["image tag"]
+    assert _between(box, since, "--filter", "image=other") == ["image tag"]
+
+
+def test_text_and_hostile_values(box):
+    since = f"{time.time():.9f}"
+    box("create", "--name", "odd", "--label", "x=a\n2020-01-01T00:00:00.0Z container die 1\x1b[2J", "box")
+    (line,) = box("events", "--since", since, "--until", "0s", "--filter", "container=odd").splitlines()
+    assert " container create " in line
+    assert line.endswith(", name=odd, x=a\\n2020-01-01T00:00:00.0Z container die 1\\x1b[2J)")
+    box("rm", "odd")
+
+
+def test_what_is_asked_wrongly(box):
+    assert "invalid filter 'colour'" in box("events", "--filter", "colour=red", "--until", "0s", code=1)
+    assert "failed to parse value as time or duration" in box("events", "--since", "whenever", code=1)
+    assert "template parsing error" in box("events", "--format", "{{.", "--until", "0s", code=64)
