@@ -57,7 +57,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
     given = _limits(plan, host)
     ceilings, clamped = _ceilings(plan)
     init = _init_program() if plan.init else ""
-    bundle = runtime.bundle(record.id)
+    bundle = runtime.bundle(record.id, plan.runtime)
     made: tuple[mount_points.Made, ...] = ()
     try:
         # What goes with its container need not outlive a crash of the host.

@@ -9,6 +9,7 @@ from cais.container.plan import Plan
 from cais.container.spec_oci import Surroundings
 from cais.errors import Conflict, Unsupported
 from cais.runtime import spec
+from cais.runtime.guardian import SHM
 from cais.runtime.runner import Bundle, Runtime
 
 TYPE_CHECKING = False
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.runtime.host_devices import Given
-
-SHM = "shm"
 
 
 def look(runtime: Runtime, plan: Plan, bundle: Bundle) -> Surroundings:

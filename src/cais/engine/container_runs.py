@@ -92,6 +92,8 @@ class ContainerRuns:
         from cais.container.plan import plan
         from cais.runtime.limits import Resources
 
+        if options.runtime:
+            _check_runtime(options.runtime)
         image = self._image(options)
         run = image.config.run
 
@@ -237,6 +239,20 @@ class ContainerRuns:
             )
             self._made = Store(self._stores.database, rooms)
         return self._made
+
+
+def _check_runtime(name: str) -> None:
+    """Raises Invalid with Docker's words."""
+    from cais.runtime.find import find_runtime
+
+    try:
+        find_runtime(name)
+    except CaisError as error:
+        raise Invalid(
+            f"unknown or invalid runtime name: {name}",
+            hint=f"{error.message[:1].upper()}{error.message[1:]}.",
+            exit_code=125,
+        )
 
 
 def _has_relative_path(options: RunOptions) -> bool:

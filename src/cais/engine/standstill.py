@@ -49,7 +49,8 @@ class Standstill:
         try:
             if not runtime.host.cgroups_writable:
                 return False
-            command = [runtime.found.path, *runtime.arguments(runtime.opened(id))]
+            bundle = runtime.opened(id)
+            command = [runtime.program(bundle).path, *runtime.arguments(bundle)]
         except CaisError:
             return False
         texts = [" ".join(_quoted(word) for word in (*command, verb, id)) for verb in ("pause", "resume")]

@@ -45,7 +45,7 @@ def start_detached(
         )
     arguments = runtime.arguments(bundle)
     command = [conmon, "--api-version", "1", "-c", bundle.id, "-u", bundle.id, "-n", name]
-    command += ["-r", runtime.found.path, "-b", bundle.directory]
+    command += ["-r", runtime.program(bundle).path, "-b", bundle.directory]
     command += ["-p", os.path.join(bundle.directory, "pid"), "-P", os.path.join(bundle.directory, "conmon.pid")]
     command += ["--exit-dir", exit_directory, "-l", f"k8s-file:{log}", "--log-level", "error"]
     command += ["--socket-dir-path", bundle.directory]
@@ -112,7 +112,7 @@ def _failure(bundle: Bundle, spec: dict[str, Any], runtime: Runtime, message: st
     message = runtime.logged(bundle) or message
     if not message:
         return Failed("the container did not start", exit_code=125)
-    return explain(message, spec["process"]["args"], runtime.found.name)
+    return explain(message, spec["process"]["args"], runtime.program(bundle).name)
 
 
 def exit_code(exit_directory: str, id: str) -> tuple[int, float] | None:

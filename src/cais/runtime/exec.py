@@ -53,9 +53,10 @@ def start(
 
     ``detach``: the runtime ends as soon as it runs. Raises Unavailable.
     """
-    command = [runtime.found.path, "--root", bundle.state_directory or runtime.state_directory]
+    program = runtime.program(bundle)
+    command = [program.path, "--root", bundle.state_directory or runtime.state_directory]
     command += ["--log", f"/proc/self/fd/{_LOG_PLACE}", "--log-format", "json"]
-    if runtime.found.name == "crun" and not runtime.host.cgroups_writable:
+    if program.name == "crun" and not runtime.host.cgroups_writable:
         command.append("--cgroup-manager=disabled")
     command += ["exec", "--process", f"/proc/self/fd/{_PROCESS_PLACE}", "--pid-file", pid_file(bundle, id)]
     if console_socket:
@@ -68,7 +69,7 @@ def start(
         document = os.memfd_create("process")
         write_all(document, encode(process))
         pid = os.posix_spawn(
-            runtime.found.path,
+            program.path,
             [*command, bundle.id],
             {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
             file_actions=[
@@ -83,7 +84,7 @@ def start(
     except OSError as error:
         if log >= 0:
             os.close(log)
-        raise from_os_error(error, f"start the OCI runtime {runtime.found.path}")
+        raise from_os_error(error, f"start the OCI runtime {program.path}")
     finally:
         if document >= 0:
             os.close(document)
@@ -106,7 +107,7 @@ def finish(runtime: Runtime, executed: Executed, code: int | None = None) -> int
     said = read_log(os.pread(executed.log, 1 << 16, 0).decode("utf-8", "replace")) if code and not begun else ""
     os.close(executed.log)
     if said or (code and not begun):
-        raise failure(said or f"it ended with {code}", executed.args, runtime.found.name)
+        raise failure(said or f"it ended with {code}", executed.args, runtime.program(executed.bundle).name)
     return code
 
 

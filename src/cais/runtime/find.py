@@ -31,9 +31,14 @@ class Found(NamedTuple):
     path: str
 
 
+# As Docker's daemon calls it.
+_DOCKERS_NAMES = {"io.containerd.runc.v2": "runc"}
+
+
 def find_runtime(wanted: str = "") -> Found:
     """``wanted`` is a name or a path; without it, crun before runc. Raises Unavailable, naming the package."""
     if wanted:
+        wanted = _DOCKERS_NAMES.get(wanted, wanted)
         path = wanted if "/" in wanted else find_program(wanted)
         if not path or not os.access(path, os.X_OK):
             raise Unavailable(f"the OCI runtime {wanted!r} is not there or cannot be executed")

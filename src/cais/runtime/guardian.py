@@ -126,10 +126,15 @@ def remove_cgroups(bundle: str) -> None:
             pass
 
 
+# What may be mounted in a bundle: the root file system, what is private of it, another container's /dev/shm.
+SHM = "shm"
+_MOUNT_POINTS = ("rootfs", PRIVATE, SHM)
+
+
 def remove_bundle(bundle: str) -> None:
     """Removes a bundle and nothing of what may still be mounted in it."""
-    rootfs, private = os.path.join(bundle, "rootfs"), os.path.join(bundle, PRIVATE)
-    for path in (rootfs, private):
+    points = [os.path.join(bundle, name) for name in _MOUNT_POINTS]
+    for path in points:
         try:
             for _ in range(16):
                 syscalls.umount(path, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
@@ -137,11 +142,11 @@ def remove_bundle(bundle: str) -> None:
             pass
     try:
         for name in os.listdir(bundle):
-            if name not in ("rootfs", PRIVATE):
+            if name not in _MOUNT_POINTS:
                 os.unlink(os.path.join(bundle, name))
     except OSError:
         pass
-    for path in (rootfs, private, bundle):
+    for path in (*points, bundle):
         try:
             os.rmdir(path)
         except OSError:

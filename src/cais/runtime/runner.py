@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A directory without an owner is younger than this while somebody makes it.
 _MAKING_SECONDS = 10
+# A link in a bundle that names the OCI runtime its run asked for.
+_PROGRAM = "runtime"
 _FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -32,12 +34,14 @@ class Bundle(NamedTuple):
     """A directory for one run. ``rootfs`` is where its root file system is mounted.
 
     ``state_directory``: where the runtime keeps this run's state, if not where it keeps all (``runtime.private``).
+    ``program``: the OCI runtime that this run asked for, by name or path, or "".
     """
 
     id: str
     directory: str
     rootfs: str
     state_directory: str = ""
+    program: str = ""
 
 
 class Started(NamedTuple):
@@ -76,6 +80,15 @@ class Runtime:
             self._found = find.find_runtime(self._wanted)
         return self._found
 
+    def program(self, bundle: Bundle) -> find.Found:
+        """The OCI runtime of a run: its own, or that of all. Raises Unavailable, Invalid."""
+        if not bundle.program:
+            return self.found
+        found = find.find_runtime(bundle.program)
+        if found.name == "crun" and self.found.name != "crun" and self.host.cgroup_mode == "hybrid":
+            find.hide_unified()
+        return found
+
     @property
     def host(self) -> Host:
         """The facts that a spec needs, without a seccomp profile; a hybrid host's v2 part is hidden on the way."""
@@ -109,8 +122,9 @@ class Runtime:
                 self._profiles[capabilities] = seccomp.load(path, capabilities) if path else None
             return self._profiles[capabilities]
 
-    def bundle(self, id: str = "") -> Bundle:
-        """A new directory with an empty ``rootfs`` to mount on. Raises Unavailable, Denied."""
+    def bundle(self, id: str = "", program: str = "") -> Bundle:
+        """A new directory with an empty ``rootfs`` to mount on. ``program``: as in ``Bundle``. Raises Unavailable,
+        Denied."""
         id = id or random_name(16)
         directory = os.path.join(self.directory, id)
         try:
@@ -119,9 +133,11 @@ class Runtime:
             os.mkdir(os.path.join(directory, "rootfs"), 0o755)
             pid = os.getpid()
             _write(os.path.join(directory, "owner"), f"{pid} {start_ticks(pid)} {boot_id()}\n")
+            if program:
+                os.symlink(program, os.path.join(directory, _PROGRAM))
         except OSError as error:
             raise from_os_error(error, "make a bundle")
-        return Bundle(id, directory, os.path.join(directory, "rootfs"))
+        return Bundle(id, directory, os.path.join(directory, "rootfs"), program=program)
 
     def remove(self, bundle: Bundle) -> None:
         """Unmounts its root file system and removes the directory."""
@@ -137,7 +153,7 @@ class Runtime:
         guarded: bool = True,
     ) -> Started:
         """Starts the runtime, in a session of its own; ``finish`` must follow. Raises Unavailable."""
-        runtime = self.found
+        runtime = self.program(bundle)
         directory = bundle.directory
         self.write_config(spec, bundle)
         try:
@@ -164,7 +180,7 @@ class Runtime:
     def write_config(self, spec: dict[str, Any], bundle: Bundle) -> None:
         """config.json, with the compiled seccomp filter for a runtime that takes one."""
         profile = spec["linux"].get("seccomp")
-        if profile is not None and self.found.name == "crun":
+        if profile is not None and self.program(bundle).name == "crun":
             from cais.runtime.seccomp_filter import annotation
 
             filters = annotation(profile, os.path.join(self.directory, ".seccomp"))
@@ -189,12 +205,12 @@ class Runtime:
         """The runtime's global arguments."""
         arguments = ["--root", bundle.state_directory or self.state_directory]
         arguments += ["--log", os.path.join(bundle.directory, "log"), "--log-format", "json"]
-        if self.found.name == "crun" and not self.host.cgroups_writable:
+        if self.program(bundle).name == "crun" and not self.host.cgroups_writable:
             arguments.append("--cgroup-manager=disabled")
         return arguments
 
     def _command(self, bundle: Bundle, console_socket: str) -> list[str]:
-        command = [self.found.path, *self.arguments(bundle)]
+        command = [self.program(bundle).path, *self.arguments(bundle)]
         command += ["run", "--bundle", bundle.directory, "--pid-file", os.path.join(bundle.directory, "pid")]
         if console_socket:
             command += ["--console-socket", console_socket]
@@ -226,7 +242,7 @@ class Runtime:
 
         with open(os.path.join(bundle.directory, "config.json"), "rb") as config:
             args = json.load(config)["process"]["args"]
-        return explain(message, args, self.found.name)
+        return explain(message, args, self.program(bundle).name)
 
     def run(
         self,
@@ -287,7 +303,7 @@ class Runtime:
         try:
             if os.readlink(link).startswith("/memfd:"):
                 return False  # runc and crun run from a copy of themselves
-            inside, outside = os.stat(link), os.stat(self.found.path)
+            inside, outside = os.stat(link), os.stat(self.program(bundle).path)
         except OSError:
             return False
         return (inside.st_dev, inside.st_ino) != (outside.st_dev, outside.st_ino)
@@ -323,12 +339,13 @@ class Runtime:
         return read_note(bundle.state_directory or self.state_directory, bundle.id)
 
     def command(self, *arguments: str, state_directory: str = "") -> int:
-        """Runs the runtime silently (``start <id>``, ``pause <id>``); its exit code."""
+        """Runs the runtime of a run silently (``start <id>``, ``pause <id>``: the id comes last); its exit code."""
+        program = self.program(self.opened(arguments[-1])).path
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             child = os.posix_spawn(
-                self.found.path,
-                [self.found.path, "--root", state_directory or self.state_directory, *arguments],
+                program,
+                [program, "--root", state_directory or self.state_directory, *arguments],
                 {},
                 file_actions=[(os.POSIX_SPAWN_DUP2, null, place) for place in (0, 1, 2)],
             )
@@ -348,7 +365,11 @@ class Runtime:
     def opened(self, id: str) -> Bundle:
         """The bundle of a run that another process started."""
         directory = os.path.join(self.directory, id)
-        return Bundle(id, directory, os.path.join(directory, "rootfs"))
+        try:
+            program = os.fsdecode(os.readlink(os.path.join(directory, _PROGRAM)))
+        except OSError:
+            program = ""  # most have none of their own
+        return Bundle(id, directory, os.path.join(directory, "rootfs"), program=program)
 
     def leftovers(self, keep: frozenset[str] = frozenset()) -> list[Bundle]:
         """Bundles whose owner is gone, but for those in ``keep`` (detached containers)."""
