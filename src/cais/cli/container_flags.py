@@ -264,6 +264,7 @@ def run_options(call: Call) -> RunOptions:
         volumes_from=call["volumes-from"],
         use_api_socket=call["use-api-socket"],
         isolation=call["isolation"],
+        cidfile=call["cidfile"],
         detach_keys=call["detach-keys"],
     )
 

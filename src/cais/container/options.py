@@ -114,6 +114,7 @@ class RunOptions(NamedTuple):
     volumes_from: Sequence[str] = ()
     use_api_socket: bool = False
     isolation: str = ""
+    cidfile: str = ""
 
 
 class ExecOptions(NamedTuple):

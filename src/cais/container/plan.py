@@ -82,6 +82,7 @@ class Plan(NamedTuple):
     cgroup_parent: str = ""
     runtime: str = ""
     isolation: str = ""
+    cidfile: str = ""
 
     @property
     def args(self) -> tuple[str, ...]:
@@ -203,6 +204,7 @@ def plan(
         cgroup_parent=_cgroup_parent(wanted.cgroup_parent),
         runtime=wanted.runtime,
         isolation=wanted.isolation,
+        cidfile=wanted.cidfile,
         **_asked_for(wanted, network, own.ipc),
     )
 

@@ -35,7 +35,7 @@ def look(runtime: Runtime, plan: Plan, bundle: Bundle) -> Surroundings:
         edits.hooks if edits else {},
         _apparmor(plan, warnings),
         _selinux(plan, warnings),
-        _oom_score(plan.oom_score_adj, warnings),
+        _oom_score(plan.oom_score_adj, runtime.host.user_namespace, warnings),
         tuple(warnings),
     )
 
@@ -129,15 +129,15 @@ def _selinux(plan: Plan, warnings: list[str]) -> str:
     return ":".join(label.values())
 
 
-def _oom_score(wanted: int, warnings: list[str]) -> int | None:
-    """None where it is the host's own. Only CAP_SYS_RESOURCE makes it smaller."""
+def _oom_score(wanted: int, user_namespace: bool, warnings: list[str]) -> int | None:
+    """None where it is the host's own. Only CAP_SYS_RESOURCE of the host makes it smaller."""
     if not wanted:
         return None
     with open("/proc/self/oom_score_adj", encoding="ascii") as file:
         own = int(file.read())
     with open("/proc/self/status", "rb") as status:
         effective = next(int(line[7:], 16) for line in status if line.startswith(b"CapEff:"))
-    if wanted < own and not effective >> _CAP_SYS_RESOURCE & 1:
+    if wanted < own and (user_namespace or not effective >> _CAP_SYS_RESOURCE & 1):
         warnings.append(f"WARNING: the OOM score is {own}: this process may not make it smaller.")
         return own
     return wanted

@@ -145,12 +145,20 @@ def _name_fits(pattern: str, name: str) -> bool:
 
 
 def inspect(
-    record: ContainerRecord, state: State, *, log_path: str, directory: str, volume_paths: Mapping[str, str]
+    record: ContainerRecord,
+    state: State,
+    *,
+    log_path: str,
+    directory: str,
+    volume_paths: Mapping[str, str],
+    runtime: str = "",
+    cgroup_namespace: str = "private",
 ) -> dict[str, Any]:
-    """Docker's JSON. ``volume_paths``: where each volume's files are."""
+    """Docker's JSON. ``volume_paths``: where each volume's files are; the others as for ``host_config.isolation``."""
+    from cais.container import host_config
+
     plan = Plan.from_json(record.plan)
     args = plan.args
-    resources = plan.resources
     return {
         "Id": record.id,
         "Created": timestamp.format(record.created),
@@ -182,50 +190,27 @@ def inspect(
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": None,
-        "HostConfig": {
-            "Binds": [_bind_text(point) for point in plan.mounts if point.kind != "tmpfs" and not point.anonymous]
-            or None,
-            "ContainerIDFile": "",
-            "LogConfig": {"Type": "json-file", "Config": {}},
-            "NetworkMode": plan.network,
-            "PortBindings": {},
-            "RestartPolicy": {"Name": plan.restart.name, "MaximumRetryCount": plan.restart.retries},
-            "AutoRemove": record.auto_remove,
-            "VolumeDriver": "",
-            "VolumesFrom": None,
-            "ConsoleSize": [0, 0],
-            "CapAdd": list(plan.cap_add) or None,
-            "CapDrop": list(plan.cap_drop) or None,
-            "CgroupnsMode": "private",
-            "Dns": list(plan.dns),
-            "DnsOptions": [],
-            "DnsSearch": [],
-            "ExtraHosts": list(plan.add_hosts) or None,
-            "GroupAdd": list(plan.group_add) or None,
-            "IpcMode": "private",
-            "Privileged": False,
-            "PublishAllPorts": False,
-            "ReadonlyRootfs": plan.readonly,
-            "SecurityOpt": _security(plan),
-            "Tmpfs": {point.target: "" for point in plan.mounts if point.kind == "tmpfs"} or None,
-            "ShmSize": plan.shm_bytes,
-            "Sysctls": dict(item.split("=", 1) for item in plan.sysctls) or None,
-            "Runtime": "",
-            "CpuShares": resources.cpu_shares,
-            "Memory": resources.memory_bytes,
-            "NanoCpus": resources.nano_cpus,
-            "CpusetCpus": resources.cpuset_cpus,
-            "MemoryReservation": resources.memory_reservation_bytes,
-            "MemorySwap": resources.memory_swap_bytes,
-            "PidsLimit": resources.pids or None,
-            "Ulimits": [
-                {"Name": name.removeprefix("RLIMIT_").lower(), "Soft": soft, "Hard": hard}
-                for name, soft, hard in plan.rlimits
-            ],
-            "Init": plan.init,
-            "MaskedPaths": _paths("MASKED_PATHS"),
-            "ReadonlyPaths": _paths("READONLY_PATHS"),
-        },
+        "HostConfig": host_config.in_dockers_order(
+            {
+                "Binds": [_bind_text(point) for point in plan.mounts if point.kind != "tmpfs" and not point.anonymous]
+                or None,
+                "LogConfig": {"Type": "json-file", "Config": {}},
+                "NetworkMode": plan.network,
+                "PortBindings": {},
+                "RestartPolicy": {"Name": plan.restart.name, "MaximumRetryCount": plan.restart.retries},
+                "AutoRemove": record.auto_remove,
+                "VolumeDriver": "",
+                "VolumesFrom": None,
+                "ConsoleSize": [0, 0],
+                "Dns": list(plan.dns),
+                "DnsOptions": [],
+                "DnsSearch": [],
+                "ExtraHosts": list(plan.add_hosts) or None,
+                "PublishAllPorts": False,
+                "Tmpfs": {point.target: "" for point in plan.mounts if point.kind == "tmpfs"} or None,
+                **host_config.isolation(plan, runtime=runtime, cgroup_namespace=cgroup_namespace),
+            }
+        ),
         "Mounts": [_mount(point, volume_paths) for point in plan.mounts],
         "Config": {
             "Hostname": plan.hostname,
@@ -234,11 +219,11 @@ def inspect(
             "AttachStdin": plan.stdin and not plan.detach,
             "AttachStdout": not plan.detach,
             "AttachStderr": not plan.detach,
-            "ExposedPorts": {port: {} for port in plan.exposed_ports},
+            **({"ExposedPorts": {port: {} for port in plan.exposed_ports}} if plan.exposed_ports else {}),
             "Tty": plan.tty,
             "OpenStdin": plan.stdin,
             "StdinOnce": plan.stdin,
-            "Env": list(plan.env),
+            "Env": list(plan.env) or None,
             "Cmd": list(plan.command) or None,
             "Image": record.image_name,
             "Volumes": {point.target: {} for point in plan.mounts if point.anonymous} or None,
@@ -246,8 +231,7 @@ def inspect(
             "Entrypoint": list(plan.entrypoint) or None,
             "OnBuild": None,
             "Labels": dict(plan.labels),
-            "StopSignal": plan.stop_signal,
-            "StopTimeout": plan.stop_timeout_seconds,
+            **_stopping(plan),
         },
         "NetworkSettings": {
             "Bridge": "",
@@ -261,17 +245,14 @@ def inspect(
     }
 
 
-def _paths(name: str) -> list[str]:
-    from cais.runtime import spec
-
-    return list(getattr(spec, name))
-
-
-def _security(plan: Plan) -> list[str] | None:
-    found = ["no-new-privileges"] if plan.no_new_privileges else []
-    if plan.seccomp != "default":
-        found.append(f"seccomp={plan.seccomp}")
-    return found or None
+def _stopping(plan: Plan) -> dict[str, Any]:
+    """Docker leaves out what is its default."""
+    found: dict[str, Any] = {}
+    if plan.stop_signal != "SIGTERM":
+        found["StopSignal"] = plan.stop_signal
+    if plan.stop_timeout_seconds != 10:
+        found["StopTimeout"] = plan.stop_timeout_seconds
+    return found
 
 
 def _bind_text(point: Any) -> str:

@@ -112,6 +112,16 @@ class ContainerRuns:
             self._from_image(image, options.image), plan_for, name=options.name, auto_remove=options.remove
         )
 
+    def defaults(self) -> dict[str, str]:
+        """What a container has that asks for nothing: the OCI runtime's name, and its namespace of control groups."""
+        from cais.runtime.find import cgroups, find_runtime
+
+        try:
+            name = find_runtime(self._stores.settings.runtime).name
+        except CaisError:
+            name = ""
+        return {"runtime": name, "cgroup_namespace": "private" if cgroups().writable else "host"}
+
     def _joinable(self, name: str, kind: str) -> str:
         """The id of a container whose namespace of a ``kind`` may be joined. Raises NotFound, Conflict."""
         from cais.container.namespaces import check_joinable

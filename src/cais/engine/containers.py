@@ -196,8 +196,9 @@ class Containers:
         state = self._look(record)
         value = views.inspect(
             record, state, log_path=os.path.join(directory, "log"), directory=directory,
-            volume_paths=volumes,
+            volume_paths=volumes, **self._runs.defaults(),
         )  # fmt: skip
+        value["GraphDriver"] = self._graph(record)
         if "health" in record.plan:
             from cais.container import health, watch
 
@@ -357,6 +358,20 @@ class Containers:
             except CaisError:
                 continue
         return found
+
+    def _graph(self, record: ContainerRecord) -> dict[str, Any]:
+        """Where the files are; mounted they are in the container's own mount namespace alone."""
+        from cais.spec.digest import Digest
+
+        snapshots = self._stores.snapshots
+        own = os.path.join(snapshots.directory, record.snapshot)
+        below = snapshots.directories(Digest(record.chain) if record.chain else None)
+        data = {
+            "LowerDir": ":".join(os.path.join(path, "fs") for path in below),
+            "UpperDir": os.path.join(own, "fs"),
+            "WorkDir": os.path.join(own, "work"),
+        }
+        return {"Data": data, "Name": "overlay2"}
 
     def _sizes(self, record: ContainerRecord) -> tuple[int, int]:
         from cais.host.files import tree_size_bytes

@@ -63,7 +63,7 @@ def find(source: str, target: str, access: str) -> list[Node]:
 
 
 def every() -> list[Node]:
-    """All devices below /dev but those that each container has of its own."""
+    """All devices below /dev that this process may open, but those that each container has of its own."""
     found: list[Node] = []
     for name in sorted(os.listdir("/dev")):
         path = "/dev/" + name
@@ -75,7 +75,7 @@ def every() -> list[Node]:
         node = _try(path, path, "rwm")
         if node is not None:
             found.append(node)
-    return found
+    return [node for node in found if os.access(node.source, os.R_OK) or os.access(node.source, os.W_OK)]
 
 
 def give(nodes: Iterable[Node], *, user_namespace: bool) -> Given:
@@ -84,8 +84,6 @@ def give(nodes: Iterable[Node], *, user_namespace: bool) -> Given:
     devices, rules, mounts = [], [], []
     for node in by_target.values():
         if user_namespace:
-            if not os.access(node.source, os.R_OK) and not os.access(node.source, os.W_OK):
-                continue
             mode = "rw" if "w" in node.access else "ro"
             mounts.append(spec.bind(node.source, node.target, ("bind", mode, "nosuid", "noexec")))
             rules.append(_rule(node))
