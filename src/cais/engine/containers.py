@@ -187,30 +187,10 @@ class Containers:
 
     def inspect(self, id: str, size: bool = False) -> dict[str, Any]:
         """Docker's JSON. ``size`` adds SizeRw and SizeRootFs, in bytes. Raises NotFound, Invalid."""
-        from cais.container import views
-        from cais.volume.store import VolumeStore
+        from cais.engine.container_inspect import inspect
 
         record = self._records.get(id)
-        directory = os.path.join(self._stores.root, "containers", record.id)
-        volumes = {volume.name: volume.path for volume in VolumeStore(self._stores.root, self._stores.database).all()}
-        state = self._look(record)
-        value = views.inspect(
-            record, state, log_path=os.path.join(directory, "log"), directory=directory,
-            volume_paths=volumes, **self._runs.defaults(),
-        )  # fmt: skip
-        value["GraphDriver"] = self._graph(record)
-        if "health" in record.plan:
-            from cais.container import health, watch
-
-            check = health.HealthCheck.from_json(record.plan["health"])
-            health.add_to_inspect(value, check, watch.read(directory))
-        if state.process is not None:
-            from cais.runtime import exec as processes
-
-            value["ExecIDs"] = processes.running(self._runs.runtime.opened(record.id), state.pid) or None
-        if size:
-            value["SizeRw"], value["SizeRootFs"] = self._sizes(record)
-        return value
+        return inspect(self._stores, self._runs, record, self._look(record), size=size)
 
     def logs(
         self,
@@ -358,29 +338,6 @@ class Containers:
             except CaisError:
                 continue
         return found
-
-    def _graph(self, record: ContainerRecord) -> dict[str, Any]:
-        """Where the files are; mounted they are in the container's own mount namespace alone."""
-        from cais.spec.digest import Digest
-
-        snapshots = self._stores.snapshots
-        own = os.path.join(snapshots.directory, record.snapshot)
-        below = snapshots.directories(Digest(record.chain) if record.chain else None)
-        data = {
-            "LowerDir": ":".join(os.path.join(path, "fs") for path in below),
-            "UpperDir": os.path.join(own, "fs"),
-            "WorkDir": os.path.join(own, "work"),
-        }
-        return {"Data": data, "Name": "overlay2"}
-
-    def _sizes(self, record: ContainerRecord) -> tuple[int, int]:
-        from cais.host.files import tree_size_bytes
-        from cais.spec.digest import Digest
-
-        own = tree_size_bytes(os.path.join(self._stores.snapshots.directory, record.snapshot, "fs"))
-        chain = Digest(record.chain) if record.chain else None
-        below = sum(tree_size_bytes(os.path.join(path, "fs")) for path in self._stores.snapshots.directories(chain))
-        return own, own + below
 
     @property
     def _records(self) -> ContainerRecords:

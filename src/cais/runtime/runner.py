@@ -13,6 +13,7 @@ from cais.host.processes import ProcessName, boot_id, is_alive, kill_family, sen
 from cais.runtime import find
 from cais.runtime.failures import explain, read_log
 from cais.runtime.guardian import Guardian, remove_bundle, remove_cgroups
+from cais.runtime.notes import Note, find_process, read_note
 from cais.runtime.spec import ALL_CAPABILITIES, Host
 from cais.spec.encoding import encode
 from cais.spec.named import NamedTuple
@@ -49,13 +50,6 @@ class Started(NamedTuple):
 
     bundle: Bundle
     pid: int
-
-
-class Note(NamedTuple):
-    """What the runtime has noted of a container: its first process, and its control group (``cgroup_files``)."""
-
-    process: ProcessName
-    group: str
 
 
 class Runtime:
@@ -422,33 +416,6 @@ class Runtime:
 
 
 _TO_DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ)
-
-
-def find_process(state_directory: str, id: str) -> ProcessName | None:
-    """The first process of a container by the runtime's own record, if it still lives. Starts nothing."""
-    noted = read_note(state_directory, id)
-    return noted.process if noted is not None and is_alive(noted.process) else None
-
-
-def read_note(state_directory: str, id: str) -> Note | None:
-    """The runtime's own record of a container, or None where it has none. Starts nothing."""
-    import json
-
-    for name, pid_key, start_key in (
-        ("status", "pid", "process-start-time"),
-        ("state.json", "init_process_pid", "init_process_start"),
-    ):
-        try:
-            with open(os.path.join(state_directory, id, name), "rb") as file:
-                state = json.load(file)
-            process = ProcessName(int(state[pid_key]), int(state[start_key]))
-            if name == "status":
-                return Note(process, str(state.get("cgroup-path") or ""))
-            groups = state.get("cgroup_paths") or {}
-            return Note(process, str(groups.get("freezer") or groups.get("") or ""))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
-    return None
 
 
 def _bounding_set() -> int:

@@ -1,0 +1,68 @@
+"""``container inspect``: Docker's JSON of one container, from its record, its rooms and this host."""
+
+from __future__ import annotations
+
+import os
+
+from cais.container import views
+from cais.container.records import ContainerRecord
+from cais.container.state import State
+from cais.engine.container_runs import ContainerRuns
+from cais.engine.stores import Stores
+from cais.spec.digest import Digest
+from cais.volume.store import VolumeStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def inspect(
+    stores: Stores, runs: ContainerRuns, record: ContainerRecord, state: State, *, size: bool = False
+) -> dict[str, Any]:
+    """``size`` adds SizeRw and SizeRootFs, in bytes."""
+    directory = os.path.join(stores.root, "containers", record.id)
+    value = views.inspect(
+        record,
+        state,
+        log_path=os.path.join(directory, "log"),
+        directory=directory,
+        volume_paths={volume.name: volume.path for volume in VolumeStore(stores.root, stores.database).all()},
+        **runs.defaults(),
+    )
+    value["GraphDriver"] = _graph(stores, record)
+    if "health" in record.plan:
+        from cais.container import health, watch
+
+        check = health.HealthCheck.from_json(record.plan["health"])
+        health.add_to_inspect(value, check, watch.read(directory))
+    if state.process is not None:
+        from cais.runtime import exec as processes
+
+        value["ExecIDs"] = processes.running(runs.runtime.opened(record.id), state.pid) or None
+    if size:
+        value["SizeRw"], value["SizeRootFs"] = _sizes(stores, record)
+    return value
+
+
+def _below(stores: Stores, record: ContainerRecord) -> list[str]:
+    chain = Digest(record.chain) if record.chain else None
+    return [os.path.join(path, "fs") for path in stores.snapshots.directories(chain)]
+
+
+def _graph(stores: Stores, record: ContainerRecord) -> dict[str, Any]:
+    """Where the files are; mounted they are in the container's own mount namespace alone."""
+    own = os.path.join(stores.snapshots.directory, record.snapshot)
+    data = {
+        "LowerDir": ":".join(_below(stores, record)),
+        "UpperDir": os.path.join(own, "fs"),
+        "WorkDir": os.path.join(own, "work"),
+    }
+    return {"Data": data, "Name": "overlay2"}
+
+
+def _sizes(stores: Stores, record: ContainerRecord) -> tuple[int, int]:
+    from cais.host.files import tree_size_bytes
+
+    own = tree_size_bytes(os.path.join(stores.snapshots.directory, record.snapshot, "fs"))
+    return own, own + sum(tree_size_bytes(path) for path in _below(stores, record))
