@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 
 from cais.container.restart import Restarts
 from cais.errors import Conflict, Invalid, NotFound
 from cais.host.database import Database, Transaction
-from cais.spec.encoding import encode
+from cais.spec.encoding import decode, encode
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -95,7 +94,7 @@ class ContainerRecord(NamedTuple):
 
     @property
     def plan(self) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(self.plan_json)
+        value: dict[str, Any] = decode(self.plan_json)
         return value
 
 
@@ -174,7 +173,7 @@ class ContainerRecords:
             row = change.row("SELECT plan FROM containers WHERE id = ?", (id,))
             if row is None:
                 raise NotFound(f"No such container: {id}")
-            value = encode(changed(json.loads(row[0]))).decode("utf-8", "surrogateescape")
+            value = encode(changed(decode(row[0]))).decode("utf-8", "surrogateescape")
             change.execute("UPDATE containers SET plan = ? WHERE id = ?", (value, id))
 
     def set_restarting(self, id: str, exit_code: int, now: float, restarts: Restarts) -> None:
@@ -234,7 +233,7 @@ class ContainerRecords:
         """In the caller's transaction: the containers that have the volume ``old`` have it as ``new``."""
         for id in self.users_of_volume(old):
             (text,) = change.row("SELECT plan FROM containers WHERE id = ?", (id,))
-            plan = json.loads(text)
+            plan = decode(text)
             for point in plan.get("mounts", ()):
                 if point.get("kind") == "volume" and point.get("source") == old:
                     point["source"], point["anonymous"] = new, False

@@ -8,6 +8,7 @@ from cais.container.isolation import Security
 from cais.container.options import RunOptions
 from cais.errors import Invalid, Unsupported, from_os_error
 from cais.runtime import spec
+from cais.spec.encoding import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,8 +70,6 @@ def _security(wanted: RunOptions) -> dict[str, Any]:
 
 def _profile(value: str) -> str:
     """The text of a profile: a file's, or the JSON itself, as Docker's API has it."""
-    import json
-
     if value.startswith("{"):
         text = value
     else:
@@ -80,12 +79,12 @@ def _profile(value: str) -> str:
         except OSError as error:
             raise from_os_error(error, f"opening seccomp profile ({value}) failed")
     try:
-        decoded = json.loads(text)
+        decoded = decode(text)
         if not isinstance(decoded, dict):
             raise ValueError("it is no object")
     except (ValueError, RecursionError) as error:
         raise Invalid(f"compacting json for seccomp profile ({value}) failed: {error}", exit_code=125)
-    return json.dumps(decoded, separators=(",", ":"))
+    return encode(decoded).decode()
 
 
 def capabilities(wanted: RunOptions) -> tuple[str, ...]:

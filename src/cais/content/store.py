@@ -6,7 +6,6 @@ database happen together, in one writing transaction, after size and digest were
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
@@ -80,7 +79,7 @@ class ContentStore:
             raise from_os_error(error, f"read the blob {digest}")
         if len(data) > limit_bytes:
             raise Corrupt(f"the blob {digest} is larger than {limit_bytes} bytes")
-        if hashlib.new(digest.algorithm, data).hexdigest() != digest.hex:
+        if not digest.fits(data):
             raise Corrupt(f"the blob {digest} is damaged on disk", hint="Run: cais system check")
         return data
 
@@ -135,6 +134,8 @@ class Ingest:
 
     def __init__(self, store: ContentStore, algorithm: str) -> None:
         self._store = store
+        import hashlib  # loads OpenSSL, which those that only read do without
+
         self._algorithm = algorithm
         self._hash = hashlib.new(algorithm)
         self._descriptor = -1

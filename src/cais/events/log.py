@@ -7,16 +7,16 @@ killed writer or a full disk has cut off is then a line of its own, which no rea
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping
 
+from cais.events.reading import Event
+from cais.spec.encoding import encode
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from cais.events.reading import Event
 
 # The log and the one before it: some 20,000 events each.
 LIMIT_BYTES = 4 << 20
@@ -38,7 +38,7 @@ class EventLog:
         """
         event = [time.time_ns(), kind, action, id, _fitting(attributes or {})]
         # Not UTF-8 is kept as surrogates, which JSON escapes, as it does newlines.
-        line = b"\n" + json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        line = b"\n" + encode(event) + b"\n"
         try:
             self._append(line)
         except OSError:

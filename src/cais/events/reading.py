@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 
+from cais.spec.encoding import decode
 from cais.spec.named import NamedTuple
 
 _BLOCK_BYTES = 1 << 18
@@ -38,7 +38,7 @@ def _parsed(line: bytes, since: int) -> Event | None:
     if line[:1] != b"[" or not digits.isdigit() or int(digits) < since:
         return None
     try:
-        time, kind, action, id, attributes = json.loads(line)
+        time, kind, action, id, attributes = decode(line)
         return Event(time, str(kind), str(action), str(id), {str(key): str(item) for key, item in attributes.items()})
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None

@@ -7,7 +7,7 @@ can be locked by another has no process any more.
 from __future__ import annotations
 
 import os
-import threading
+from _thread import allocate_lock
 
 from cais.host.database import Database, Transaction
 from cais.host.files import random_name
@@ -30,7 +30,7 @@ class Leases:
         self._database = database
         self._lock: FileLock | None = None
         self._id = ""
-        self._guard = threading.Lock()
+        self._guard = allocate_lock()
 
     @property
     def id(self) -> str:

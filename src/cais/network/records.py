@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from cais.errors import Invalid, NotFound
 from cais.host.database import Database, Transaction
 from cais.network.addresses import Address, Subnet, parse_address, parse_subnet
-from cais.spec.encoding import encode
+from cais.spec.encoding import decode, encode
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -157,7 +156,7 @@ class NetworkRecords:
 
     def _networks(self, clause: str, parameters: Sequence[Any] = ()) -> list[Network]:
         rows = self.database.rows(f"SELECT id, name, driver, created, spec FROM networks {clause}", parameters)
-        return [Network(*row[:4], **_network_from(json.loads(row[4]))) for row in rows]
+        return [Network(*row[:4], **_network_from(decode(row[4]))) for row in rows]
 
     def add(self, change: Transaction, network: Network) -> None:
         change.execute(
@@ -176,7 +175,7 @@ class NetworkRecords:
         elif container:
             clause, parameters = "WHERE container = ?", (container,)
         rows = self.database.rows(f"SELECT spec FROM network_endpoints {clause}", parameters)
-        found = [_endpoint(json.loads(row[0])) for row in rows]
+        found = [_endpoint(decode(row[0])) for row in rows]
         found.sort(key=lambda item: (item.container, len(item.interface), item.interface))
         return found
 

@@ -7,7 +7,6 @@ what runs; when the pipe ends without the word that it is over, the guardian kil
 from __future__ import annotations
 
 import os
-import signal
 
 from cais.host import syscalls
 from cais.host.processes import kill_family
@@ -15,6 +14,12 @@ from cais.host.processes import kill_family
 # In a bundle, where it has such: a directory in memory, and in it the runtime's notes on this run alone.
 PRIVATE = "private"
 PRIVATE_STATE = "state"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # its numbers without the enumerations, which cost 3 ms at each start
 
 
 class Guardian:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 
 from cais.errors import from_os_error
 from cais.host import namespaces, syscalls
@@ -20,6 +19,12 @@ from cais.host.processes import ProcessName, boot_id, is_alive, send_signal, sta
 from cais.runtime.find import find_program
 
 _NAME = ".holder"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # its numbers without the enumerations, which cost 3 ms at each start
 
 
 class Holder:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
+from _thread import allocate_lock
 
 from cais.errors import CaisError, Failed, from_os_error
 from cais.host import namespaces
@@ -20,9 +20,13 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     import threading
+    from _thread import LockType
     from collections.abc import Callable
     from typing import Any
+else:
+    import _signal as signal  # its numbers without the enumerations, which cost 3 ms at each start
 
 # A directory without an owner is younger than this while somebody makes it.
 _MAKING_SECONDS = 10
@@ -56,8 +60,6 @@ class Runtime:
     """``root``: the root directory; ``wanted``: a runtime by name or path, or "". Needs ``namespaces.enter`` before."""
 
     def __init__(self, root: str, wanted: str = "") -> None:
-        import threading
-
         self.directory = os.path.join(root, "run")
         self.state_directory = os.path.join(self.directory, ".state")
         self._wanted = wanted
@@ -65,7 +67,7 @@ class Runtime:
         self._host: Host | None = None
         self._guardian: Guardian | None = None
         self._profiles: dict[tuple[str, ...], dict[str, Any] | None] = {}
-        self._lock: threading.Lock = threading.Lock()
+        self._lock: LockType = allocate_lock()
 
     @property
     def found(self) -> find.Found:

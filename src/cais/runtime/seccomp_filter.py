@@ -6,10 +6,10 @@ the same libseccomp, and is kept in the root directory under a name made of all 
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 from cais.host.files import write_atomically
+from cais.spec.digest import Digest
 from cais.spec.encoding import encode
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ def annotation(profile: dict[str, Any], directory: str) -> dict[str, str]:
     be made; crun compiles the profile itself then. ``directory`` keeps filters."""
     import binascii
 
-    name = hashlib.sha256(encode([profile, os.uname().machine])).hexdigest()[:32]
+    name = Digest.of(encode([profile, os.uname().machine])).hex[:32]
     path = os.path.join(directory, name)
     try:
         with open(path, "rb") as file:

@@ -6,8 +6,6 @@ letter) is the registry; a single name on Docker's own registry stands below ``l
 
 from __future__ import annotations
 
-import re
-
 from cais.errors import Invalid
 from cais.spec.digest import Digest
 from cais.spec.named import NamedTuple
@@ -16,7 +14,6 @@ DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
 NAME_LIMIT = 255
 
-# Compiled when they are first needed, which for a plain name is never.
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _REGISTRY = rf"(?:{_HOST}(?:\.{_HOST})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
@@ -60,7 +57,7 @@ class Reference(NamedTuple):
                 text, f"the tag {tag[:130]!r} is not 1 to 128 letters, digits, '_', '.', '-' (no '.', '-' first)"
             )
         registry, repository = _split_registry(name)
-        if registry != DEFAULT_REGISTRY and not re.fullmatch(_REGISTRY, registry):
+        if registry != DEFAULT_REGISTRY and not _matches(_REGISTRY, registry):
             raise _bad(text, f"{registry!r} is not a registry's host")
         if not repository:
             raise _bad(text, "it has no repository")
@@ -69,7 +66,7 @@ class Reference(NamedTuple):
                 raise _bad(text, "a component of its name is empty")
             if component != component.lower():
                 raise _bad(text, "repository name must be lowercase")
-            if not _PLAIN.issuperset(component) and not re.fullmatch(_COMPONENT, component):
+            if not _PLAIN.issuperset(component) and not _matches(_COMPONENT, component):
                 raise _bad(text, f"{component!r} is not lower-case letters and digits joined by '.', '_', '__' or '-'")
         if registry == DEFAULT_REGISTRY and "/" not in repository:
             repository = "library/" + repository
@@ -104,6 +101,12 @@ class Reference(NamedTuple):
     def __str__(self) -> str:
         """In full: ``docker.io/library/debian:latest``."""
         return self.name + self._suffix()
+
+
+def _matches(pattern: str, text: str) -> bool:
+    import re  # a plain name does without
+
+    return re.fullmatch(pattern, text) is not None
 
 
 def _is_tag(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from cais.errors import Conflict, NotFound, from_os_error
 from cais.host.database import Database, Transaction
 from cais.host.files import random_name, remove_tree
 from cais.host.locks import FileLock
-from cais.spec.encoding import encode
+from cais.spec.encoding import decode, encode
 from cais.volume.records import ANONYMOUS_LABEL, CACHE, LOCAL, Volume, check_name
 
 # As long as nobody takes from making a directory to locking it.
@@ -308,7 +307,7 @@ class VolumeStore:
         return [
             Volume(
                 row[0], os.path.join(self.directory, row[1], "data"), bool(row[2]), row[3],
-                json.loads(row[4]), json.loads(row[5]), *row[6:],
+                decode(row[4]), decode(row[5]), *row[6:],
             )
             for row in rows
         ]  # fmt: skip

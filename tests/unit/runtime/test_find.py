@@ -7,6 +7,7 @@ import os
 import pytest
 
 from cais.errors import Invalid, Unavailable
+from cais.host import processes
 from cais.runtime import find
 
 
@@ -25,7 +26,7 @@ def test_a_wanted_runtime_must_be_there(tmp_path):
 
 
 def test_none_installed_names_the_package(monkeypatch):
-    monkeypatch.setattr(find, "_DIRECTORIES", ())
+    monkeypatch.setattr(processes, "_DIRECTORIES", ())
     with pytest.raises(Unavailable) as error:
         find.find_runtime()
     assert "apt-get install crun" in error.value.hint
