@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from cais.host.processes import ProcessName, is_alive
+from cais.spec.encoding import decode
 from cais.spec.named import NamedTuple
 
 
@@ -23,15 +24,13 @@ def find_process(state_directory: str, id: str) -> ProcessName | None:
 
 def read_note(state_directory: str, id: str) -> Note | None:
     """The runtime's own record of a container, or None where it has none. Starts nothing."""
-    import json
-
     for name, pid_key, start_key in (
         ("status", "pid", "process-start-time"),
         ("state.json", "init_process_pid", "init_process_start"),
     ):
         try:
             with open(os.path.join(state_directory, id, name), "rb") as file:
-                state = json.load(file)
+                state = decode(file.read())
             process = ProcessName(int(state[pid_key]), int(state[start_key]))
             if name == "status":
                 return Note(process, str(state.get("cgroup-path") or ""))
