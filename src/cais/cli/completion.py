@@ -169,12 +169,16 @@ def _volumes(engine: Engine) -> Candidates:
     return [(volume.name, "") for volume in engine.volumes.list()]
 
 
+def _networks(engine: Engine) -> Candidates:
+    return [(network.name, network.driver) for network in engine.networks.list()]
+
+
 def _builds(engine: Engine) -> Candidates:
     return [(build.id, f"{build.name} ({build.status})") for build in engine.builder.list()]
 
 
 def _objects(engine: Engine) -> Candidates:
-    return [*_containers(engine), *_images(engine), *_volumes(engine)]
+    return [*_containers(engine), *_images(engine), *_networks(engine), *_volumes(engine)]
 
 
 _NAMES: dict[str, Callable[[Engine], Candidates]] = {
@@ -182,6 +186,7 @@ _NAMES: dict[str, Callable[[Engine], Candidates]] = {
     "container": _containers,
     "running": _running,
     "volume": _volumes,
+    "network": _networks,
     "build": _builds,
     "object": _objects,
 }

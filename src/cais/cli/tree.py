@@ -50,7 +50,7 @@ OTHERS = (
     ("export", "container_export", _EXPORT),
     ("history", "image_history", _HISTORY),
     ("import", "image_import", _IMPORT),
-    ("inspect", "inspect", "Return low-level information on images, containers and volumes"),
+    ("inspect", "inspect", "Return low-level information on images, containers, networks and volumes"),
     ("kill", "container_kill", _KILL),
     ("load", "image_load", _LOAD),
     ("logs", "container_logs", _LOGS),
@@ -125,6 +125,16 @@ FAMILIES = {
             ("save", "image_save", _SAVE),
             ("sbom", "image_sbom", "Show the bill of materials that was built with an image"),
             ("tag", "image_tag", _TAG),
+        ),
+    ),
+    "network": (
+        "Manage networks",
+        (
+            ("create", "network_create", "Create a network"),
+            ("inspect", "network_inspect", "Display detailed information on one or more networks"),
+            ("ls", "network_ls", "List networks"),
+            ("prune", "network_prune", "Remove all unused networks"),
+            ("rm", "network_rm", "Remove one or more networks"),
         ),
     ),
     "system": (

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cais.engine.build import Builder
     from cais.engine.containers import Containers
     from cais.engine.images import Images
+    from cais.engine.networks import Networks
     from cais.engine.system import System
     from cais.engine.volumes import Volumes
 
@@ -50,6 +51,12 @@ class Engine:
         from cais.engine.containers import Containers
 
         return Containers(self._stores)
+
+    @property
+    def networks(self) -> Networks:
+        from cais.engine.networks import Networks
+
+        return Networks(self._stores)
 
     @property
     def volumes(self) -> Volumes:

@@ -33,7 +33,7 @@ class Finding(NamedTuple):
 
 def check(stores: Stores, *, repair: bool = False) -> list[Finding]:
     """All that is wrong, in the order: database, blobs, snapshots, images, build records, containers, volumes,
-    what was fetched."""
+    networks,     what was fetched."""
     stores.database.require_own()
     findings = [Finding("the database", text) for text in stores.database.integrity_errors()]
     if findings:
@@ -45,6 +45,7 @@ def check(stores: Stores, *, repair: bool = False) -> list[Finding]:
     findings += _build_records(stores, repair)
     findings += _containers(stores, repair)
     findings += _volumes(stores, repair)
+    findings += _networks(stores, repair)
     findings += _fetched(stores, repair)
     if repair:
         from cais.engine.collect import collect
@@ -246,6 +247,12 @@ def _volumes(stores: Stores, repair: bool) -> list[Finding]:
     from cais.engine.volumes import Volumes
 
     return [Finding(*item) for item in Volumes(stores).check(repair=repair)]
+
+
+def _networks(stores: Stores, repair: bool) -> list[Finding]:
+    from cais.engine.networks import Networks
+
+    return [Finding(*item) for item in Networks(stores).check(repair=repair)]
 
 
 def _fetched(stores: Stores, repair: bool) -> list[Finding]:

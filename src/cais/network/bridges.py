@@ -12,94 +12,77 @@ from collections.abc import Collection, Sequence
 from cais.errors import Conflict, Unavailable
 from cais.host.locks import FileLock
 from cais.network import firewall, foreign, links
-from cais.network.addresses import AF_INET, AF_INET6, Address, Subnet, free_subnet, mac_of
+from cais.network.addresses import AF_INET, AF_INET6
 from cais.network.inside import set_sysctl
+from cais.network.links import Link
 from cais.network.netlink import Netlink
+from cais.network.option_names import ICC, INHIBIT_IPV4, MTU, is_on
 from cais.network.programs import run
-from cais.network.records import Endpoint, Network, NetworkRecords, Pool, PublishedPort
+from cais.network.records import Endpoint, Network, NetworkRecords, PublishedPort
 
 SYSTEM_ROOT = "/var/lib/cais"
-_MTU = "com.docker.network.driver.mtu"
-_ICC = "com.docker.network.bridge.enable_icc"
 _DEFAULT_MTU = 1500
+_HAIRPIN_NEEDED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
 class Bridges:
     def __init__(self, root: str, records: NetworkRecords) -> None:
         self._lock_path = os.path.join(root, "networks.lock")
         self._records = records
-        self._is_system = root == SYSTEM_ROOT
+        self.is_system = root == SYSTEM_ROOT
         self._table = ""
 
     @property
     def table(self) -> str:
         """The name of the firewall's table: each root directory has its own."""
         if not self._table:
-            self._table = "cais" if self._is_system else f"cais_{self._records.get('bridge').id[:8]}"
+            self._table = "cais" if self.is_system else f"cais_{self._records.get('bridge').id[:8]}"
         return self._table
-
-    def with_pool(self, network: Network) -> Network:
-        """The default network has a subnet from its first use on; another one where the host has taken that since."""
-        if network.pools:
-            return network
-        with Netlink() as netlink:
-            subnet = self.unused_subnet(netlink)
-        chosen = network._replace(
-            interface="cais0" if self._is_system else f"cais-{network.id[:10]}",
-            pools=(Pool(subnet, Address(AF_INET, subnet.number + 1)),),
-            chosen=True,
-        )
-        with self._records.database.transaction() as change:
-            again = self._records.get(network.id)
-            if again.pools:
-                return again
-            self._records.update(change, chosen)
-        return chosen
-
-    def unused_subnet(self, netlink: Netlink) -> Subnet:
-        """The first of Docker's pools that neither the host nor another network has. Raises Unavailable."""
-        used = [subnet for subnet, _ in links.routed_subnets(netlink)]
-        used += [pool.subnet for network in self._records.all() for pool in network.pools]
-        found = free_subnet(used)
-        if found is None:
-            raise Unavailable("all predefined address pools have been fully subnetted")
-        return found
 
     def hold(self, networks: Sequence[Network], netlink: Netlink) -> FileLock:
         """The bridges of these networks are there, and stay until the lock is released."""
         lock = FileLock(self._lock_path)
         lock.acquire(shared=True)
         try:
-            if any(links.find(netlink, network.interface) is None for network in networks):
+            if any(self.link(netlink, network) is None for network in networks):
                 lock.release()
                 lock.acquire()
-                self._make([item for item in networks if links.find(netlink, item.interface) is None], netlink)
+                self._make([item for item in networks if self.link(netlink, item) is None], netlink)
         except BaseException:
             lock.release()
             raise
         return lock
 
+    def link(self, netlink: Netlink, network: Network) -> Link | None:
+        """A network's bridge. Raises Conflict where another's interface has its name."""
+        link = links.find(netlink, network.interface) if network.interface else None
+        if link is not None and link.mac != _mac(network):
+            raise Conflict(
+                f"cannot set up the network {network.name}: the host has an interface {network.interface} that is not "
+                "its bridge",
+                hint="Make the network anew with another name for it (-o com.docker.network.bridge.name=NAME).",
+                exit_code=125,
+            )
+        return link
+
     def _make(self, networks: Sequence[Network], netlink: Netlink) -> None:
         """Firewall first: no packet passes a bridge that it does not know."""
         for network in networks:
             self._check_routes(network, netlink)
-        present = self._present(netlink) | {network.id for network in networks}
-        self._apply(present)
+        self._apply(self._present(netlink) | {network.id for network in networks})
         for network in networks:
-            pool = network.pool(AF_INET) or network.pool(AF_INET6)
-            gateway = pool.gateway if pool is not None else None
-            mac = mac_of(gateway) if gateway is not None else f"02:42:{network.id[0:2]}:{network.id[2:4]}:00:01"
-            netlink.send([links.add_bridge(network.interface, mac, mtu(network))])
+            netlink.send([links.add_bridge(network.interface, _mac(network), mtu(network))])
             link = links.find(netlink, network.interface)
             if link is None:
-                raise Unavailable(f"the bridge {network.interface} was removed by another program")
+                raise Unavailable(f"the bridge {network.interface} was removed by another program", exit_code=125)
             has_6 = network.pool(AF_INET6) is not None
             set_sysctl(f"net/ipv6/conf/{network.interface}/disable_ipv6", "0" if has_6 else "1")
+            inhibited = is_on(network.options, INHIBIT_IPV4, False)
             netlink.send(
                 [
                     links.add_address(link.number, pool.gateway, pool.subnet.prefix)
                     for pool in network.pools
-                    if pool.gateway is not None
+                    if pool.gateway is not None and not (inhibited and pool.subnet.family == AF_INET)
                 ]
             )
             set_sysctl(f"net/ipv4/conf/{network.interface}/route_localnet", "1")
@@ -109,21 +92,20 @@ class Bridges:
         set_sysctl("net/ipv4/ip_forward", "1")
 
     def _check_routes(self, network: Network, netlink: Netlink) -> None:
-        for subnet, index in links.routed_subnets(netlink):
-            for pool in network.pools:
-                if pool.subnet.overlaps(subnet):
-                    other = links.find(netlink, index=index)
-                    raise Conflict(
-                        f"cannot set up the network {network.name}: its subnet {pool.subnet} overlaps the host's route "
-                        f"{subnet} by {other.name if other else index}",
-                        hint="Make the network anew with another --subnet.",
-                        exit_code=125,
-                    )
+        for subnet, number in links.routed_subnets(netlink):
+            if any(pool.subnet == subnet for pool in network.pools):
+                other = links.find(netlink, number=number)
+                raise Conflict(
+                    f"cannot set up the network {network.name}: the host has another route to its subnet {subnet}, "
+                    f"by {other.name if other else number}",
+                    hint="Make the network anew with another --subnet.",
+                    exit_code=125,
+                )
 
     def _present(self, netlink: Netlink) -> set[str]:
         """The ids of the networks whose bridges are there."""
-        names = {link.name for link in links.all_links(netlink) if link.kind == "bridge"}
-        return {item.id for item in self._records.all() if item.driver == "bridge" and item.interface in names}
+        there = {(link.name, link.mac) for link in links.all_links(netlink) if link.kind == "bridge"}
+        return {item.id for item in self._records.all() if (item.interface, _mac(item)) in there}
 
     def _apply(self, present: Collection[str]) -> None:
         networks = [network for network in self._records.all() if network.id in present]
@@ -138,20 +120,23 @@ class Bridges:
                 exit_code=125,
             )
         if ended.code != 0:
-            raise Unavailable(f"nft cannot set up the firewall: {ended.errors.strip().splitlines()[0]}", exit_code=125)
+            why = (ended.errors.strip().splitlines() or [f"exit code {ended.code}"])[0]
+            raise Unavailable(f"nft cannot set up the firewall: {why}", exit_code=125)
 
-    def plug(self, netlink: Netlink, network: Network, endpoint: Endpoint, netns_fd: int) -> None:
+    def plug(self, netlink: Netlink, network: Network, endpoint: Endpoint, netns_fd: int, published: bool) -> None:
         """The link of a container, one end of it in its namespace."""
-        bridge = links.find(netlink, network.interface)
+        bridge = self.link(netlink, network)
         if bridge is None:
             raise Unavailable(f"the bridge {network.interface} was removed by another program", exit_code=125)
-        netlink.send(
-            [links.add_pair(endpoint.outside, bridge.number, endpoint.interface, endpoint.mac, mtu(network), netns_fd)]
-        )
-        if network.options.get(_ICC, "true").lower() in ("false", "0", "f"):
-            outside = links.find(netlink, endpoint.outside)
-            if outside is not None:
-                netlink.send([links.isolate_port(outside.number)])
+        requests = [
+            links.add_pair(endpoint.outside, bridge.number, endpoint.interface, endpoint.mac, mtu(network), netns_fd)
+        ]
+        isolated = not is_on(network.options, ICC, True)
+        # The kernel sends what a container asks of itself by the host's address back to the port it came from.
+        hairpin = published and os.path.exists(_HAIRPIN_NEEDED)
+        if isolated or hairpin:
+            requests.append(links.set_port(endpoint.outside, isolated=isolated, hairpin=hairpin))
+        netlink.send(requests)
 
     def publish(self, ports: Sequence[PublishedPort]) -> None:
         self._nft(firewall.add_ports(self.table, ports))
@@ -163,28 +148,39 @@ class Bridges:
             for port in ports:
                 run("nft", "-f", "-", given=firewall.remove_ports(self.table, [port]))
 
-    def name_servers(self, networks: Sequence[Network], endpoints: Sequence[Endpoint]) -> tuple[str, ...]:
-        return ()
-
     def release(self, networks: Collection[str]) -> None:
         """Removes the bridges of those of these networks (ids) that nobody is in any more."""
-        empty = [network for network in networks if not self._records.endpoints(network=network)]
-        if not empty:
+        if not any(self._is_empty(id) for id in networks):
             return
         with FileLock(self._lock_path), Netlink() as netlink:
-            for id in empty:
-                if self._records.endpoints(network=id):
-                    continue
-                network = self._records.get(id)
-                link = links.find(netlink, network.interface) if network.interface else None
-                if link is not None:
-                    netlink.send([links.delete_link(link.number)])
-                    foreign.close_for(network.interface)
-            self._apply(self._present(netlink))
+            removed = [network for id in networks if self._is_empty(id) for network in self._records.find(id)]
+            bridges = [(network, links.find(netlink, network.interface)) for network in removed if network.interface]
+            ours = [(network, link) for network, link in bridges if link is not None and link.mac == _mac(network)]
+            present = self._present(netlink) - {network.id for network in removed}
+            if not ours and present:
+                return
+            self._apply(present)
+            for network, link in ours:
+                foreign.close_for(network.interface)
+                netlink.send([links.delete_link(link.number)])
+
+    def _is_empty(self, id: str) -> bool:
+        return not self._records.endpoints(network=id)
+
+    def leftovers(self) -> list[Network]:
+        """The networks whose bridge is there although nobody is in them."""
+        with FileLock(self._lock_path), Netlink() as netlink:
+            present = self._present(netlink)
+        return [network for network in self._records.all() if network.id in present and self._is_empty(network.id)]
 
 
 def mtu(network: Network) -> int:
-    return int(network.options.get(_MTU, _DEFAULT_MTU))
+    return int(network.options.get(MTU) or network.options.get("mtu") or _DEFAULT_MTU)
+
+
+def _mac(network: Network) -> str:
+    """Of its bridge: by it a bridge is known as ours."""
+    return f"02:ca:15:{network.id[0:2]}:{network.id[2:4]}:{network.id[4:6]}"
 
 
 def _forward_6() -> None:

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cais.network.addresses import AF_INET
+from cais.network.addresses import AF_INET, AF_INET6
+from cais.network.option_names import MASQUERADE, MODE_IPV4, MODE_IPV6, is_on
 from cais.network.records import ANY, Network, PublishedPort
 
-_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
-_MODES = {AF_INET: "com.docker.network.bridge.gateway_mode_ipv4", 10: "com.docker.network.bridge.gateway_mode_ipv6"}
-OPEN_MODES = ("nat-unprotected", "routed")
+_MODES = {AF_INET: MODE_IPV4, AF_INET6: MODE_IPV6}
+_OPEN_MODES = ("nat-unprotected", "routed")
 
 
 def table(name: str, networks: Sequence[Network], ports: Iterable[PublishedPort]) -> str:
@@ -100,8 +100,11 @@ def _masquerade(network: Network) -> str:
         source = f"{'ip' if family == AF_INET else 'ip6'} saddr {pool.subnet}"
         # Asked for by the host's address, and answered by a neighbour: the answer must come back through the host.
         text += f'    {source} oifname "{name}" ct status dnat masquerade\n'
-        on = network.options.get(_MASQUERADE, "true").lower() not in ("false", "0", "f")
-        if on and not network.internal and network.options.get(_MODES[family]) != "routed":
+        if (
+            is_on(network.options, MASQUERADE, True)
+            and not network.internal
+            and network.options.get(_MODES[family]) != "routed"
+        ):
             text += f'    {source} oifname != "{name}" masquerade\n'
     return text
 
@@ -110,7 +113,7 @@ def _unprotected(network: Network) -> str:
     return "".join(
         f'    oifname "{network.interface}" meta nfproto {"ipv4" if family == AF_INET else "ipv6"} accept\n'
         for family, option in _MODES.items()
-        if network.options.get(option) in OPEN_MODES
+        if network.options.get(option) in _OPEN_MODES
     )
 
 

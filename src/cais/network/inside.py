@@ -85,6 +85,18 @@ def remove_link(netns_fd: int, name: str) -> None:
     within(netns_fd, remove)
 
 
+def route(netns_fd: int, name: str, gateway: Address) -> None:
+    """The default route goes through ``gateway`` by the link ``name``."""
+
+    def change() -> None:
+        with Netlink() as netlink:
+            link = links.find(netlink, name)
+            if link is not None:
+                netlink.send([links.add_default_route(link.number, gateway)])
+
+    within(netns_fd, change)
+
+
 def set_sysctl(name: str, value: str) -> bool:
     """Writes a sysctl (``net/ipv4/ip_forward``) of this thread's network namespace.
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from cais.errors import CaisError, Conflict, Denied, Invalid, Unavailable
 from cais.host.database import Transaction
 from cais.host.files import random_name
 from cais.network.addresses import AF_INET, AF_INET6, Address, mac_of, next_free, parse_address
+from cais.network.option_names import INTERFACE, INTERFACE_PREFIX
 from cais.network.records import Endpoint, Network, NetworkRecords, Pool
 from cais.network.wishes import EndpointWish
 
-_IFNAME = "com.docker.network.endpoint.ifname"
 _NAMES_LIMIT = 15
 
 
 def endpoint(
     records: NetworkRecords, change: Transaction, network: Network, container: str, name: str, wish: EndpointWish,
-    interface: str,
+    used: Collection[str],
 ) -> Endpoint:  # fmt: skip
-    """The place of a container in a network, noted: its addresses are nobody else's. Raises Invalid, Conflict, Denied,
-    Unavailable (no address left)."""
+    """The place of a container in a network, noted: its addresses are nobody else's. ``used``: names of its interfaces.
+
+    Raises Invalid, Conflict, Denied, Unavailable (no address left).
+    """
     check(network, wish)
     taken = records.taken(network.id)
     four = _lease(network, network.pool(AF_INET) if network.ipv4 else None, wish.ip4, taken)
@@ -34,7 +36,7 @@ def endpoint(
         network.name,
         container,
         name,
-        _interface(wish) or interface,
+        _interface(network, wish, used),
         outside=f"veth{id[:11]}" if network.driver == "bridge" else "",
         mac=mac.lower().replace("-", ":"),
         ip4=str(four) if four else "",
@@ -139,10 +141,16 @@ def _gateway(network: Network, pool: Pool | None) -> str:
     return str(pool.gateway)
 
 
-def _interface(wish: EndpointWish) -> str:
-    name = wish.interface or wish.options.get(_IFNAME, "")
-    if name and (len(name) > _NAMES_LIMIT or "/" in name or name in (".", "..") or any(map(str.isspace, name))):
+def _interface(network: Network, wish: EndpointWish, used: Collection[str]) -> str:
+    name = wish.interface or wish.options.get(INTERFACE, "")
+    if not name:
+        prefix = network.options.get(INTERFACE_PREFIX) or "eth"
+        return next(f"{prefix}{number}" for number in range(1 << 16) if f"{prefix}{number}" not in used)
+    plain = name.isascii() and name.isprintable() and not set(name) & set(" /:%")
+    if len(name) > _NAMES_LIMIT or not plain or name in (".", "..", "lo"):
         raise Invalid(f"invalid interface name: {name}", exit_code=125)
+    if name in used:
+        raise Conflict(f"the container has an interface {name} already", exit_code=125)
     return name
 
 

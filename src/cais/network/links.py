@@ -14,7 +14,7 @@ _NEWADDR = 20
 _NEWROUTE, _GETROUTE = 24, 26
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _NET_NS_FD = 1, 3, 4, 5, 10, 18, 28
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
-_PORT_ISOLATED = 33
+_PORT_HAIRPIN, _PORT_ISOLATED = 4, 33
 _VETH_PEER = 1
 _UP = 1
 _NODAD = 0x02
@@ -64,11 +64,11 @@ def add_pair(name: str, bridge: int, inside: str, mac: str, mtu: int, netns_fd: 
     return Request(_NEWLINK, CREATE | EXCL, body + _info("veth", attribute(_VETH_PEER | NESTED, peer)))
 
 
-def isolate_port(index: int) -> Request:
-    """Ports of a bridge that are isolated do not reach each other."""
-    data = attribute(_PORT_ISOLATED, b"\x01")
+def set_port(name: str, *, isolated: bool, hairpin: bool) -> Request:
+    """Of a bridge. Isolated ports do not reach each other; with ``hairpin`` what came in by a port may go out by it."""
+    data = attribute(_PORT_HAIRPIN, bytes([hairpin])) + attribute(_PORT_ISOLATED, bytes([isolated]))
     info = attribute(_INFO_SLAVE_KIND, "bridge") + attribute(_INFO_SLAVE_DATA | NESTED, data)
-    return Request(_NEWLINK, 0, _header(index) + attribute(_LINKINFO | NESTED, info))
+    return Request(_NEWLINK, 0, _header() + attribute(_IFNAME, name) + attribute(_LINKINFO | NESTED, info))
 
 
 def add_macvlan(parent: int, inside: str, mac: str, mtu: int, netns_fd: int, mode: str) -> Request:
@@ -123,9 +123,9 @@ def add_default_route(index: int, gateway: Address | None, family: int = AF_INET
     return Request(_NEWROUTE, CREATE | REPLACE, body)
 
 
-def find(netlink: Netlink, name: str = "", index: int = 0) -> Link | None:
-    """The link with a name, or an index."""
-    answer = netlink.ask(Request(_GETLINK, 0, _header(index) + (attribute(_IFNAME, name) if name else b"")))
+def find(netlink: Netlink, name: str = "", number: int = 0) -> Link | None:
+    """The link with a name, or with a number."""
+    answer = netlink.ask(Request(_GETLINK, 0, _header(number) + (attribute(_IFNAME, name) if name else b"")))
     return None if answer is None else _link(answer)
 
 

@@ -64,7 +64,8 @@ class Pool(NamedTuple):
 
 class Network(NamedTuple):
     """``created`` is in seconds since 1970. ``chosen``: its subnets were chosen for it, and no address may be asked
-    for. ``interface``: of its bridge, or the parent of a macvlan; "" where it has none."""
+    for. ``interface``: of its bridge, or the parent of a macvlan, "" where it has none; ``made_parent``: that was made
+    for it."""
 
     id: str
     name: str
@@ -82,6 +83,7 @@ class Network(NamedTuple):
     options: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
     ipam_options: Mapping[str, str] = {}
+    made_parent: bool = False
 
     @property
     def is_predefined(self) -> bool:
@@ -154,6 +156,10 @@ class NetworkRecords:
                 return found[0]
         raise NotFound(f"network {id_or_name} not found")
 
+    def find(self, id: str) -> list[Network]:
+        """The network with this full id, if it is there still."""
+        return self._networks("WHERE id = ?", (id,))
+
     def _networks(self, clause: str, parameters: Sequence[Any] = ()) -> list[Network]:
         rows = self.database.rows(f"SELECT id, name, driver, created, spec FROM networks {clause}", parameters)
         return [Network(*row[:4], **_network_from(decode(row[4]))) for row in rows]
@@ -163,6 +169,9 @@ class NetworkRecords:
             "INSERT INTO networks (id, name, driver, created, spec) VALUES (?, ?, ?, ?, ?)",
             (network.id, network.name, network.driver, network.created, _network_json(network)),
         )
+
+    def remove(self, change: Transaction, id: str) -> None:
+        change.execute("DELETE FROM networks WHERE id = ?", (id,))
 
     def update(self, change: Transaction, network: Network) -> None:
         change.execute("UPDATE networks SET spec = ? WHERE id = ?", (_network_json(network), network.id))

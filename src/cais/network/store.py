@@ -1,4 +1,4 @@
-"""Networks: containers join and leave them. All in one place: records, kernel, firewall, name server.
+"""Networks: made, joined, left, removed. All in one place: records, kernel, firewall, name server.
 
 Every step is noted in the records before it is made, so that what a killed process leaves is known (``sweep``).
 """
@@ -6,19 +6,21 @@ Every step is noted in the records before it is made, so that what a killed proc
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from cais.errors import CaisError, Invalid, Unavailable, from_os_error
+from cais.errors import CaisError, Conflict, Denied, Invalid, Unavailable, from_os_error
 from cais.host.database import Database, Transaction
 from cais.network import leases
 from cais.network.addresses import AF_INET, AF_INET6, Address, parse_address
 from cais.network.bridges import Bridges
-from cais.network.inside import Interface, configure
+from cais.network.inside import Interface, configure, remove_link, route
 from cais.network.netlink import Netlink, NetlinkError
-from cais.network.records import Endpoint, Network, NetworkRecords, PublishedPort
+from cais.network.records import Endpoint, Network, NetworkRecords, Pool, PublishedPort
 from cais.network.wishes import EndpointWish, Joined, PortWish
 
-_HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.network.definition import NetworkOptions
 
 
 class Networks:
@@ -42,6 +44,64 @@ class Networks:
         self._database = database
         self.bridges = Bridges(root, self.records)
 
+    def create(self, wanted: NetworkOptions, now: float) -> Network:
+        """Only its record: see ``definition.define`` for what is raised."""
+        from cais.host.files import random_name
+        from cais.network.definition import define
+        from cais.network.subnets import unused
+
+        self.default()  # the first of the pools is its own
+        id = random_name(32)
+        with self._database.transaction() as change:
+            others = self.records.all()
+            network = define(wanted, id, now, others, lambda family: unused(others, family))
+            self.records.add(change, network)
+        return network
+
+    def remove(self, network: Network) -> None:
+        """Raises Denied (predefined), Conflict (somebody is in it), NotFound (it is gone)."""
+        if network.is_predefined:
+            raise Denied(f"{network.name} is a pre-defined network and cannot be removed")
+        self._release([network.id])  # what a killed command has left of it
+        with self._database.transaction() as change:
+            self.records.get(network.id)
+            users = self.records.endpoints(network=network.id)
+            if users:
+                shown = ", ".join(f'name:"{item.name}" id:"{item.container[:12]}"' for item in users)
+                raise Conflict(
+                    f"error while removing network: network {network.name} has active endpoints ({shown})",
+                    hint=f"Take it out first: cais network disconnect -f {network.name} {users[0].name}",
+                )
+            if any(other.config_from == network.name for other in self.records.all()):
+                raise Conflict(f'error while removing network: configuration network "{network.name}" is in use')
+            self.records.remove(change, network.id)
+
+    def default(self) -> Network:
+        """The network ``bridge``. It has a subnet from its first use on; where nobody is in it and the host has taken
+        that since, another one. Raises Unavailable."""
+        from cais.network.subnets import host_routes, unused
+
+        network = self.records.get("bridge")
+        if network.pools and (
+            self.records.endpoints(network=network.id)
+            or not any(subnet.overlaps(network.pools[0].subnet) for subnet, _ in host_routes())
+        ):
+            return network
+        with self._database.transaction() as change:
+            network = self.records.get("bridge")
+            if self.records.endpoints(network=network.id):
+                return network
+            subnet = unused([other for other in self.records.all() if other.id != network.id], AF_INET)
+            if network.pools and network.pools[0].subnet == subnet:
+                return network
+            network = network._replace(
+                interface="cais0" if self.bridges.is_system else f"cais-{network.id[:10]}",
+                pools=(Pool(subnet, Address(AF_INET, subnet.number + 1)),),
+                chosen=True,
+            )
+            self.records.update(change, network)
+        return network
+
     def join(
         self,
         container: str,
@@ -60,83 +120,194 @@ class Networks:
             self.leave(container)
         reserved: list[int] = []
         try:
-            endpoints, published = self._note(container, name, networks, wishes, ports, reserved)
-            self._make(networks, endpoints, netns_fd, wishes)
+            with self._database.transaction() as change:
+                networks = [self.records.get(network.id) for network in networks]
+                endpoints = self._lease(change, container, name, networks, wishes)
+                published = self._choose_ports(change, networks, endpoints, ports, reserved)
+            self._make(networks, endpoints, netns_fd, wishes, published)
             if published:
                 self.bridges.publish(published)
-            dns = self.bridges.name_servers(networks, endpoints)
         except BaseException:
             for descriptor in reserved:
                 os.close(descriptor)
             self.leave(container)
             raise
-        return Joined(tuple(endpoints), tuple(published), dns, tuple(reserved))
+        return Joined(tuple(endpoints), tuple(published), self._name_servers(networks, endpoints), tuple(reserved))
+
+    def connect(self, container: str, name: str, wish: EndpointWish, netns_fd: int) -> Endpoint:
+        """Puts a running container into one more network. Raises as ``join``; Conflict where it is in it already."""
+        network = self._usable(wish.network)
+        present = self.records.endpoints(container=container)
+        if any(item.network == network.id for item in present):
+            raise Conflict(f"endpoint with name {name} already exists in network {network.name}", exit_code=1)
+        names = {item.interface for item in present}
+        try:
+            with self._database.transaction() as change:
+                network = self.records.get(network.id)
+                endpoint = leases.endpoint(self.records, change, network, container, name, wish, names)
+                # A default route that is there stays, unless this network was told to come first.
+                free4 = not any(item.default4 for item in present) or wish.gateway_priority > 0
+                free6 = not any(item.default6 for item in present) or wish.gateway_priority > 0
+                usable = not network.internal
+                endpoint = endpoint._replace(
+                    default4=usable and free4 and bool(endpoint.gateway4),
+                    default6=usable and free6 and bool(endpoint.gateway6),
+                )
+                self.records.update_endpoint(change, endpoint)
+            self._make([network], [endpoint], netns_fd, [wish], ())
+        except BaseException:
+            self._drop(container, network.id)
+            raise
+        self._name_servers([network], [endpoint])
+        return endpoint
+
+    def disconnect(self, container: str, network: Network, netns_fd: int | None) -> None:
+        """Takes a container out of a network; ``netns_fd`` None where it does not run any more. Raises NotFound."""
+        from cais.errors import NotFound
+
+        present = self.records.endpoints(container=container)
+        mine = next((item for item in present if item.network == network.id), None)
+        if mine is None:
+            raise NotFound(f"container {container} is not connected to network {network.name}")
+        ports = [port for port in self.records.ports(container) if port.target_ip in (mine.ip4, mine.ip6)]
+        if ports:
+            self.bridges.unpublish(ports)
+        if netns_fd is not None:
+            try:
+                remove_link(netns_fd, mine.interface)
+                rest = [item for item in present if item is not mine]
+                if mine.default4 or mine.default6:
+                    self._reroute(rest, mine, netns_fd)
+            except OSError as error:
+                raise _refused(error, [network])
+        self._drop(container, network.id)
+
+    def _reroute(self, rest: Sequence[Endpoint], gone: Endpoint, netns_fd: int) -> None:
+        """The default route goes another way when its network was left."""
+        internal = {network.id for network in self.records.all() if network.internal}
+        for family, had in ((AF_INET, gone.default4), (AF_INET6, gone.default6)):
+            if not had:
+                continue
+            usable = sorted(
+                (item.network_name, item)
+                for item in rest
+                if item.network not in internal and (item.gateway4 if family == AF_INET else item.gateway6)
+            )
+            if not usable:
+                continue
+            heir = usable[0][1]
+            route(netns_fd, heir.interface, parse_address(heir.gateway4 if family == AF_INET else heir.gateway6))
+            with self._database.transaction() as change:
+                heir = heir._replace(default4=True) if family == AF_INET else heir._replace(default6=True)
+                self.records.update_endpoint(change, heir)
+
+    def _drop(self, container: str, network: str) -> None:
+        with self._database.transaction() as change:
+            for item in self.records.endpoints(container=container):
+                if item.network == network:
+                    change.execute(
+                        "DELETE FROM network_ports WHERE container = ? AND target_ip IN (?, ?)",
+                        (container, item.ip4, item.ip6),
+                    )
+            change.execute("DELETE FROM network_endpoints WHERE container = ? AND network = ?", (container, network))
+        self._release([network])
+
+    def _release(self, networks: Collection[str]) -> None:
+        """What stands on the host for those of them (ids) that nobody is in any more goes."""
+        self.bridges.release(networks)
+        for id in networks:
+            for network in self.records.find(id):
+                if network.made_parent and not self.records.endpoints(network=id):
+                    from cais.network import parents
+
+                    with Netlink() as netlink:
+                        parents.remove(netlink, network)
+                    self._made_parent(network, False)
+
+    def _made_parent(self, network: Network, made: bool) -> None:
+        with self._database.transaction() as change:
+            self.records.update(change, network._replace(made_parent=made))
 
     def _usable(self, text: str) -> Network:
         network = self.records.get(text)
-        if network.driver in ("host", "null"):
+        if network.driver == "host":
+            raise Invalid("container cannot be disconnected from host network or connected to host network")
+        if network.driver == "null" and not network.config_only:
             raise Invalid(
-                f"container cannot be connected to network endpoints: {network.name}"
-                if network.driver == "host"
-                else "container cannot be connected to the none network with others",
-                exit_code=125,
+                "container cannot be connected to multiple networks with one of the networks in private (none) mode"
             )
-        return self.bridges.with_pool(network) if network.name == "bridge" else network
+        return self.default() if network.name == "bridge" else network
 
-    def _note(
-        self, container: str, name: str, networks: Sequence[Network], wishes: Sequence[EndpointWish],
-        ports: Sequence[PortWish], reserved: list[int],
-    ) -> tuple[list[Endpoint], list[PublishedPort]]:  # fmt: skip
+    def _lease(
+        self, change: Transaction, container: str, name: str, networks: Sequence[Network],
+        wishes: Sequence[EndpointWish],
+    ) -> list[Endpoint]:  # fmt: skip
         ways = {family: leases.default_gateway(networks, wishes, family) for family in (AF_INET, AF_INET6)}
-        with self._database.transaction() as change:
-            endpoints = []
-            for index, (network, wish) in enumerate(zip(networks, wishes, strict=True)):
-                found = leases.endpoint(self.records, change, network, container, name, wish, f"eth{index}")
-                found = found._replace(default4=ways[AF_INET] == index, default6=ways[AF_INET6] == index)
-                self.records.update_endpoint(change, found)
-                endpoints.append(found)
-            published = self._note_ports(change, networks, endpoints, ports, reserved)
-        return endpoints, published
+        endpoints: list[Endpoint] = []
+        names: set[str] = set()
+        for index, (network, wish) in enumerate(zip(networks, wishes, strict=True)):
+            found = leases.endpoint(self.records, change, network, container, name, wish, names)
+            names.add(found.interface)
+            found = found._replace(default4=ways[AF_INET] == index, default6=ways[AF_INET6] == index)
+            self.records.update_endpoint(change, found)
+            endpoints.append(found)
+        return endpoints
 
-    def _note_ports(
+    def _choose_ports(
         self, change: Transaction, networks: Sequence[Network], endpoints: Sequence[Endpoint],
         ports: Sequence[PortWish], reserved: list[int],
     ) -> list[PublishedPort]:  # fmt: skip
-        published: list[PublishedPort] = []
         usable = [
             (network, endpoint)
             for network, endpoint in zip(networks, endpoints, strict=True)
             if network.driver == "bridge" and not network.internal
         ]
         if not ports or not usable:
-            return published
-        network, endpoint = next(
-            ((network, item) for network, item in usable if item.default4 or item.default6), usable[0]
-        )
+            return []
+        from cais.network.option_names import HOST_BINDING
         from cais.network.publishing import choose
 
+        first = [pair for pair in usable if pair[1].default4 or pair[1].default6]
+        network, endpoint = (first or usable)[0]
+        published = []
         for wish in ports:
-            default = network.options.get(_HOST_BINDING, "")
-            for port, descriptor in choose(self.records, endpoint, wish, default):
+            for port, descriptor in choose(self.records, endpoint, wish, network.options.get(HOST_BINDING, "")):
                 reserved.append(descriptor)
                 self.records.add_port(change, port)
                 published.append(port)
         return published
 
     def _make(
-        self, networks: Sequence[Network], endpoints: Sequence[Endpoint], netns_fd: int, wishes: Sequence[EndpointWish]
-    ) -> None:
+        self, networks: Sequence[Network], endpoints: Sequence[Endpoint], netns_fd: int,
+        wishes: Sequence[EndpointWish], published: Collection[PublishedPort],
+    ) -> None:  # fmt: skip
+        from cais.network import parents
+
+        targets = {port.target_ip for port in published}
         try:
             with Netlink() as netlink:
                 lock = self.bridges.hold([item for item in networks if item.driver == "bridge"], netlink)
                 try:
                     for network, endpoint in zip(networks, endpoints, strict=True):
-                        self.bridges.plug(netlink, network, endpoint, netns_fd)
+                        if network.driver == "bridge":
+                            has_ports = not targets.isdisjoint((endpoint.ip4, endpoint.ip6))
+                            self.bridges.plug(netlink, network, endpoint, netns_fd, has_ports)
+                        else:
+                            parents.plug(
+                                netlink,
+                                network,
+                                endpoint,
+                                netns_fd,
+                                lambda it=network: self._made_parent(it, True),  # type: ignore[misc]
+                            )
                 finally:
                     lock.release()
             configure(netns_fd, [_interface(*three) for three in zip(networks, endpoints, wishes, strict=True)])
         except OSError as error:
             raise _refused(error, networks)
+
+    def _name_servers(self, networks: Sequence[Network], endpoints: Sequence[Endpoint]) -> tuple[str, ...]:
+        return ()
 
     def leave(self, container: str) -> None:
         """After a container's end: its addresses and ports are free again. Nothing to leave is no error."""
@@ -149,36 +320,71 @@ class Networks:
         with self._database.transaction() as change:
             change.execute("DELETE FROM network_ports WHERE container = ?", (container,))
             change.execute("DELETE FROM network_endpoints WHERE container = ?", (container,))
-        self.bridges.release({endpoint.network for endpoint in endpoints})
+        self._release([endpoint.network for endpoint in endpoints])
+
+    def rename(self, container: str, name: str) -> None:
+        """The container has another name now; its networks know it by that."""
+        with self._database.transaction() as change:
+            for item in self.records.endpoints(container=container):
+                names = tuple(dict.fromkeys((name, *item.aliases, container[:12])))
+                self.records.update_endpoint(change, item._replace(name=name, names=names))
 
     def sweep(self, alive: Iterable[str]) -> list[str]:
         """Has all that are not among the ids ``alive`` leave; which did. A reboot has removed what the kernel had."""
-        gone = sorted(self.records.containers() - set(alive))
+        known = self.records.containers()
+        gone = sorted(known - set(alive)) if known else []
         for container in gone:
             self.leave(container)
         return gone
 
+    def check(self, alive: Collection[str], repair: bool) -> list[tuple[str, str, str]]:
+        """What is wrong: (subject, problem, what was done)."""
+        findings = []
+        for container in sorted(self.records.containers() - set(alive)):
+            names = [item.network_name for item in self.records.endpoints(container=container)]
+            if repair:
+                self.leave(container)
+            mended = "given back" if repair else ""
+            findings.append(
+                (f"network {', '.join(names)}", f"holds an address for {container[:12]}, which does not run", mended)
+            )
+        for network in self.bridges.leftovers():
+            if repair:
+                self.bridges.release([network.id])
+            findings.append(
+                (
+                    f"network {network.name}",
+                    f"its bridge {network.interface} is there, and nobody is in it",
+                    "removed" if repair else "",
+                )
+            )
+        return findings
+
 
 def _interface(network: Network, endpoint: Endpoint, wish: EndpointWish) -> Interface:
+    from cais.network.parents import is_direct
+
     addresses: list[tuple[Address, int]] = []
     gateways: list[Address] = []
-    for text, prefix, gateway, is_default in (
-        (endpoint.ip4, endpoint.prefix4, endpoint.gateway4, endpoint.default4),
-        (endpoint.ip6, endpoint.prefix6, endpoint.gateway6, endpoint.default6),
+    direct: list[int] = []
+    for text, prefix, gateway, is_default, family in (
+        (endpoint.ip4, endpoint.prefix4, endpoint.gateway4, endpoint.default4, AF_INET),
+        (endpoint.ip6, endpoint.prefix6, endpoint.gateway6, endpoint.default6, AF_INET6),
     ):
         if text:
             addresses.append((parse_address(text), prefix))
-            if is_default and gateway:
+            if is_default and is_direct(network):
+                direct.append(family)
+            elif is_default and gateway:
                 gateways.append(parse_address(gateway))
     for text in wish.link_local:
         address = parse_address(text)
         addresses.append((address, 16 if address.family == AF_INET else 64))
-    return Interface(endpoint.interface, addresses, gateways)
+    return Interface(endpoint.interface, addresses, gateways, direct)
 
 
 def _refused(error: OSError, networks: Sequence[Network]) -> CaisError:
     names = ", ".join(network.name for network in networks)
-    found = from_os_error(error, f"set up the network {names}")
     if isinstance(error, NetlinkError):
         return Unavailable(f"cannot set up the network {names}: {error.strerror}", exit_code=125)
-    return found
+    return from_os_error(error, f"set up the network {names}")

@@ -1,4 +1,4 @@
-"""``cais inspect``: a container, an image or a volume, whichever has the name."""
+"""``cais inspect``: a container, an image, a network or a volume, whichever has the name."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "[OPTIONS] NAME|ID [NAME|ID...]",
-    "Return low-level information on images, containers and volumes",
+    "Return low-level information on images, containers, networks and volumes",
     arguments=(1, None),
     complete="object",
     flags=(
         inspect_format(),
         Flag("size", "s", "", "Display total file sizes if the type is container"),
-        Flag("type", "", "string", "Only inspect objects of the given type", complete="container,image,volume"),
+        Flag("type", "", "string", "Only inspect objects of the given type", complete="container,image,network,volume"),
     ),
     examples=("cais inspect app", "cais inspect --type image -f '{{.Id}}' debian"),
 )
@@ -34,12 +34,13 @@ def run(call: Call) -> int:
     finders: dict[str, Callable[[str], Any]] = {
         "container": lambda name: engine.containers.inspect(name, size=call["size"]),
         "image": lambda name: engine.images.inspect(name),
+        "network": lambda name: engine.networks.inspect(name),
         "volume": lambda name: engine.volumes.inspect(name),
     }
     if kind and kind not in finders:
-        raise Invalid(f'unknown type: "{kind}": must be one of "container", "image" or "volume"')
+        raise Invalid(f'unknown type: "{kind}": must be one of "container", "image", "network" or "volume"')
     if "type" in call.said and not kind:
-        raise Invalid('type is empty: must be one of "container", "image" or "volume"')
+        raise Invalid('type is empty: must be one of "container", "image", "network" or "volume"')
 
     def find(name: str) -> Any:
         if kind:

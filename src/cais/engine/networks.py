@@ -1,0 +1,148 @@
+"""Networks: create, list, inspect, remove, prune, connect, disconnect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from cais.engine.stores import Stores
+from cais.errors import Conflict, Denied, Invalid, NotFound
+from cais.network.definition import NetworkOptions
+from cais.network.records import Network
+from cais.network.store import Networks as Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Names = list[str]
+    Found = list[Network]
+    Findings = list[tuple[str, str, str]]
+
+__all__ = ["NetworkOptions", "Networks"]
+
+_LIST_KEYS = frozenset(("dangling", "driver", "id", "label", "name", "scope", "type"))
+_PRUNE_KEYS = frozenset(("until", "label", "label!"))
+
+
+class Networks:
+    """The networks of one root directory."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._store = Store(stores.root, stores.database)
+
+    def create(self, options: NetworkOptions) -> Network:
+        """A new network; nothing of it is on the host before a container is in it.
+
+        Raises Invalid, Conflict (name, subnet), Denied (predefined), NotFound (driver), Unsupported (swarm).
+        """
+        network = self._store.create(options, time.time())
+        self._note("create", network)
+        return network
+
+    def get(self, name: str) -> Network:
+        """By id, the start of one, or name. Raises NotFound, Invalid (ambiguous)."""
+        return self._store.records.get(name)
+
+    def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> Found:
+        """Ordered by name. Filters: ``dangling``, ``driver``, ``id``, ``label``, ``name``, ``scope``, ``type``.
+
+        Raises Invalid for others.
+        """
+        filters = dict(filters or {})
+        for key, values in filters.items():
+            if key not in _LIST_KEYS:
+                raise Invalid(f"invalid filter '{key}'")
+            for value in values:
+                if key == "type" and value not in ("builtin", "custom"):
+                    raise Invalid(f"invalid filter: 'type'='{value}'")
+                if key == "dangling" and value.lower() not in ("1", "t", "true", "0", "f", "false"):
+                    raise Invalid(f"invalid filter 'dangling={value}'")
+        found = self._store.records.all()
+        used = {item.network for item in self._store.records.endpoints()} if "dangling" in filters else set()
+
+        def fits(network: Network) -> bool:
+            tests: dict[str, Callable[[str], bool]] = {
+                "driver": lambda value: network.driver == value,
+                "id": lambda value: network.id.startswith(value),
+                "name": lambda value: value in network.name,
+                "scope": lambda value: value == "local",
+                "type": lambda value: (value == "builtin") == network.is_predefined,
+                "dangling": lambda value: (
+                    (value.lower() in ("1", "t", "true")) == (network.id not in used and not network.is_predefined)
+                ),
+            }
+            return all(
+                all(_has_label(network, value) for value in values)
+                if key == "label"
+                else any(tests[key](value) for value in values)
+                for key, values in filters.items()
+            )
+
+        return [network for network in found if fits(network)]
+
+    def inspect(self, name: str, verbose: bool = False) -> dict[str, Any]:
+        """Docker's JSON. Raises NotFound, Invalid."""
+        from cais.network.views import inspect
+
+        network = self._store.records.get(name)
+        if network.name == "bridge":
+            network = self._store.default()
+        return inspect(network, self._store.records.endpoints(network=network.id))
+
+    def remove(self, name: str, force: bool = False) -> bool:
+        """Whether it was there; with ``force`` it need not have been.
+
+        Raises NotFound, Denied (predefined), Conflict (in use).
+        """
+        try:
+            network = self._store.records.get(name)
+        except NotFound:
+            if force:
+                return False
+            raise
+        self._store.remove(network)
+        self._note("destroy", network)
+        return True
+
+    def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Names:
+        """Removes the networks that no running container is in; their names. Filters: ``until``, ``label``, ``label!``.
+
+        Raises Invalid.
+        """
+        from cais.image.filters import moment
+
+        filters = dict(filters or {})
+        for key in filters:
+            if key not in _PRUNE_KEYS:
+                raise Invalid(f"invalid filter '{key}'")
+        limit = min((moment(text, time.time()) for text in filters.get("until", ())), default=None)
+        removed: Names = []
+        for network in self._store.records.all():
+            if network.is_predefined or (limit is not None and network.created >= limit):
+                continue
+            if any(not _has_label(network, text) for text in filters.get("label", ())):
+                continue
+            if any(_has_label(network, text) for text in filters.get("label!", ())):
+                continue
+            try:
+                self._store.remove(network)
+            except (NotFound, Conflict, Denied):
+                continue  # it is in use, or another command has removed it
+            self._note("destroy", network)
+            removed.append(network.name)
+        return removed
+
+    def check(self, repair: bool = False) -> Findings:
+        """What is wrong with networks: (subject, problem, what was done)."""
+        rows = self._stores.database.rows("SELECT id FROM containers WHERE state = 'running'")
+        return self._store.check({row[0] for row in rows}, repair)
+
+    def _note(self, action: str, network: Network) -> None:
+        self._stores.events.write("network", action, network.id, {"name": network.name, "type": network.driver})
+
+
+def _has_label(network: Network, text: str) -> bool:
+    key, equals, value = text.partition("=")
+    return key in network.labels and (not equals or network.labels[key] == value)
