@@ -114,16 +114,8 @@ def test_a_wait_whose_process_was_killed_is_no_wait(cais):
 
 
 def test_the_policy_of_a_running_one_is_changed(cais):
-    from cais.engine.containers import Containers
-    from cais.engine.settings import Settings
-    from cais.engine.stores import Stores
-
     run(cais, "--name", "changed", "--restart", "always", "box", "sleep", "1000")
-    stores = Stores(Settings(str(cais.root)))
-    try:
-        Containers(stores).set_restart_policy("changed", "no")
-    finally:
-        stores.close()
+    cais("update", "--restart", "no", "changed")
     assert cais.inspect("changed")["HostConfig"]["RestartPolicy"]["Name"] == "no"
     os.kill(cais.inspect("changed")["State"]["Pid"], signal.SIGKILL)
     wait_until(lambda: status(cais, "changed") == "exited")

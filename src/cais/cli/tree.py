@@ -28,6 +28,7 @@ _SAVE = "Save one or more images to a tar archive (streamed to STDOUT by default
 _START = "Start one or more stopped containers"
 _STOP = "Stop one or more running containers"
 _TAG = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"
+_UPDATE = "Update configuration of one or more containers"
 _WAIT = "Block until one or more containers stop, then print their exit codes"
 
 # The sections of `cais --help`, in Docker's order: words, module, text.
@@ -61,6 +62,7 @@ OTHERS = (
     ("start", "container_start", _START),
     ("stop", "container_stop", _STOP),
     ("tag", "image_tag", _TAG),
+    ("update", "container_update", _UPDATE),
     ("wait", "container_wait", _WAIT),
 )
 # Families: what they are about, and their commands.
@@ -107,6 +109,7 @@ FAMILIES = {
             ("run", "container_run", _RUN),
             ("start", "container_start", _START),
             ("stop", "container_stop", _STOP),
+            ("update", "container_update", _UPDATE),
             ("wait", "container_wait", _WAIT),
         ),
     ),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cais.container import options
 from cais.container.options import RunOptions
-from cais.errors import Invalid
+from cais.errors import Conflict, Invalid
 from cais.runtime.limits import MEMORY_MINIMUM_BYTES, DeviceRates, Resources, memory_limits
 
 _RATE_UNITS = {"": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "b": 1}
@@ -21,10 +21,15 @@ _RATE_FORMATS = {
 
 def resources(wanted: RunOptions) -> Resources:
     """Raises Invalid with Docker's words."""
+    return checked(read(wanted))
+
+
+def read(wanted: RunOptions) -> Resources:
+    """What the flags say, each for itself. Raises Invalid."""
     swap = 0
     if wanted.memory_swap:
         swap = -1 if wanted.memory_swap == "-1" else options.parse_bytes(wanted.memory_swap, "memory-swap")
-    given = Resources(
+    return Resources(
         options.parse_bytes(wanted.memory, "memory") if wanted.memory else 0,
         swap,
         options.parse_bytes(wanted.memory_reservation, "memory-reservation") if wanted.memory_reservation else 0,
@@ -46,7 +51,41 @@ def resources(wanted: RunOptions) -> Resources:
         _rates(wanted.device_read_iops, "device-read-iops"),
         _rates(wanted.device_write_iops, "device-write-iops"),
     )
-    return checked(given)
+
+
+def check_update(wanted: RunOptions) -> None:
+    """Whether what ``container update`` was given can be, whatever the container has. Raises Invalid."""
+    change = read(wanted)
+    checked(change if change.memory_bytes else change._replace(memory_swap_bytes=0))
+    check_here(change)
+
+
+def updated(old: Resources, wanted: RunOptions, pids: int | None) -> Resources:
+    """``old`` with what ``container update`` was given; ``pids`` None was not.
+
+    Where swap was not limited before, it is limited with the memory as for a new container. Raises Invalid, Conflict
+    with Docker's words.
+    """
+    change = read(wanted)
+    for value, other, text in (
+        (change.nano_cpus, old.cpu_period_microseconds, "Nano CPUs cannot be updated as CPU Period"),
+        (change.nano_cpus, old.cpu_quota_microseconds, "Nano CPUs cannot be updated as CPU Quota"),
+        (change.cpu_period_microseconds, old.nano_cpus, "CPU Period cannot be updated as NanoCPUs"),
+        (change.cpu_quota_microseconds, old.nano_cpus, "CPU Quota cannot be updated as NanoCPUs"),
+    ):
+        if value > 0 and other > 0:
+            raise Conflict(f"Conflicting options: {text} has already been set")
+    if not change.memory_swap_bytes and 0 < old.memory_swap_bytes < change.memory_bytes:
+        raise Conflict(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+        )
+    defaults = Resources()
+    given = {
+        name: value for name, value in change._asdict().items() if value != getattr(defaults, name) and name != "pids"
+    }
+    if pids is not None:
+        given["pids"] = max(pids, 0)
+    return checked(old._replace(**given))
 
 
 def checked(given: Resources) -> Resources:

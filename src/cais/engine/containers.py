@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cais.container.logs import LogLine
     from cais.container.views import ContainerSummary
     from cais.engine.container_files import ContainerFiles
+    from cais.engine.container_update import UpdateOptions
 
     Rows = list[ContainerSummary]
     Findings = list[tuple[str, str, str]]
@@ -148,13 +149,12 @@ class Containers:
         renamed = record._replace(name=check_name(name))
         self._runs.store.happenings.container("rename", renamed, oldName=f"/{record.name}")
 
-    def set_restart_policy(self, id: str, text: str) -> None:
-        """From its next end on. Raises NotFound, Invalid, Conflict (it is removed with its end)."""
-        from cais.container.restart import for_update
+    def update(self, id: str, options: UpdateOptions) -> tuple[str, ...]:
+        """Other limits, at once; another restart policy, from its next end on. Lines for the user about what this host
+        cannot limit. Raises NotFound, Invalid, Conflict, Failed."""
+        from cais.engine.container_update import update
 
-        record = self._records.get(id)
-        policy = for_update(text, auto_remove=record.auto_remove)
-        self._records.change_plan(record.id, lambda plan: {**plan, "restart": policy.to_json()})
+        return update(self._runs, id, options)
 
     def get(self, id: str) -> Container:
         """By id, the start of one, or name. Raises NotFound, Invalid."""
