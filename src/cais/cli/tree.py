@@ -147,6 +147,7 @@ FAMILIES = {
             ("df", "system_df", "Show disk usage"),
             ("events", "system_events", _EVENTS),
             ("info", "system_info", _INFO),
+            ("prune", "system_prune", "Remove unused data"),
         ),
     ),
     "volume": (

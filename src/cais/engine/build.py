@@ -271,11 +271,14 @@ class Builder:
 
         return builder_info(self._stores)
 
-    def prune(self, options: PruneOptions | None = None) -> PruneReport:
-        """Forgets what ``options`` say of the build cache (default: what no image has). Raises Invalid."""
+    def prune(self, options: PruneOptions | None = None, command: str = "cais builder prune") -> PruneReport:
+        """Forgets what ``options`` say of the build cache (default: what no image has). Raises Invalid.
+
+        ``command`` is who did it, for those who miss something later.
+        """
         from cais.engine.build_prune import PruneOptions, prune
 
-        return prune(self._stores, options or PruneOptions())
+        return prune(self._stores, options or PruneOptions(), command)
 
 
 def _cache_targets(options: BuildOptions) -> Sequence[CacheTarget]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from cais.engine.usage import Usage
+    from cais.engine.usage import Usage, UsageDetails
     from cais.events.reading import Event
 
 
@@ -58,6 +58,12 @@ class System:
         from cais.engine.usage import usage
 
         return usage(self._stores)
+
+    def usage_details(self) -> UsageDetails:
+        """Each image, container, volume and entry of the build cache with what it takes."""
+        from cais.engine.usage import details
+
+        return details(self._stores)
 
     def collect(self) -> int:
         """Removes what nothing needs; returns the bytes of blobs and layers that were removed."""

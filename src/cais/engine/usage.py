@@ -8,6 +8,13 @@ from cais.engine.stores import Stores
 from cais.host.files import tree_size_bytes
 from cais.spec.named import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.container.views import ContainerSummary
+    from cais.engine.build_cache import CacheEntry
+    from cais.engine.images import ImageSummary
+    from cais.volume.records import Volume
+
 
 class Usage(NamedTuple):
     """One row of ``system df``. Sizes are in bytes."""
@@ -56,11 +63,7 @@ def usage(stores: Stores) -> list[Usage]:
     )
     rows = stores.database.rows("SELECT snapshot, running FROM containers")
     sizes = [(tree_size_bytes(os.path.join(stores.snapshots.directory, id, "fs")), bool(on)) for id, on in rows]
-    rows = stores.database.rows(
-        "SELECT id, EXISTS (SELECT 1 FROM container_volumes WHERE volume = volumes.name) FROM volumes"
-        " WHERE kind != 'cache'"
-    )
-    volumes = [(tree_size_bytes(os.path.join(stores.root, "volumes", id, "data")), bool(used)) for id, used in rows]
+    volumes = [(max(0, size), bool(links)) for _, links, size in _volumes(stores)]
     # What a RUN keeps between builds.
     rows = stores.database.rows("SELECT id FROM volumes WHERE kind = 'cache'")
     kept = [tree_size_bytes(os.path.join(stores.root, "volumes", id, "data")) for (id,) in rows]
@@ -71,6 +74,58 @@ def usage(stores: Stores) -> list[Usage]:
         _sum("Local Volumes", volumes),
         Usage("Build Cache", cache + len(kept), 0, cache_size + sum(kept), cache_size + sum(kept)),
     ]
+
+
+class UsageDetails(NamedTuple):
+    """What ``system df -v`` shows. Sizes are in bytes.
+
+    ``images``: each with what it shares with other images, and how many containers it has. ``containers``: each with
+    its own size. ``volumes``: each with how many containers have it, and its size (-1: mounted from elsewhere).
+    """
+
+    images: list[tuple[ImageSummary, int, int]]
+    containers: list[tuple[ContainerSummary, int]]
+    volumes: list[tuple[Volume, int, int]]
+    cache: list[CacheEntry]
+
+
+def details(stores: Stores) -> UsageDetails:
+    """Every image, container, volume and entry of the build cache with what it takes."""
+    from cais.engine.build import Builder
+    from cais.engine.containers import Containers
+    from cais.engine.images import Images
+
+    shared = _shared(stores)
+    users = dict(stores.database.rows("SELECT image_id, count(*) FROM containers GROUP BY image_id"))
+    snapshots = dict(stores.database.rows("SELECT id, snapshot FROM containers"))
+    containers = [
+        (row, tree_size_bytes(os.path.join(stores.snapshots.directory, snapshots.get(row.id, ""), "fs")))
+        for row in Containers(stores).list(all=True)
+    ]
+    images = [(row, shared.get(row.id, 0), users.get(row.id, 0)) for row in Images(stores).list()]
+    return UsageDetails(images, containers, _volumes(stores), list(Builder(stores).cache()))
+
+
+def _shared(stores: Stores) -> dict[str, int]:
+    """By the id of an image: the size of its layers that other images have, too."""
+    rows = stores.database.rows(
+        """WITH RECURSIVE chains(image, chain) AS (
+            SELECT DISTINCT id, chain FROM images WHERE chain != ''
+            UNION SELECT image, parent FROM snapshots JOIN chains ON chain_id = chain WHERE parent NOTNULL
+        ), several(chain) AS (SELECT chain FROM chains GROUP BY chain HAVING count(*) > 1)
+        SELECT image, sum(size_bytes) FROM chains JOIN snapshots ON chain_id = chain
+        WHERE chain IN (SELECT chain FROM several) GROUP BY image"""
+    )
+    return dict(rows)
+
+
+def _volumes(stores: Stores) -> list[tuple[Volume, int, int]]:
+    """All but caches of builds: each with how many containers have it, and its size (-1: from elsewhere)."""
+    from cais.engine.volumes import Volumes
+
+    volumes = Volumes(stores)
+    found = volumes.list({"kind": ["local"]})
+    return [(volume, volumes.links(volume.name), volumes.size_bytes(volume)) for volume in found]
 
 
 def _sum(kind: str, sizes: list[tuple[int, bool]]) -> Usage:

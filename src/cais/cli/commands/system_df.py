@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cais.cli.declare import Command
+from cais.cli.declare import Command, Flag
 from cais.cli.list_flags import list_format
 
 TYPE_CHECKING = False
@@ -14,14 +14,20 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "[OPTIONS]",
     "Show disk usage",
-    flags=(list_format(),),
-    examples=("cais system df", "cais system df --format '{{.Type}} {{.Reclaimable}}'"),
+    flags=(list_format(), Flag("verbose", "v", "", "Show detailed information on space usage")),
+    examples=("cais system df", "cais system df -v", "cais system df --format '{{.Type}} {{.Reclaimable}}'"),
 )
 
 
 def run(call: Call) -> int:
     from cais.cli.table import show
     from cais.cli.units import human_size
+
+    if call["verbose"]:
+        from cais.cli.usage_details import show_details
+
+        show_details(call.engine.system.usage_details(), call["format"])
+        return 0
 
     def reclaimable(row: Any) -> str:
         share = f" ({row.reclaimable_bytes * 100 // row.size_bytes}%)" if row.size_bytes else ""
