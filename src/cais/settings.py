@@ -50,11 +50,16 @@ def default_root(environment: Mapping[str, str]) -> str:
     return os.path.join(data, "cais")
 
 
-def _user_file(environment: Mapping[str, str]) -> str:
+def config_directory(environment: Mapping[str, str]) -> str:
+    """Where the user's settings are: ``$XDG_CONFIG_HOME/cais``, by default ``~/.config/cais``."""
     config = environment.get("XDG_CONFIG_HOME", "")
     if not os.path.isabs(config):
         config = os.path.join(_home(environment), ".config")
-    return os.path.join(config, "cais", "config.toml")
+    return os.path.join(config, "cais")
+
+
+def _user_file(environment: Mapping[str, str]) -> str:
+    return os.path.join(config_directory(environment), "config.toml")
 
 
 def _home(environment: Mapping[str, str]) -> str:

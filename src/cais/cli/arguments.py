@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 
 
 class Given:
-    """What a command was given: ``call.flags["no-trunc"]`` in ``values``, ``positional``, and which flags were said."""
+    """What a command was given: ``call.flags["no-trunc"]`` in ``values``, ``positional``, and which flags were said.
 
-    __slots__ = ("positional", "said", "values")
+    ``texts``: each flag's name with what was written for it, in order.
+    """
 
-    def __init__(self, values: dict[str, Any], positional: list[str], said: set[str]) -> None:
-        self.values, self.positional, self.said = values, positional, said
+    __slots__ = ("positional", "said", "texts", "values")
+
+    def __init__(
+        self, values: dict[str, Any], positional: list[str], said: set[str], texts: list[tuple[str, str]]
+    ) -> None:
+        self.values, self.positional, self.said, self.texts = values, positional, said, texts
 
 
 class HelpAsked(Exception):
@@ -41,6 +46,7 @@ def parse(
     values: dict[str, Any] = {flag.long: _initial(flag) for flag in flags}
     positional: list[str] = []
     said: set[str] = set()
+    texts: list[tuple[str, str]] = []
     index, count = 0, len(arguments)
     while index < count:
         argument = arguments[index]
@@ -71,7 +77,7 @@ def parse(
                     index += 1
                 else:
                     raise UsageError(f"flag needs an argument: --{name}")
-            _take(flag, text, values, said)
+            _take(flag, text, values, said, texts)
             continue
         letters = argument[1:]
         while letters:
@@ -82,21 +88,21 @@ def parse(
                     raise HelpAsked
                 raise _unknown(words, f"unknown shorthand flag: '{letter}' in -{letters}", short=letter)
             if len(rest) > 1 and rest[0] == "=":
-                _take(flag, rest[1:], values, said)
+                _take(flag, rest[1:], values, said, texts)
                 break
             if flag.kind == "":
-                _take(flag, "true", values, said)
+                _take(flag, "true", values, said, texts)
                 letters = rest
                 continue
             if rest:
-                _take(flag, rest, values, said)
+                _take(flag, rest, values, said, texts)
             elif index < count:
-                _take(flag, arguments[index], values, said)
+                _take(flag, arguments[index], values, said, texts)
                 index += 1
             else:
                 raise UsageError(f"flag needs an argument: '{letter}' in -{letters}")
             break
-    return Given(values, positional, said)
+    return Given(values, positional, said, texts)
 
 
 def check_count(command: Command, words: str, count: int) -> None:
@@ -127,7 +133,7 @@ def _initial(flag: Flag) -> Any:
     return [] if flag.kind in MANY else "" if flag.kind == "string" else None
 
 
-def _take(flag: Flag, text: str, values: dict[str, Any], said: set[str]) -> None:
+def _take(flag: Flag, text: str, values: dict[str, Any], said: set[str], texts: list[tuple[str, str]]) -> None:
     from cais.cli.values import MANY, read
 
     try:
@@ -143,6 +149,7 @@ def _take(flag: Flag, text: str, values: dict[str, Any], said: set[str]) -> None
     else:
         values[flag.long] = value
     said.add(flag.long)
+    texts.append((flag.long, text))
 
 
 def _quoted(text: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from cais.cli.arguments import Given, HelpAsked, check_count, parse
 from cais.cli.declare import Command, UsageError
+from cais.cli.place import HERE, elsewhere
 from cais.cli.tree import FAMILIES, family_of, module_of
 
 TYPE_CHECKING = False
@@ -95,7 +97,17 @@ def _command(given: list[str], asked: _Asked) -> int:
     except HelpAsked:
         return _show_command(asked.words, command)
     check_count(command, asked.words, len(read.positional))
-    return _run(asked.words, module, read, top.values["root"])
+    root = top.values["root"]
+    if elsewhere(top.values, os.environ) and asked.words.partition(" ")[0] not in HERE:
+        from cais.cli.place import endpoint
+
+        place = endpoint(top.values, os.environ)
+        if place.host:
+            from cais.cli.remote import run
+
+            return run(place, asked.words, module, read, asked.debug)
+        root = place.root or root
+    return _run(asked.words, module, read, root)
 
 
 def _find(positional: list[str]) -> tuple[str, ModuleType | None, list[str]]:
@@ -234,16 +246,12 @@ def _complain(text: str) -> None:
 
 
 def _silence() -> None:
-    import os
-
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
 
 
 def _open_missing() -> None:
-    import os
-
     for number in (0, 1, 2):
         try:
             os.fstat(number)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GLOBAL_FLAGS = (
+    Flag("context", "c", "string", 'Name of the context to run in (overrides CAIS_CONTEXT and "cais context use")',
+         complete="context"),
+    Flag("host", "H", "string", "Host to run on: ssh://[USER@]HOST[:PORT]"),
     Flag("debug", "D", "", "Enable debug mode (a failure shows where it happened)"),
     Flag("root", "", "string", 'Directory that holds images and containers (or CAIS_ROOT; "cais info" shows it)',
          complete="directory"),

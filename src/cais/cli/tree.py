@@ -113,6 +113,20 @@ FAMILIES = {
             ("wait", "container_wait", _WAIT),
         ),
     ),
+    "context": (
+        "Manage contexts",
+        (
+            ("create", "context_create", "Create a context"),
+            ("export", "context_export", "Export a context to a tar archive FILE or a tar stream on STDOUT."),
+            ("import", "context_import", "Import a context from a tar file"),
+            ("inspect", "context_inspect", "Display detailed information on one or more contexts"),
+            ("ls", "context_ls", "List contexts"),
+            ("rm", "context_rm", "Remove one or more contexts"),
+            ("show", "context_show", "Print the name of the current context"),
+            ("update", "context_update", "Update a context"),
+            ("use", "context_use", "Set the current cais context"),
+        ),
+    ),
     "image": (
         "Manage images",
         (

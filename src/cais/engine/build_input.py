@@ -170,8 +170,12 @@ def _from_standard_input(stores: Stores, sources: Sources, options: BuildOptions
     temporary = _temporary(stores, directory)
     try:
         unpack(start, stdin, temporary)
-        elsewhere = _other_dockerfile(sources, options)
-        source, name = elsewhere if elsewhere is not None else _read_inside(temporary, options.dockerfile)
+        if options.dockerfile_entry:
+            source, name = _read_inside(temporary, options.dockerfile_entry)[0], options.dockerfile or "Dockerfile"
+            os.unlink(os.path.join(temporary, os.path.basename(options.dockerfile_entry)))
+        else:
+            elsewhere = _other_dockerfile(sources, options)
+            source, name = elsewhere if elsewhere is not None else _read_inside(temporary, options.dockerfile)
         return BuildInput(sources, Context(temporary, ignoring=False), source, name, "-", temporary)
     except OSError as error:
         remove_tree(temporary)

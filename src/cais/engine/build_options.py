@@ -33,7 +33,9 @@ class BuildOptions(NamedTuple):
     """What ``image build`` takes; texts are as on the command line (``docs/reference/commands.md``).
 
     ``context`` is a directory, a URL, or ``-``: ``stdin`` is a tar, or a lone Dockerfile. ``dockerfile`` is a path,
-    ``-`` for ``stdin``, or "" for the context's own. ``platform`` is one, or several with commas between.
+    ``-`` for ``stdin``, or "" for the context's own; ``dockerfile_entry`` is the entry of a tar on ``stdin`` that is
+    the Dockerfile and no file of the context, as another Cais sends it. ``platform`` is one, or several with commas
+    between.
     ``outputs`` are ``type=local|tar|oci|docker|image[,dest=..]``; without one the image is kept. ``contexts`` are the
     named ones. ``environment`` is where secrets and agents that say no source are looked up. ``epoch`` is
     SOURCE_DATE_EPOCH, in seconds. At most ``workers`` steps run at once (0: as many as
@@ -42,6 +44,7 @@ class BuildOptions(NamedTuple):
 
     context: str = "."
     dockerfile: str = ""
+    dockerfile_entry: str = ""
     tags: Sequence[str] = ()
     build_args: Mapping[str, str] = {}
     target: str = ""

@@ -64,6 +64,7 @@ COMMAND = Command(
         Flag("cpuset-mems", "", "string", "MEMs in which to allow RUN (0-3, 0,1)"),
         Flag("explain", "", "string", 'Show for each step whether it was cached, and what changed if not '
              '("table" on stderr, "json" on stdout)', complete="table,json", check=_check_form, optional="table"),
+        Flag("dockerfile-entry", "", "string", hidden=True),
         Flag("file", "f", "string", 'Name of the Dockerfile (Default is "PATH/Dockerfile")', complete="file"),
         Flag("iidfile", "", "string", "Write the image ID to the file", complete="file"),
         Flag("label", "", "list", "Set metadata for an image", check=label),
@@ -234,6 +235,7 @@ def _options(call: Call) -> BuildOptions:
     return BuildOptions(
         context=call.arguments[0],
         dockerfile=call["file"],
+        dockerfile_entry=call["dockerfile-entry"],
         tags=call["tag"],
         build_args=arguments,
         target=call["target"],
