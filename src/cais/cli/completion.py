@@ -173,6 +173,12 @@ def _networks(engine: Engine) -> Candidates:
     return [(network.name, network.driver) for network in engine.networks.list()]
 
 
+def _contexts(_: Engine) -> Candidates:
+    from cais.cli.context_flags import contexts
+
+    return [(context.name, context.endpoint.shown) for context in contexts().all()]
+
+
 def _builds(engine: Engine) -> Candidates:
     return [(build.id, f"{build.name} ({build.status})") for build in engine.builder.list()]
 
@@ -187,6 +193,7 @@ _NAMES: dict[str, Callable[[Engine], Candidates]] = {
     "running": _running,
     "volume": _volumes,
     "network": _networks,
+    "context": _contexts,
     "build": _builds,
     "object": _objects,
 }

@@ -7,16 +7,18 @@ import sys
 
 from cais.cli.arguments import Given, HelpAsked, check_count, parse
 from cais.cli.declare import Command, UsageError
-from cais.cli.place import HERE, elsewhere
 from cais.cli.tree import FAMILIES, family_of, module_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType, ModuleType
+    from typing import Any
 
 # Commands whose own failures must not look like the exit code of what runs in the container.
 _RUNS = frozenset(("run", "create", "container run", "container create"))
+
+_ALWAYS_HERE = frozenset(("completion", "context"))
 
 
 class _Terminated(BaseException):
@@ -98,7 +100,7 @@ def _command(given: list[str], asked: _Asked) -> int:
         return _show_command(asked.words, command)
     check_count(command, asked.words, len(read.positional))
     root = top.values["root"]
-    if elsewhere(top.values, os.environ) and asked.words.partition(" ")[0] not in HERE:
+    if _elsewhere(top.values) and asked.words.partition(" ")[0] not in _ALWAYS_HERE:
         from cais.cli.place import endpoint
 
         place = endpoint(top.values, os.environ)
@@ -108,6 +110,19 @@ def _command(given: list[str], asked: _Asked) -> int:
             return run(place, asked.words, module, read, asked.debug)
         root = place.root or root
     return _run(asked.words, module, read, root)
+
+
+def _elsewhere(values: dict[str, Any]) -> bool:
+    """Whether anything but the default place may be meant (``cais.cli.place``); for most commands, a look at a file."""
+    if values["context"] or values["host"]:
+        return True
+    environment = os.environ
+    if values["root"] or environment.get("CAIS_HOST") or environment.get("CAIS_CONTEXT"):
+        return not values["root"]
+    config = environment.get("XDG_CONFIG_HOME", "")
+    return not environment.get("CAIS_ROOT") and os.path.exists(
+        f"{config if config.startswith('/') else environment.get('HOME', '') + '/.config'}/cais/context"
+    )
 
 
 def _find(positional: list[str]) -> tuple[str, ModuleType | None, list[str]]:

@@ -6,31 +6,12 @@ The first that is given counts: ``--root``, ``--host`` or ``--context``; ``CAIS_
 
 from __future__ import annotations
 
-import os
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
     from cais.engine.contexts import Endpoint
-
-# What is always done here.
-HERE = frozenset(("completion", "context"))
-
-
-def elsewhere(values: Mapping[str, Any], environment: Mapping[str, str]) -> bool:
-    """Whether anything but the default place may be meant; every command asks, so it costs one look at a file."""
-    if values["context"] or values["host"]:
-        return True
-    if values["root"]:
-        return False
-    if environment.get("CAIS_HOST") or environment.get("CAIS_CONTEXT"):
-        return True
-    config = environment.get("XDG_CONFIG_HOME", "")
-    return not environment.get("CAIS_ROOT") and os.path.exists(
-        f"{config if config.startswith('/') else environment.get('HOME', '') + '/.config'}/cais/context"
-    )
 
 
 def endpoint(values: Mapping[str, Any], environment: Mapping[str, str]) -> Endpoint:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "[OPTIONS] VOLUME[@SNAPSHOT]",
-    "Write the files of a volume, or of a snapshot, to a tar archive (streamed to STDOUT by default)",
+    "Write the files of a volume to a tar archive (streamed to STDOUT by default)",
     arguments=(1, 1),
     complete="volume",
     flags=(
