@@ -171,16 +171,24 @@ class Files:
         self._place = place
         self.root = os.open(place, _DIRECTORY)
         self._bare = syscalls.open_tree(place, syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC)
-        from cais.container.mounting import host_path
+        if not self.plan.mounts:
+            return
+        from cais.container.mounting import Mounting
         from cais.container.prepare import note_stubs
 
-        for point in self.plan.mounts:
-            source = host_path(rooms.volumes, point)
-            if source and os.path.exists(source):
-                is_directory = os.path.isdir(source)
-                self._made += mount_points.prepare(place, [(point.target, is_directory)])
-                note_stubs(directory, self._made)
-                self._mount(source, point)
+        mounting = Mounting(rooms.snapshots, rooms.volumes, directory)
+        try:
+            for point in self.plan.mounts:
+                if point.kind == "bind" and not os.path.exists(point.source):
+                    continue  # it would be missed by a start, not by a look at the files
+                source = mounting.source(point)
+                if source:
+                    self._made += mount_points.prepare(place, [(point.target, os.path.isdir(source))])
+                    note_stubs(directory, self._made)
+                    self._mount(source, point)
+        finally:
+            mounting.close()
+            rooms.volumes.let_go()
 
     def _mount(self, source: str, point: MountPoint) -> None:
         target = self.find(point.target)

@@ -1,89 +1,202 @@
-"""The mounts of a container: from its plan's mount points to what a runtime, or ``container.files``, mounts."""
+"""The mounts of a container: from its plan's mount points to what a runtime, or ``container.files``, mounts.
+
+A path inside a volume or an image may be hostile: it is resolved by the kernel with the volume as its bound, and what
+was found is mounted where the runtime takes it from, so that nobody exchanges it on the way.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cais.container.mount_options import MountPoint
-from cais.errors import Invalid, from_os_error
+from cais.errors import CaisError, Invalid, NotFound, Unsupported, from_os_error
+from cais.host import mounts, syscalls
 from cais.runtime import spec
+from cais.runtime.guardian import VIEW
+from cais.spec.digest import Digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.snapshot.store import SnapshotStore
     from cais.volume.store import VolumeStore
 
+_RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 
-def prepare_mount(volumes: VolumeStore, point: MountPoint, rootfs: str) -> Mapping[str, Any]:
-    """``point`` as the OCI runtime spec has it; a new volume is filled from the image. Raises Invalid, NotFound, ..."""
-    if point.kind == "tmpfs":
-        return _tmpfs(point)
-    if point.kind == "volume":
-        volume = volumes.use(point.source)
+
+class Mounting:
+    """What one start of a container mounts. In ``directory``, its bundle, stands what is mounted on the way; it goes
+    with the bundle, or with ``close``."""
+
+    def __init__(self, snapshots: SnapshotStore, volumes: VolumeStore, directory: str) -> None:
+        self._snapshots = snapshots
+        self._volumes = volumes
+        self._directory = directory
+        self._views: list[str] = []
+
+    def prepare(self, points: Sequence[MountPoint], rootfs: str) -> list[Mapping[str, Any]]:
+        """``points`` as the OCI runtime spec has them; new volumes are filled from ``rootfs``.
+
+        Raises Invalid, NotFound, Unavailable, Unsupported.
+        """
+        return [self._prepare(point, rootfs) for point in points]
+
+    def source(self, point: MountPoint) -> str:
+        """What of this host is to be bound, made or mounted where it has to be; "" for what is a file system of its
+        own. Raises as ``prepare``."""
+        if point.kind == "tmpfs":
+            return ""
+        if point.kind == "image":
+            path = self._view(point)
+        elif point.kind == "volume":
+            path = self._volume(point)
+        else:
+            path = point.source
+            _check_source(point)
+        return self._inside(path, point) if point.subpath else path
+
+    def close(self) -> None:
+        """What was mounted on the way is gone again."""
+        for path in reversed(self._views):
+            mounts.unmount(path)
+            os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
+        self._views.clear()
+
+    def _prepare(self, point: MountPoint, rootfs: str) -> Mapping[str, Any]:
+        source = self.source(point)
+        if not source:
+            return _tmpfs(point, _mode_there(rootfs, point.target))
+        if point.kind == "volume" and point.copy:
+            from cais.volume.filling import fill
+            from cais.volume.options import has_dress
+
+            volume = self._volumes.get(point.source)
+            fill(volume.path, rootfs, point.target, dressed=has_dress(volume.options))
+        if point.relabel:
+            from cais.host.selinux import relabel
+
+            relabel(source)
+        options = ["rbind" if point.recursive else "bind", *_readonly(point, source)]
+        if point.propagation:
+            options.append(point.propagation)
+        return spec.bind(source, point.target, options)
+
+    def _volume(self, point: MountPoint) -> str:
+        volume = self._volumes.use(point.source)
         if volume.options:
             from cais.volume.mounting import mount
 
             mount(volume)
-        if point.copy:
-            from cais.volume.filling import fill
-            from cais.volume.options import has_dress
+        return volume.path
 
-            fill(volume.path, rootfs, point.target, dressed=has_dress(volume.options))
-        source = volume.path
-    else:
-        source = point.source
-        _check_source(point)
-    options = ["rbind" if point.recursive else "bind", *_readonly(point)]
-    if point.propagation:
-        options.append(point.propagation)
-    return spec.bind(source, point.target, options)
+    def _view(self, point: MountPoint) -> str:
+        """An image's file system, mounted read-only; it goes with the bundle."""
+        path = self._place(is_directory=True)
+        if point.chain:
+            mounts.realise(self._snapshots.view(Digest(point.chain)), path)
+        return path
+
+    def _inside(self, path: str, point: MountPoint) -> str:
+        root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            found = syscalls.openat2(root, point.subpath, os.O_PATH, _RESOLVE)
+        except FileNotFoundError:
+            raise NotFound(
+                f"cannot access path {point.subpath} in the {point.kind} {point.source}: no such file or directory",
+                exit_code=125,
+            )
+        except OSError as error:
+            raise from_os_error(error, f"cannot access path {point.subpath} in the {point.kind} {point.source}")
+        finally:
+            os.close(root)
+        try:
+            source = f"/proc/self/fd/{found}"
+            target = self._place(os.path.isdir(source))
+            mounts.mount_bind(source, target)
+            return target
+        except OSError as error:
+            raise from_os_error(error, f"mount {point.subpath} of the {point.kind} {point.source}")
+        finally:
+            os.close(found)
+
+    def _place(self, is_directory: bool) -> str:
+        path = os.path.join(self._directory, f"{VIEW}{len(self._views)}")
+        if is_directory:
+            os.makedirs(path, 0o700, exist_ok=True)
+        else:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._views.append(path)
+        return path
 
 
-def _tmpfs(point: MountPoint) -> Mapping[str, Any]:
+def _mode_there(rootfs: str, target: str) -> int:
+    """The mode of the directory at ``target``, or 1777 where there is none."""
+    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = syscalls.openat2(root, target, os.O_PATH, _RESOLVE)
+    except OSError:
+        return 0o1777
+    finally:
+        os.close(root)
+    try:
+        return os.fstat(found).st_mode & 0o7777
+    finally:
+        os.close(found)
+
+
+def _tmpfs(point: MountPoint, mode: int) -> Mapping[str, Any]:
+    """``mode`` is that of what it hides."""
     options = ["nosuid", "nodev", "noexec"]
     for flag in point.flags:
-        options = [option for option in options if option != "no" + flag] + [flag]
+        options = [option for option in options if option != "no" + flag and option != flag] + [flag]
     if point.size_bytes:
         options.append(f"size={point.size_bytes}")
     if point.mode:
         options.append(f"mode={point.mode}")
-    options.append("ro" if point.readonly else "rw")
+    if not any(option.startswith("mode=") for option in options):
+        options.append(f"mode={mode:o}")
+    if "rw" not in options and "ro" not in options:
+        options.append("ro" if point.readonly else "rw")
     return {"destination": point.target, "type": "tmpfs", "source": "tmpfs", "options": options}
 
 
-def _readonly(point: MountPoint) -> list[str]:
+def _readonly(point: MountPoint, source: str) -> list[str]:
     if not point.readonly:
         return ["rw"]
-    if point.kind == "bind" and not os.path.isdir(point.source):
+    if point.nested == "writable" or not point.recursive:
+        return ["ro"]
+    if not os.path.isdir(source):
         return ["ro"]  # nothing is below a file, and crun takes `rro` for directories only
     # Read-only below, too, as Docker has it; the kernel can do that since 5.12.
     release = os.uname().release.split(".")
     recent = release[0].isdigit() and (int(release[0]), int("".join(filter(str.isdigit, release[1])) or 0)) >= (5, 12)
-    return ["ro", "rro"] if recent and point.recursive else ["ro"]
+    if point.nested == "readonly" and not recent:
+        raise Unsupported(
+            f"the mount at {point.target} cannot be made recursively read-only: this kernel is older than 5.12",
+            exit_code=125,
+        )
+    return ["ro", "rro"] if recent else ["ro"]
 
 
 def _check_source(point: MountPoint) -> None:
     if os.path.lexists(point.source):
         return
     if not point.make_source:
-        raise Invalid(
-            f'invalid mount config for type "bind": bind source path does not exist: {point.source}', exit_code=125
-        )
+        raise missing_source(point.source)
     try:
         os.makedirs(point.source, 0o755, exist_ok=True)
     except OSError as error:
         raise from_os_error(error, f"make the directory {point.source}")
 
 
-def host_path(volumes: VolumeStore, point: MountPoint) -> str:
-    """What of this host stands behind a volume or a bind; "" for others."""
-    if point.kind == "volume":
-        volume = volumes.get(point.source)
-        if volume.options:
-            from cais.volume.mounting import mount
+def check_sources(points: Sequence[MountPoint]) -> None:
+    """What Docker looks at when a container is created. Raises Invalid."""
+    for point in points:
+        if point.kind == "bind" and not point.make_source and not os.path.lexists(point.source):
+            raise missing_source(point.source)
 
-            mount(volume)
-        return volume.path
-    return point.source if point.kind == "bind" else ""
+
+def missing_source(path: str) -> CaisError:
+    return Invalid(f'invalid mount config for type "bind": bind source path does not exist: {path}', exit_code=125)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from cais.container import mount_options, options, restart
+from cais.container import options, restart
 from cais.container.isolation import Devices, Namespaces, Security
-from cais.container.mount_options import MountPoint
 from cais.container.options import RunOptions
 from cais.container.restart import RestartPolicy
 from cais.errors import Invalid, NotFound, Unsupported
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.container.health import HealthCheck
+    from cais.container.mount_options import MountPoint
 
 NETWORKS = ("none", "host")
 
@@ -60,6 +60,8 @@ class Plan(NamedTuple):
     seccomp: str = "default"
     readonly: bool = False
     mounts: tuple[MountPoint, ...] = ()
+    volume_driver: str = ""
+    volumes_from: tuple[str, ...] = ()
     resources: Resources = Resources()
     rlimits: tuple[tuple[str, int, int], ...] = ()
     sysctls: tuple[str, ...] = ()
@@ -133,6 +135,8 @@ class Plan(NamedTuple):
 
 
 def _mount_point(value: Mapping[str, Any]) -> MountPoint:
+    from cais.container.mount_options import MountPoint
+
     known: dict[str, Any] = {}
     for name, part in value.items():
         known[name] = tuple(part) if isinstance(part, list) else part
@@ -149,10 +153,12 @@ def plan(
     id: str,
     directory: str = "",
     find_container: Callable[[str, str], str] = _unknown_container,
+    inherited: Sequence[MountPoint] = (),
 ) -> Plan:
     """``run`` is the image's ``config`` object, ``id`` the container's (its hostname), ``directory`` what relative
     paths start from; ``find_container(name, kind)`` gives the id of another container whose namespace of that
-    kind is joined. Raises Invalid, NotFound, Unsupported."""
+    kind is joined; ``inherited`` are the mounts of other containers (--volumes-from). Raises Invalid, NotFound,
+    Unsupported."""
     _refuse(wanted)
     entrypoint, command = _command(run, wanted)
     # What was asked for stands before what the image adds, as in Docker.
@@ -185,7 +191,9 @@ def plan(
         cap_add=tuple(wanted.cap_add),
         cap_drop=tuple(wanted.cap_drop),
         readonly=wanted.read_only,
-        mounts=_mounts(run, wanted, directory),
+        mounts=_mounts(run.get("Volumes") or (), wanted, directory, inherited),
+        volume_driver=wanted.volume_driver,
+        volumes_from=tuple(wanted.volumes_from),
         rlimits=_rlimits(wanted),
         annotations=tuple(_annotation(item) for item in wanted.annotations),
         shm_bytes=options.parse_bytes(wanted.shm_size or "0", "shm-size") or spec.SHM_BYTES,
@@ -228,7 +236,7 @@ _NOT_YET = {
     "links": "link", "ip": "ip", "ip6": "ip6", "link_local_ips": "link-local-ip", "mac_address": "mac-address",
     "dns_options": "dns-option", "dns_search": "dns-search", "domainname": "domainname",
     "log_driver": "log-driver", "log_opts": "log-opt",
-    "storage_opts": "storage-opt", "volume_driver": "volume-driver", "volumes_from": "volumes-from",
+    "storage_opts": "storage-opt",
     "detach_keys": "detach-keys",
 }  # fmt: skip
 
@@ -262,24 +270,14 @@ def _command(run: Mapping[str, Any], wanted: RunOptions) -> tuple[tuple[str, ...
     return entrypoint, command
 
 
-def _mounts(run: Mapping[str, Any], wanted: RunOptions, directory: str) -> tuple[MountPoint, ...]:
-    points = [
-        *(mount_options.parse_volume(item, directory) for item in wanted.volumes),
-        *(mount_options.parse_mount(item) for item in wanted.mounts),
-        *(mount_options.parse_tmpfs(item) for item in wanted.tmpfs),
-    ]
-    targets: set[str] = set()
-    for point in points:
-        if point.target in targets:
-            raise Invalid(f"Duplicate mount point: {point.target}", exit_code=125)
-        targets.add(point.target)
-    for path in run.get("Volumes") or ():
-        target = posixpath.normpath("/" + str(path).lstrip("/"))
-        if target != "/" and target not in targets:
-            targets.add(target)
-            points.append(MountPoint("volume", "", target, anonymous=True))
-    # Parents first: what is mounted at /a must not hide what is mounted at /a/b.
-    return tuple(sorted(points, key=lambda point: point.target.count("/")))
+def _mounts(
+    volumes: Iterable[str], wanted: RunOptions, directory: str, inherited: Sequence[MountPoint]
+) -> tuple[MountPoint, ...]:
+    if not (volumes or inherited or wanted.volumes or wanted.mounts or wanted.tmpfs):
+        return ()
+    from cais.container.mount_plan import plan_mounts
+
+    return plan_mounts(volumes, wanted, directory, inherited)
 
 
 # Fields of RunOptions by the module that reads them: it is loaded where one is given.

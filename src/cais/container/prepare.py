@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
-from cais.container import mounting, spec_oci
+from cais.container import spec_oci
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord
 from cais.errors import CaisError, NotFound, Unavailable
@@ -64,7 +65,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
         parent = Digest(record.chain) if record.chain else None
         prepared = rooms.snapshots.reopen(record.snapshot, parent, volatile=record.auto_remove)
         mounts.realise(prepared.mounts, bundle.rootfs)
-        resolved = [mounting.prepare_mount(rooms.volumes, point, bundle.rootfs) for point in plan.mounts]
+        resolved = _resolved(rooms, plan, bundle)
         user = users.look_up(plan.user, bundle.rootfs, plan.group_add)
         if plan.cwd != "/" and not _below_a_mount(plan):
             mount_points.make_directory(bundle.rootfs, plan.cwd)
@@ -90,7 +91,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
             around=around,
             console_size=console_size,
         )
-        directories = frozenset(point.target for point in plan.mounts if point.kind != "bind")
+        directories = frozenset(point.target for point in plan.mounts if point.kind != "bind" and not point.subpath)
         made = mount_points.prepare(bundle.rootfs, steps.points(document, directories))
         note_stubs(container_directory(rooms, record.id), made)
     except BaseException:
@@ -100,6 +101,14 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
     if plan.cgroup_parent and not host.cgroups_writable:
         warnings = (*warnings, "WARNING: --cgroup-parent is not used: this user may not write control groups.")
     return Ready(bundle, document, made, warnings)
+
+
+def _resolved(rooms: Rooms, plan: Plan, bundle: Bundle) -> list[Mapping[str, Any]]:
+    if not plan.mounts:
+        return []
+    from cais.container.mounting import Mounting
+
+    return Mounting(rooms.snapshots, rooms.volumes, bundle.directory).prepare(plan.mounts, bundle.rootfs)
 
 
 def _ceilings(plan: Plan) -> tuple[dict[str, int], list[str]]:

@@ -51,6 +51,10 @@ ROOTS = (
     "SELECT manifest FROM containers",
     "SELECT 'chain:' || chain FROM containers WHERE chain != ''",
     "SELECT 'snapshot:' || snapshot FROM containers",
+    # The images that they have mounted.
+    """SELECT 'chain:' || json_extract(point.value, '$.chain')
+       FROM containers, json_each(containers.plan, '$.mounts') AS point
+       WHERE json_extract(point.value, '$.kind') = 'image'""",
 )
 
 _COLUMNS = (

@@ -105,7 +105,8 @@ class Containers:
             if point.kind == "volume":
                 labels = dict(item.partition("=")[::2] for item in point.labels)
                 now = time.time()
-                volume = self.rooms.volumes.create(point.source, labels=labels)
+                options = dict(item.partition("=")[::2] for item in point.driver_options)
+                volume = self.rooms.volumes.create(point.source, driver=point.driver, options=options, labels=labels)
                 if volume.created >= now:
                     self.happenings.volume("create", volume.name, driver="local")
                 point = point._replace(source=volume.name)

@@ -155,7 +155,7 @@ def inspect(
     cgroup_namespace: str = "private",
 ) -> dict[str, Any]:
     """Docker's JSON. ``volume_paths``: where each volume's files are; the others as for ``host_config.isolation``."""
-    from cais.container import host_config
+    from cais.container import host_config, mount_views
 
     plan = Plan.from_json(record.plan)
     args = plan.args
@@ -192,26 +192,26 @@ def inspect(
         "ExecIDs": None,
         "HostConfig": host_config.in_dockers_order(
             {
-                "Binds": [_bind_text(point) for point in plan.mounts if point.kind != "tmpfs" and not point.anonymous]
-                or None,
+                "Binds": mount_views.binds(plan.mounts),
                 "LogConfig": {"Type": "json-file", "Config": {}},
                 "NetworkMode": plan.network,
                 "PortBindings": {},
                 "RestartPolicy": {"Name": plan.restart.name, "MaximumRetryCount": plan.restart.retries},
                 "AutoRemove": record.auto_remove,
-                "VolumeDriver": "",
-                "VolumesFrom": None,
+                "VolumeDriver": plan.volume_driver,
+                "VolumesFrom": list(plan.volumes_from) or None,
                 "ConsoleSize": [0, 0],
                 "Dns": list(plan.dns),
                 "DnsOptions": [],
                 "DnsSearch": [],
                 "ExtraHosts": list(plan.add_hosts) or None,
                 "PublishAllPorts": False,
-                "Tmpfs": {point.target: "" for point in plan.mounts if point.kind == "tmpfs"} or None,
+                "Tmpfs": mount_views.tmpfs(plan.mounts),
+                "Mounts": mount_views.specs(plan.mounts),
                 **host_config.isolation(plan, runtime=runtime, cgroup_namespace=cgroup_namespace),
             }
         ),
-        "Mounts": [_mount(point, volume_paths) for point in plan.mounts],
+        "Mounts": mount_views.mounts(plan.mounts, volume_paths),
         "Config": {
             "Hostname": plan.hostname,
             "Domainname": "",
@@ -226,7 +226,7 @@ def inspect(
             "Env": list(plan.env) or None,
             "Cmd": list(plan.command) or None,
             "Image": record.image_name,
-            "Volumes": {point.target: {} for point in plan.mounts if point.anonymous} or None,
+            "Volumes": mount_views.anonymous(plan.mounts),
             "WorkingDir": plan.cwd if plan.cwd != "/" else "",
             "Entrypoint": list(plan.entrypoint) or None,
             "OnBuild": None,
@@ -253,21 +253,3 @@ def _stopping(plan: Plan) -> dict[str, Any]:
     if plan.stop_timeout_seconds != 10:
         found["StopTimeout"] = plan.stop_timeout_seconds
     return found
-
-
-def _bind_text(point: Any) -> str:
-    return f"{point.source}:{point.target}" + (":ro" if point.readonly else "")
-
-
-def _mount(point: Any, volume_paths: Mapping[str, str]) -> dict[str, Any]:
-    value: dict[str, Any] = {"Type": point.kind}
-    if point.kind == "volume":
-        value["Name"] = point.source
-    value["Source"] = volume_paths.get(point.source, "") if point.kind == "volume" else point.source
-    value["Destination"] = point.target
-    if point.kind == "volume":
-        value["Driver"] = "local"
-    value["Mode"] = "ro" if point.readonly else ""
-    value["RW"] = not point.readonly
-    value["Propagation"] = point.propagation or ("rprivate" if point.kind == "bind" else "")
-    return value

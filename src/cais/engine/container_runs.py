@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.container.foreground import Streams
+    from cais.container.mount_options import MountPoint
     from cais.container.restart import Restarts
     from cais.container.store import Containers as Store
     from cais.container.store import FromImage
@@ -96,14 +97,23 @@ class ContainerRuns:
             _check_runtime(options.runtime)
         image = self._image(options)
         run = image.config.run
+        inherited: Sequence[MountPoint] = ()
+        if options.volumes_from:
+            from cais.engine.container_mounts import mounts_of_others
+
+            inherited = mounts_of_others(self.records, options.volumes_from)
 
         def plan_for(id: str) -> Any:
             directory = os.getcwd() if _has_relative_path(options) else ""
-            decided = plan(run, options, id, directory, self._joinable)
+            decided = plan(run, options, id, directory, self._joinable, inherited)
             if decided.resources != Resources():
                 from cais.container.resources import check_here
 
                 check_here(decided.resources)
+            if decided.mounts:
+                from cais.engine.container_mounts import check_mounts
+
+                return check_mounts(self._stores, decided)
             return decided
 
         self.sweep()
@@ -266,4 +276,4 @@ def _check_runtime(name: str) -> None:
 
 
 def _has_relative_path(options: RunOptions) -> bool:
-    return any(item.startswith(".") for item in options.volumes)
+    return any(item.startswith(".") for item in options.volumes) or any("=." in item for item in options.mounts)

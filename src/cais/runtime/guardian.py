@@ -13,6 +13,8 @@ from cais.host.processes import kill_family
 
 # In a bundle, where it has such: a directory in memory, and in it the runtime's notes on this run alone.
 PRIVATE = "private"
+# How the names begin on which something else is mounted: parts of volumes, images.
+VIEW = "view."
 PRIVATE_STATE = "state"
 
 TYPE_CHECKING = False
@@ -138,7 +140,11 @@ _MOUNT_POINTS = ("rootfs", PRIVATE, SHM)
 
 def remove_bundle(bundle: str) -> None:
     """Removes a bundle and nothing of what may still be mounted in it."""
-    points = [os.path.join(bundle, name) for name in _MOUNT_POINTS]
+    try:
+        views = [name for name in os.listdir(bundle) if name.startswith(VIEW)]
+    except OSError:
+        views = []
+    points = [os.path.join(bundle, name) for name in (*_MOUNT_POINTS, *views)]
     for path in points:
         try:
             for _ in range(16):
@@ -147,12 +153,14 @@ def remove_bundle(bundle: str) -> None:
             pass
     try:
         for name in os.listdir(bundle):
-            if name not in _MOUNT_POINTS:
+            if name not in _MOUNT_POINTS and name not in views:
                 os.unlink(os.path.join(bundle, name))
     except OSError:
         pass
     for path in (*points, bundle):
         try:
             os.rmdir(path)
+        except NotADirectoryError:
+            os.unlink(path)
         except OSError:
             pass

@@ -5,9 +5,16 @@ from __future__ import annotations
 import pytest
 
 from cais.container import options
-from cais.container.mount_options import MountPoint, parse_mount, parse_tmpfs, parse_volume
+from cais.container.mount_options import (
+    MountPoint,
+    inherited,
+    parse_mount,
+    parse_tmpfs,
+    parse_volume,
+    parse_volumes_from,
+)
 from cais.container.options import RunOptions
-from cais.errors import CaisError, Invalid, NotFound, Unsupported
+from cais.errors import CaisError, Invalid, NotFound
 from cais.runtime.ulimits import parse_ulimit
 
 
@@ -92,19 +99,34 @@ def test_signals():
     [
         ("/data", MountPoint("volume", "", "/data", anonymous=True)),
         ("name:/data/", MountPoint("volume", "name", "/data")),
-        ("name:/data:ro,nocopy", MountPoint("volume", "name", "/data", readonly=True, copy=False)),
+        ("name:/c:ro,nocopy", MountPoint("volume", "name", "/c", readonly=True, copy=False)),
         ("/a/../b:/c:z", MountPoint("bind", "/b", "/c", copy=False, make_source=True)),
         ("/a:/c:ro,rslave", MountPoint("bind", "/a", "/c", True, False, propagation="rslave", make_source=True)),
         ("./x:/c", MountPoint("bind", "/here/x", "/c", copy=False, make_source=True)),
     ],
 )
 def test_volumes(text, point):
-    assert parse_volume(text, "/here") == point
+    assert parse_volume(text, "/here") == point._replace(origin="volume", given_mode=text.partition("/c:")[2])
 
 
-@pytest.mark.parametrize("text", ["", ":/x", "a:b", "a:/", "a:/b:c:d", "a:/b:ro,rw", "a:/b:what", "/x:/y:nocopy"])
-def test_bad_volumes(text):
-    with pytest.raises(Invalid, match="invalid volume specification") as error:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "invalid empty volume spec"),
+        (":/x", "invalid volume specification: ':/x'"),
+        ("/x:ro", "invalid volume specification: '/x:ro'"),
+        ("a:b", "invalid volume specification: 'a:b': .* 'b' mount path must be absolute"),
+        ("a:/", "destination can't be '/'"),
+        ("a:/b:c:d", "invalid volume specification: 'a:/b:c:d'"),
+        ("a:/b:ro,rw", "invalid mode: ro,rw"),
+        ("a:/b:z,Z", "invalid mode: z,Z"),
+        ("a:/b:what", "invalid mode: what"),
+        ("/x:/y:nocopy", 'invalid mount config for type "bind": field VolumeOptions must not be specified'),
+        ("x:/y:rshared", 'invalid mount config for type "volume": field BindOptions must not be specified'),
+    ],
+)
+def test_bad_volumes(text, message):
+    with pytest.raises(Invalid, match=message) as error:
         parse_volume(text)
     assert error.value.exit_code == 125
 
@@ -135,11 +157,21 @@ def test_mounts(text, point):
         ("type=bind,src=a,dst=/b", "must be absolute"),
         ("type=bind,dst=/b", "must not be empty"),
         ("type=tmpfs,src=/a,dst=/b", "must not be specified"),
-        ("type=image,src=/a,dst=/b", "not in this version"),
+        ("type=image,dst=/b", 'invalid mount config for type "image": field Source must not be empty'),
+        ("type=npipe,src=/a,dst=/b", "mount type unknown"),
+        ("src=v,dst=/b,volume-subpath=/etc", "subpath must be a relative path within the volume"),
+        ("src=v,dst=/b,volume-subpath=a/../../b", "subpath must be a relative path within the volume"),
+        ("dst=/b,volume-subpath=a", "must not set Subpath when using anonymous volumes"),
+        ("type=bind,src=/a,dst=/b,bind-recursive=readonly,ro", "requires 'bind-propagation=rprivate'"),
+        ("type=bind,src=/a,dst=/b,bind-recursive=writable", "requires 'readonly'"),
+        ("type=bind,src=/a,dst=/b,bind-recursive=some", 'must be "enabled"'),
+        ("type=bind,src=/a,dst=/b,bind-propagation=all", "invalid propagation mode: all"),
+        ("type=tmpfs,dst=/b,tmpfs-mode=9", "invalid value for tmpfs-mode: 9"),
+        ("type=tmpfs,dst=/b,tmpfs-size=x", "invalid value for tmpfs-size: x"),
+        ("", "EOF"),
         ("type=tmpfs,dst=/b,volume-nocopy", "cannot mix"),
         ("type=bind,src=/a,dst=/b,readonly=maybe", "invalid value"),
         ("type=bind,src,dst=/b", "key=value pair"),
-        ("type=volume,dst=/b,volume-driver=nfs", "volume driver 'nfs'"),
     ],
 )
 def test_bad_mounts(text, message):
@@ -147,9 +179,38 @@ def test_bad_mounts(text, message):
         parse_mount(text)
 
 
+def test_mounts_with_all_options():
+    assert parse_mount(
+        "src=v,dst=/b,volume-subpath=a/b,volume-opt=type=nfs,volume-opt=o=x,volume-label=k=v"
+    ) == MountPoint("volume", "v", "/b", subpath="a/b", driver_options=("type=nfs", "o=x"), labels=("k=v",))
+    assert parse_mount("type=image,src=tools,dst=/b,image-subpath=bin") == MountPoint(
+        "image", "tools", "/b", readonly=True, copy=False, subpath="bin"
+    )
+    assert parse_mount("type=bind,src=./a,dst=/b", "/here").source == "/here/a"
+    nested = "type=bind,src=/a,dst=/b,ro,bind-recursive=readonly,bind-propagation=rprivate"
+    assert parse_mount(nested).nested == "readonly"
+
+
 def test_tmpfs():
-    point = parse_tmpfs("/run:size=64k,mode=1777,exec,ro")
-    assert (point.size_bytes, point.mode, point.flags, point.readonly) == (65536, "1777", ("exec",), True)
+    point = parse_tmpfs("/run:size=50%,mode=1777,exec,ro")
+    assert (point.flags, point.readonly) == (("size=50%", "mode=1777", "exec", "ro"), True)
     with pytest.raises(Invalid, match="invalid tmpfs option"):
         parse_tmpfs("/run:what")
-    assert issubclass(Unsupported, CaisError)
+
+
+def test_volumes_from():
+    assert parse_volumes_from("web") == ("web", "")
+    assert parse_volumes_from("web:ro") == ("web", "ro")
+    for text, message in (
+        ("web:what", "invalid mode: what"),
+        ("web:nocopy,rslave", "BindOptions"),
+        (":ro", "malformed"),
+    ):
+        with pytest.raises(Invalid, match=message):
+            parse_volumes_from(text)
+    point = MountPoint("volume", "v", "/b", anonymous=True)
+    assert inherited(point, "ro") == point._replace(
+        origin="from", readonly=True, copy=False, anonymous=False, given_mode="ro"
+    )
+    assert not inherited(point._replace(readonly=True), "rw").readonly
+    assert inherited(point._replace(readonly=True), "").readonly
