@@ -95,7 +95,7 @@ class ContainerFiles:
 
     def _found(self, id: str) -> ContainerRecord:
         record = self._records.get(id)
-        self._runs.enter()
+        self._runs.enter_beside(record)
         return record
 
     @property
