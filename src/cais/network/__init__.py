@@ -8,8 +8,11 @@ that nothing of others is changed. It does not know what a container is: it is h
     wishes      what is asked of ``join``, and what it returns
     records     the tables
     leases      which address a container gets
+    definition  a network as it is created, checked (pure); subnets: those that nobody has
     publishing  which port of the host; reserve: whether it is free, and who has it
     bridges     bridges of the host, made and removed; firewall: the nftables text (pure); foreign: others' firewalls
+    name_server DNS by container names: aardvark-dns
+    parents     macvlan and ipvlan, which stand on an interface of the host
     inside      what is done in a container's network namespace
     links       requests to the kernel (pure); netlink: how they are sent
     addresses   addresses and subnets (pure)

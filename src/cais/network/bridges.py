@@ -138,6 +138,14 @@ class Bridges:
             requests.append(links.set_port(endpoint.outside, isolated=isolated, hairpin=hairpin))
         netlink.send(requests)
 
+    def unplug(self, names: Sequence[str]) -> None:
+        """Takes away links of containers by the names of their ends on the host; those that are gone are no error."""
+        with Netlink() as netlink:
+            found = [links.find(netlink, name) for name in names]
+            requests = [links.delete_link(link.number) for link in found if link is not None]
+            if requests:
+                netlink.send(requests)
+
     def publish(self, ports: Sequence[PublishedPort]) -> None:
         self._nft(firewall.add_ports(self.table, ports))
 

@@ -14,6 +14,7 @@ from cais.network import leases
 from cais.network.addresses import AF_INET, AF_INET6, Address, parse_address
 from cais.network.bridges import Bridges
 from cais.network.inside import Interface, configure, remove_link, route
+from cais.network.name_server import NameServer, serves
 from cais.network.netlink import Netlink, NetlinkError
 from cais.network.records import Endpoint, Network, NetworkRecords, Pool, PublishedPort
 from cais.network.wishes import EndpointWish, Joined, PortWish
@@ -43,6 +44,7 @@ class Networks:
         self._root = root
         self._database = database
         self.bridges = Bridges(root, self.records)
+        self._name_server = NameServer(root, self.records)
 
     def create(self, wanted: NetworkOptions, now: float) -> Network:
         """Only its record: see ``definition.define`` for what is raised."""
@@ -117,7 +119,7 @@ class Networks:
         """
         networks = [self._usable(wish.network) for wish in wishes]
         if container in self.records.containers():
-            self.leave(container)
+            self._undo(container)
         reserved: list[int] = []
         try:
             with self._database.transaction() as change:
@@ -130,7 +132,7 @@ class Networks:
         except BaseException:
             for descriptor in reserved:
                 os.close(descriptor)
-            self.leave(container)
+            self._undo(container)
             raise
         return Joined(tuple(endpoints), tuple(published), self._name_servers(networks, endpoints), tuple(reserved))
 
@@ -214,15 +216,17 @@ class Networks:
 
     def _release(self, networks: Collection[str]) -> None:
         """What stands on the host for those of them (ids) that nobody is in any more goes."""
+        found = [network for id in networks for network in self.records.find(id)]
+        if any(map(serves, found)):
+            self._name_server.follow()
         self.bridges.release(networks)
-        for id in networks:
-            for network in self.records.find(id):
-                if network.made_parent and not self.records.endpoints(network=id):
-                    from cais.network import parents
+        for network in found:
+            if network.made_parent and not self.records.endpoints(network=network.id):
+                from cais.network import parents
 
-                    with Netlink() as netlink:
-                        parents.remove(netlink, network)
-                    self._made_parent(network, False)
+                with Netlink() as netlink:
+                    parents.remove(netlink, network)
+                self._made_parent(network, False)
 
     def _made_parent(self, network: Network, made: bool) -> None:
         with self._database.transaction() as change:
@@ -307,7 +311,11 @@ class Networks:
             raise _refused(error, networks)
 
     def _name_servers(self, networks: Sequence[Network], endpoints: Sequence[Endpoint]) -> tuple[str, ...]:
-        return ()
+        """Addresses of the name servers that know the others there; () where nobody does."""
+        served = [item for network, item in zip(networks, endpoints, strict=True) if serves(network)]
+        if not served or not self._name_server.follow():
+            return ()
+        return tuple(address for item in served for address in (item.gateway4, item.gateway6) if address)
 
     def leave(self, container: str) -> None:
         """After a container's end: its addresses and ports are free again. Nothing to leave is no error."""
@@ -322,12 +330,20 @@ class Networks:
             change.execute("DELETE FROM network_endpoints WHERE container = ?", (container,))
         self._release([endpoint.network for endpoint in endpoints])
 
+    def _undo(self, container: str) -> None:
+        """Leaves, in a namespace that goes on to be: its links go, too."""
+        outside = [item.outside for item in self.records.endpoints(container=container) if item.outside]
+        if outside:
+            self.bridges.unplug(outside)
+        self.leave(container)
+
     def rename(self, container: str, name: str) -> None:
         """The container has another name now; its networks know it by that."""
         with self._database.transaction() as change:
             for item in self.records.endpoints(container=container):
                 names = tuple(dict.fromkeys((name, *item.aliases, container[:12])))
                 self.records.update_endpoint(change, item._replace(name=name, names=names))
+        self._name_server.follow()
 
     def sweep(self, alive: Iterable[str]) -> list[str]:
         """Has all that are not among the ids ``alive`` leave; which did. A reboot has removed what the kernel had."""

@@ -1,0 +1,148 @@
+"""DNS in networks that users have made: aardvark-dns, which reads a file for each network and is told of changes.
+
+One process serves all networks of a root directory. It runs while any of them has a container; one that has died is
+started again by the next change. Its files follow from the records, and are written whole under a lock.
+
+    <root>/dns/<id of the network>    addresses to listen at; then for each container: id, IPv4, IPv6, names
+    <root>/dns/aardvark.pid           its own
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+
+from cais.host.files import random_name, write_all
+from cais.host.locks import FileLock
+from cais.host.processes import find_program, wait
+from cais.network.records import Endpoint, Network, NetworkRecords
+
+_PROGRAMS = ("/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns")
+_DETACH = 2
+_PID_FILE = "aardvark.pid"
+
+
+def serves(network: Network) -> bool:
+    """Whether a network's containers find each other by name: not in the default one, as in Docker."""
+    return network.driver == "bridge" and not network.is_predefined
+
+
+def text(network: Network, endpoints: Sequence[Endpoint]) -> str:
+    """aardvark-dns's file of a network. Pure."""
+    lines = [",".join(str(pool.gateway) for pool in network.pools if pool.gateway is not None)]
+    for item in endpoints:
+        names = [name for name in item.names if name and not set(name) & set(" ,\t\n\r")]
+        lines.append(f"{item.container} {item.ip4} {item.ip6} {','.join(names)}")
+    return "\n".join(lines) + "\n"
+
+
+class NameServer:
+    def __init__(self, root: str, records: NetworkRecords) -> None:
+        self.directory = os.path.join(root, "dns")
+        self._root = root
+        self._records = records
+
+    def follow(self) -> bool:
+        """Makes it know what the records say now. False where there should be one, and it is not installed."""
+        with FileLock(os.path.join(self._root, "dns.lock")):
+            wanted = {}
+            for network in self._records.all():
+                endpoints = self._records.endpoints(network=network.id) if serves(network) else []
+                if endpoints:
+                    wanted[network.id] = text(network, endpoints).encode()
+            program = self._program() if wanted else ""
+            pid = self.running()
+            if not wanted or not program:
+                if pid:
+                    _send(pid, signal.SIGTERM)
+                self._write({})
+                return not wanted
+            changed = self._write(wanted)
+            if not pid:
+                self._start(program)
+            elif changed:
+                _send(pid, signal.SIGHUP)
+            return True
+
+    def running(self) -> int:
+        """The process that serves this root directory, or 0."""
+        try:
+            with open(os.path.join(self.directory, _PID_FILE), encoding="ascii") as file:
+                pid = int(file.read().strip())
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                return pid if os.fsencode(self.directory) in file.read().split(b"\0") else 0
+        except (OSError, ValueError):
+            return 0
+
+    def _program(self) -> str:
+        return next((path for path in _PROGRAMS if os.access(path, os.X_OK)), "") or find_program("aardvark-dns")
+
+    def _write(self, wanted: dict[str, bytes]) -> bool:
+        """Whether anything has changed. Each file is made elsewhere: whatever lies in the directory is read."""
+        try:
+            present = set(os.listdir(self.directory))
+        except FileNotFoundError:
+            if not wanted:
+                return False
+            os.mkdir(self.directory, 0o700)
+            present = set()
+        changed = False
+        for name in present - wanted.keys() - ({_PID_FILE} if wanted else set()):
+            os.unlink(os.path.join(self.directory, name))
+            changed = True
+        for name, content in wanted.items():
+            path = os.path.join(self.directory, name)
+            if name in present:
+                with open(path, "rb") as file:
+                    if file.read() == content:
+                        continue
+            temporary = os.path.join(self._root, f".dns.{random_name(6)}")
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                write_all(descriptor, content)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, path)
+            changed = True
+        return changed
+
+    def _start(self, program: str) -> None:
+        """It goes into the background by itself, and keeps none of the mounts of containers: it outlives them."""
+        child = os.fork()
+        if child:
+            wait(child)
+            return
+        try:
+            _leave_mounts(self._root)
+            os.setsid()
+            null = os.open("/dev/null", os.O_RDWR)
+            for place in (0, 1, 2):
+                os.dup2(null, place)
+            os.chdir("/")
+            arguments = [program, "--config", self.directory, "--port", "53", "run"]
+            os.execve(program, arguments, {"PATH": "/usr/sbin:/usr/bin"})
+        finally:
+            os._exit(127)
+
+
+def _leave_mounts(root: str) -> None:
+    """A mount namespace of its own, without what is mounted below the root directory."""
+    from cais.host import syscalls
+
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
+    with open("/proc/self/mountinfo", "rb") as lines:
+        below = [line.split()[4] for line in lines if line.split()[4].startswith(os.fsencode(root) + b"/")]
+    for path in reversed(below):
+        try:
+            syscalls.umount(os.fsdecode(path), _DETACH)
+        except OSError:
+            continue  # it went with the one that it was on
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
