@@ -52,10 +52,10 @@ BUDGETS = {
     "image history": (["history", "app"], 115, (*BUILDER, *PROGRESS, *TEMPLATES, "cais.container", "cais.runtime")),
     "ps": (
         ["ps", "-a"],
-        95,
+        97,
         (*BUILDER, *PROGRESS, *TEMPLATES, *HEAVY, "cais.runtime.runner", "cais.snapshot", "cais.image"),
     ),
-    "run": (["run", "--rm", "--network", "none", "app", "/nothing"], 178, (*BUILDER, *PROGRESS, *TEMPLATES)),
+    "run": (["run", "--rm", "--network", "none", "app", "/nothing"], 184, (*BUILDER, *PROGRESS, *TEMPLATES)),
     "builder du": (
         ["builder", "du"],
         110,

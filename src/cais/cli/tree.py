@@ -27,6 +27,7 @@ _RMI = "Remove one or more images"
 _SAVE = "Save one or more images to a tar archive (streamed to STDOUT by default)"
 _START = "Start one or more stopped containers"
 _STOP = "Stop one or more running containers"
+_PORT = "List port mappings or a specific mapping for the container"
 _TAG = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"
 _UPDATE = "Update configuration of one or more containers"
 _WAIT = "Block until one or more containers stop, then print their exit codes"
@@ -55,6 +56,7 @@ OTHERS = (
     ("kill", "container_kill", _KILL),
     ("load", "image_load", _LOAD),
     ("logs", "container_logs", _LOGS),
+    ("port", "container_port", _PORT),
     ("rename", "container_rename", _RENAME),
     ("rm", "container_rm", _RM),
     ("rmi", "image_rm", _RMI),
@@ -103,6 +105,7 @@ FAMILIES = {
             ("kill", "container_kill", _KILL),
             ("logs", "container_logs", _LOGS),
             ("ls", "container_ls", _PS),
+            ("port", "container_port", _PORT),
             ("prune", "container_prune", "Remove all stopped containers"),
             ("rename", "container_rename", _RENAME),
             ("rm", "container_rm", _RM),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cais.container import options, restart
 from cais.container.isolation import Devices, Namespaces, Security
+from cais.container.networking import DEFAULT, Attachment, Networking
 from cais.container.options import RunOptions
 from cais.container.restart import RestartPolicy
 from cais.errors import Invalid, NotFound, Unsupported
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from cais.container.health import HealthCheck
     from cais.container.mount_options import MountPoint
 
-NETWORKS = ("none", "host")
-
 
 # Fields that are values of their own.
 _VALUES: Mapping[str, Any] = {
@@ -31,6 +30,7 @@ _VALUES: Mapping[str, Any] = {
     "namespaces": Namespaces,
     "devices": Devices,
     "restart": RestartPolicy,
+    "networking": Networking,
 }
 
 _PLAIN = (Security(), Namespaces(), Devices(), 0)
@@ -49,7 +49,6 @@ class Plan(NamedTuple):
     user: str = ""
     group_add: tuple[str, ...] = ()
     hostname: str = ""
-    network: str = "none"
     tty: bool = False
     stdin: bool = False
     detach: bool = False
@@ -72,9 +71,7 @@ class Plan(NamedTuple):
     stop_signal: str = "SIGTERM"
     stop_timeout_seconds: int = 10
     sig_proxy: bool = True
-    add_hosts: tuple[str, ...] = ()
-    dns: tuple[str, ...] = ()
-    exposed_ports: tuple[str, ...] = ()
+    networking: Networking = Networking()
     restart: RestartPolicy = RestartPolicy()
     health: HealthCheck | None = None
     security: Security = Security()
@@ -131,6 +128,8 @@ class Plan(NamedTuple):
             elif key == "rlimits":
                 item = tuple(tuple(limit) for limit in item)
             known[key] = tuple(item) if isinstance(item, list) else item
+        if "network" in value:  # before containers had more networks than none and host
+            known["networking"] = Networking(mode=value["network"])
         return cls(**known)
 
 
@@ -168,14 +167,13 @@ def plan(
     environment = (*spec.merge_environment((), given), *image)
     labels = {**{key: str(text) for key, text in (run.get("Labels") or {}).items()}, **options.parse_labels(wanted)}
     own = _namespaces(wanted, find_container)
-    network = wanted.networks[0] if wanted.networks and wanted.networks[0] != "default" else "none"
+    networks = _networking(run, wanted)
+    keeps_name = own.uts == "host" or networks.mode == "host"
     stop_signal = wanted.stop_signal or str(run.get("StopSignal") or "") or "SIGTERM"
     options.parse_signal(stop_signal)
     cwd = wanted.workdir or str(run.get("WorkingDir") or "") or "/"
     if not cwd.startswith("/"):
         raise Invalid(f"the working directory '{cwd}' is invalid, it needs to be an absolute path", exit_code=125)
-    if wanted.hostname and (len(wanted.hostname) > 63 or any(c.isspace() or c == "/" for c in wanted.hostname)):
-        raise Invalid(f"invalid hostname format: {wanted.hostname}", exit_code=125)
     return Plan(
         entrypoint=entrypoint,
         command=command,
@@ -183,8 +181,8 @@ def plan(
         cwd="/" + posixpath.normpath(cwd).lstrip("/"),
         user=wanted.user or str(run.get("User") or ""),
         group_add=tuple(wanted.group_add),
-        hostname=wanted.hostname or (os.uname().nodename if own.uts == "host" else id[:12]),
-        network=network,
+        hostname=wanted.hostname or (os.uname().nodename if keeps_name else id[:12]),
+        networking=networks,
         tty=wanted.tty,
         stdin=wanted.interactive,
         detach=wanted.detach,
@@ -202,9 +200,6 @@ def plan(
         stop_signal=stop_signal,
         stop_timeout_seconds=10 if wanted.stop_timeout_seconds is None else wanted.stop_timeout_seconds,
         sig_proxy=wanted.sig_proxy,
-        add_hosts=tuple(wanted.add_hosts),
-        dns=tuple(wanted.dns),
-        exposed_ports=tuple(run.get("ExposedPorts") or ()),
         restart=restart.for_run(wanted.restart, auto_remove=wanted.remove),
         health=_health(run, wanted),
         namespaces=own,
@@ -213,8 +208,18 @@ def plan(
         runtime=wanted.runtime,
         isolation=wanted.isolation,
         cidfile=wanted.cidfile,
-        **_asked_for(wanted, network, own.ipc),
+        **_asked_for(wanted, networks.mode, own.ipc),
     )
+
+
+def _networking(run: Mapping[str, Any], wanted: RunOptions) -> Networking:
+    mode = wanted.networks[0] if wanted.networks else DEFAULT
+    simple = len(wanted.networks) < 2 and mode in (DEFAULT, "host", "none") and not run.get("ExposedPorts")
+    if simple and not _is_given(wanted, _NETWORKS):
+        return Networking(mode, (Attachment(mode),) if mode == DEFAULT else ())
+    from cais.container.network_options import networking
+
+    return networking(wanted, tuple(run.get("ExposedPorts") or ()))
 
 
 def _health(run: Mapping[str, Any], wanted: RunOptions) -> HealthCheck | None:
@@ -231,11 +236,7 @@ def _health(run: Mapping[str, Any], wanted: RunOptions) -> HealthCheck | None:
 
 # What this version does not do yet: fields of RunOptions by the flag they come from.
 _NOT_YET = {
-    "attach": "attach", "publish": "publish", "publish_all": "publish-all", "expose": "expose",
-    "network_aliases": "network-alias",
-    "links": "link", "ip": "ip", "ip6": "ip6", "link_local_ips": "link-local-ip", "mac_address": "mac-address",
-    "dns_options": "dns-option", "dns_search": "dns-search", "domainname": "domainname",
-    "log_driver": "log-driver", "log_opts": "log-opt",
+    "attach": "attach", "log_driver": "log-driver", "log_opts": "log-opt",
     "storage_opts": "storage-opt",
     "detach_keys": "detach-keys",
 }  # fmt: skip
@@ -245,12 +246,6 @@ def _refuse(wanted: RunOptions) -> None:
     for field, default in RunOptions._field_defaults.items():
         if field in _NOT_YET and getattr(wanted, field) != default and getattr(wanted, field) not in ([], ()):
             raise Unsupported(f"--{_NOT_YET[field]} is not supported by this version of cais", exit_code=125)
-    if wanted.networks and wanted.networks[0] not in ("", "default", *NETWORKS):
-        raise Unsupported(
-            f"the network {wanted.networks[0]!r} is not in this version",
-            hint="The networks of this version are none and host.",
-            exit_code=125,
-        )
 
 
 def _command(run: Mapping[str, Any], wanted: RunOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -284,6 +279,10 @@ def _mounts(
 _SECURITY = ("privileged", "cap_add", "cap_drop", "security_opt", "sysctls", "isolation", "use_api_socket")
 _DEVICES = ("devices", "device_cgroup_rules", "gpus")
 _NAMESPACES = ("pid", "ipc", "uts", "userns", "cgroupns")
+_NETWORKS = (
+    "publish", "publish_all", "expose", "network_aliases", "links", "ip", "ip6", "link_local_ips", "mac_address", "dns",
+    "dns_options", "dns_search", "add_hosts", "hostname", "domainname",
+)  # fmt: skip
 _RESOURCES = (
     "memory", "memory_swap", "memory_reservation", "memory_swappiness", "cpus", "cpu_shares", "cpuset_cpus",
     "cpuset_mems", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "pids_limit", "oom_kill_disable",

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 
 from cais.container import spec_oci
+from cais.container.connecting import Connection, Connections
+from cais.container.networking import HOST_GATEWAY
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord
 from cais.errors import CaisError, NotFound, Unavailable
@@ -36,15 +38,21 @@ class Rooms(NamedTuple):
     runtime: Runtime
     directory: str
     events: EventLog
+    connections: Connections
 
 
 class Ready(NamedTuple):
-    """What can be started. ``made`` are the mount points to be taken away; ``warnings`` are for the user."""
+    """What can be started. ``made`` are the mount points to be taken away; ``warnings`` are for the user.
+
+    ``joins``: it has networks, which have to be left.
+    """
 
     bundle: Bundle
     spec: dict[str, Any]
     made: tuple[mount_points.Made, ...]
     warnings: tuple[str, ...]
+    connection: Connection = Connection()
+    joins: bool = False
 
 
 def container_directory(rooms: Rooms, id: str) -> str:
@@ -60,6 +68,8 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
     init = _init_program() if plan.init else ""
     bundle = runtime.bundle(record.id, plan.runtime)
     made: tuple[mount_points.Made, ...] = ()
+    joins = bool(plan.networking.networks)
+    connecting = rooms.connections.begin(record, plan)
     try:
         # What goes with its container need not outlive a crash of the host.
         parent = Digest(record.chain) if record.chain else None
@@ -69,13 +79,10 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
         user = users.look_up(plan.user, bundle.rootfs, plan.group_add)
         if plan.cwd != "/" and not _below_a_mount(plan):
             mount_points.make_directory(bundle.rootfs, plan.cwd)
-        files = network_files.write(
-            container_directory(rooms, record.id),
-            hostname=plan.hostname,
-            network=plan.network,
-            extra_hosts=plan.add_hosts,
-            dns=plan.dns,
-        )
+        connection = connecting.result()
+        if connection.hostname:
+            plan = plan._replace(hostname=connection.hostname)
+        files = network_files_of(rooms, record.id, plan, connection)
         around = _surroundings(runtime, plan, bundle)
         document = spec_oci.build_spec(
             plan,
@@ -87,6 +94,8 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
             limits=given,
             seccomp=_seccomp(runtime, plan),
             init=init,
+            network=connection.kind,
+            network_path=connection.path,
             hard_limits=ceilings,
             around=around,
             console_size=console_size,
@@ -95,12 +104,35 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
         made = mount_points.prepare(bundle.rootfs, steps.points(document, directories))
         note_stubs(container_directory(rooms, record.id), made)
     except BaseException:
-        undo(rooms, Ready(bundle, {}, made, ()))
+        undo(rooms, Ready(bundle, {}, made, (), connecting.whatever(), joins))
         raise
-    warnings = (*given.warnings, *around.warnings, *clamped)
+    warnings = (*connection.warnings, *given.warnings, *around.warnings, *clamped)
     if plan.cgroup_parent and not host.cgroups_writable:
         warnings = (*warnings, "WARNING: --cgroup-parent is not used: this user may not write control groups.")
-    return Ready(bundle, document, made, warnings)
+    return Ready(bundle, document, made, warnings, connection, joins)
+
+
+def network_files_of(rooms: Rooms, id: str, plan: Plan, connection: Connection) -> network_files.NetworkFiles:
+    """Written for a container ``id``; those of the container whose network it uses."""
+    if connection.files_of:
+        return network_files.opened(container_directory(rooms, connection.files_of))
+    wanted = plan.networking
+    gateway = connection.gateway or network_files.LOCAL_GATEWAY
+    extra = []
+    if wanted.hosts:
+        from cais.container.network_options import split_host
+
+        extra = [split_host(text) for text in wanted.hosts]
+    return network_files.write(
+        container_directory(rooms, id),
+        hostname=plan.hostname,
+        network=connection.kind,
+        domainname=wanted.domainname,
+        extra_hosts=[(name, gateway if address == HOST_GATEWAY else address) for name, address in extra],
+        addresses=connection.addresses,
+        links=connection.links,
+        resolver=network_files.Resolver(wanted.dns, connection.dns, wanted.dns_search, wanted.dns_options),
+    )
 
 
 def _resolved(rooms: Rooms, plan: Plan, bundle: Bundle) -> list[Mapping[str, Any]]:
@@ -136,13 +168,16 @@ def _limits(plan: Plan, host: spec.Host) -> limits.Limits:
 
 
 def undo(rooms: Rooms, ready: Ready) -> None:
-    """After the end, or instead of a start: mount points, mounts and bundle are gone."""
+    """After the end, or instead of a start: mount points, mounts, networks and bundle are gone."""
     rooms.volumes.let_go()
     if ready.made:
         try:
             mount_points.remove(ready.bundle.rootfs, ready.made)
         except (OSError, CaisError):
             pass  # removed by another command at the same time, with the container
+    ready.connection.close()
+    if ready.joins:
+        rooms.connections.leave(ready.bundle.id)
     rooms.runtime.remove(ready.bundle)
 
 

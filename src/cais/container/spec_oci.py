@@ -49,6 +49,8 @@ def build_spec(
     limits: Limits,
     seccomp: dict[str, Any] | None,
     init: str = "",
+    network: str = "none",
+    network_path: str = "",
     hard_limits: Mapping[str, int] | None = None,
     console_size: tuple[int, int] | None = None,
     around: Surroundings = _NOTHING,
@@ -82,7 +84,8 @@ def build_spec(
         process,
         host._replace(seccomp=seccomp),
         readonly=plan.readonly,
-        network=plan.network,
+        network=network,
+        network_path=network_path,
         hostname=plan.hostname,
         # Parents first: a mount at /etc must not hide those below it.
         mounts=sorted([*extra, *around.mounts, *mounts], key=lambda mount: str(mount["destination"]).count("/")),

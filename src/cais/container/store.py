@@ -228,7 +228,9 @@ class Containers:
                     stdin=plan.stdin,
                     on_exit=on_exit,
                     environment=environment or {},
+                    keep=ready.connection.reserved,
                 )
+                ready.connection.close()
                 self.happenings.container("start", record)
             except BaseException as error:
                 if ready is not None:
@@ -265,9 +267,14 @@ class Containers:
             os.unlink(os.path.join(state.exit_directory(self.rooms.directory, record.id), record.id))
         except FileNotFoundError:
             pass
+        self._leave_networks(record)
         bundle = self.rooms.runtime.opened(record.id)
         if os.path.isdir(bundle.directory):
             self.rooms.runtime.delete(bundle)
+
+    def _leave_networks(self, record: ContainerRecord) -> None:
+        if Plan.from_json(record.plan).networking.networks:
+            self.rooms.connections.leave(record.id)
 
     def finish_detached(self, record: ContainerRecord) -> Restarts | None:
         """After the end of a detached container: the runtime forgets it, the record says how it ended.
@@ -291,6 +298,7 @@ class Containers:
                 self.records.set_restarting(record.id, found.exit_code, found.finished, restarts)
                 self.happenings.died(record, found.exit_code, found.finished)
             self._end_watch(record)
+            self._leave_networks(record)
             # Last: as long as the bundle is ours, nobody takes the container for one that has come to its end.
             self.rooms.runtime.delete(self.rooms.runtime.opened(record.id))
             return restarts
@@ -377,6 +385,7 @@ class Containers:
                 wait_gone(found.process.pid, found.process.start_ticks, 10)
             self._ended(record, state.UNKNOWN_EXIT_CODE, time.time())
         self._end_watch(record)
+        self._leave_networks(record)
         bundle = self.rooms.runtime.opened(record.id)
         if os.path.isdir(bundle.directory):
             self.rooms.runtime.delete(bundle)

@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.container.published import Published
+    from cais.network.records import PublishedPort
+
 NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -39,12 +42,23 @@ class ContainerSummary(NamedTuple):
     started: float = 0.0
     finished: float = 0.0
     health: str = ""
+    published: tuple[Published, ...] = ()
 
 
-def summary(record: ContainerRecord, state: State, now: float, health: str = "") -> ContainerSummary:
-    """``health``: what its checks have found, "" where it has none."""
+def summary(
+    record: ContainerRecord, state: State, now: float, health: str = "", published: Sequence[PublishedPort] = ()
+) -> ContainerSummary:
+    """``health``: what its checks have found, "" where it has none; ``published``: its ports of the host."""
     plan = Plan.from_json(record.plan)
     mounts = tuple(point.source if point.kind != "tmpfs" else point.target for point in plan.mounts)
+    ports: tuple[Published, ...] = ()
+    text = ""
+    if state.lives and (published or plan.networking.exposed):
+        from cais.container.network_view import ports as ports_of
+        from cais.container.published import display
+
+        ports = ports_of(plan.networking, published)
+        text = display(ports)
     return ContainerSummary(
         record.id,
         record.name,
@@ -57,12 +71,13 @@ def summary(record: ContainerRecord, state: State, now: float, health: str = "")
         state.exit_code,
         plan.labels,
         mounts,
-        (plan.network,),
-        "",
+        plan.networking.names,
+        text,
         tuple(point.source for point in plan.mounts if point.kind == "volume"),
         record.started,
         state.finished,
         health,
+        ports,
     )
 
 
@@ -83,8 +98,11 @@ def status_text(record: ContainerRecord, state: State, now: float, health: str =
 
 
 LIST_KEYS = frozenset(
-    ("id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network", "health")
-)
+    (
+        "id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network", "health",
+        "publish", "expose",
+    )
+)  # fmt: skip
 _STATUSES = frozenset(("created", "restarting", "running", "removing", "paused", "exited", "dead"))
 _HEALTH = frozenset(("none", "starting", "healthy", "unhealthy"))
 
@@ -95,6 +113,10 @@ def check_filters(filters: Mapping[str, Sequence[str]], keys: frozenset[str] = L
         if key not in keys:
             raise Invalid(f"invalid filter '{key}'")
         for value in values:
+            if key in ("publish", "expose"):
+                from cais.container.network_view import parse_port_filter
+
+                parse_port_filter(value, key)
             if key == "status" and value not in _STATUSES:
                 raise Invalid(f"invalid filter 'status={value}'")
             if key == "health" and value not in _HEALTH:
@@ -123,6 +145,8 @@ def passes(
         return False
     if since is not None and row.created <= since:
         return False
+    if ("publish" in filters or "expose" in filters) and not _has_port(row, filters):
+        return False
     return (
         one_of("id", lambda value: row.id.startswith(value))
         and one_of("name", lambda value: _name_fits(value, row.name))
@@ -132,6 +156,19 @@ def passes(
         and one_of("volume", lambda value: value in row.mounts)
         and one_of("network", lambda value: value in row.networks)
         and ("ancestor" not in filters or row.image_id in ancestors or row.image in filters["ancestor"])
+    )
+
+
+def _has_port(row: ContainerSummary, filters: Mapping[str, Sequence[str]]) -> bool:
+    from cais.container.network_view import parse_port_filter
+
+    published = {f"{port.host_port}/{port.protocol}" for port in row.published}
+    inside = {f"{port.port}/{port.protocol}" for port in row.published}
+    return any(
+        target in known
+        for key, known in (("publish", published), ("expose", inside))
+        for text in filters.get(key, ())
+        for target in parse_port_filter(text, key)
     )
 
 
@@ -155,7 +192,7 @@ def inspect(
     cgroup_namespace: str = "private",
 ) -> dict[str, Any]:
     """Docker's JSON. ``volume_paths``: where each volume's files are; the others as for ``host_config.isolation``."""
-    from cais.container import host_config, mount_views
+    from cais.container import host_config, mount_views, network_view
 
     plan = Plan.from_json(record.plan)
     args = plan.args
@@ -194,18 +231,12 @@ def inspect(
             {
                 "Binds": mount_views.binds(plan.mounts),
                 "LogConfig": {"Type": "json-file", "Config": {}},
-                "NetworkMode": plan.network,
-                "PortBindings": {},
                 "RestartPolicy": {"Name": plan.restart.name, "MaximumRetryCount": plan.restart.retries},
                 "AutoRemove": record.auto_remove,
                 "VolumeDriver": plan.volume_driver,
                 "VolumesFrom": list(plan.volumes_from) or None,
                 "ConsoleSize": [0, 0],
-                "Dns": list(plan.dns),
-                "DnsOptions": [],
-                "DnsSearch": [],
-                "ExtraHosts": list(plan.add_hosts) or None,
-                "PublishAllPorts": False,
+                **network_view.host_config(plan.networking),
                 "Tmpfs": mount_views.tmpfs(plan.mounts),
                 "Mounts": mount_views.specs(plan.mounts),
                 **host_config.isolation(plan, runtime=runtime, cgroup_namespace=cgroup_namespace),
@@ -214,12 +245,12 @@ def inspect(
         "Mounts": mount_views.mounts(plan.mounts, volume_paths),
         "Config": {
             "Hostname": plan.hostname,
-            "Domainname": "",
+            "Domainname": plan.networking.domainname,
             "User": plan.user,
             "AttachStdin": plan.stdin and not plan.detach,
             "AttachStdout": not plan.detach,
             "AttachStderr": not plan.detach,
-            **({"ExposedPorts": {port: {} for port in plan.exposed_ports}} if plan.exposed_ports else {}),
+            **({"ExposedPorts": {port: {} for port in plan.networking.exposed}} if plan.networking.exposed else {}),
             "Tty": plan.tty,
             "OpenStdin": plan.stdin,
             "StdinOnce": plan.stdin,
@@ -232,15 +263,6 @@ def inspect(
             "OnBuild": None,
             "Labels": dict(plan.labels),
             **_stopping(plan),
-        },
-        "NetworkSettings": {
-            "Bridge": "",
-            "SandboxID": "",
-            "Ports": {},
-            "IPAddress": "",
-            "Gateway": "",
-            "MacAddress": "",
-            "Networks": {plan.network: {"NetworkID": "", "IPAddress": "", "Gateway": "", "MacAddress": ""}},
         },
     }
 

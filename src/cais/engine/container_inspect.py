@@ -30,6 +30,7 @@ def inspect(
         volume_paths={volume.name: volume.path for volume in VolumeStore(stores.root, stores.database).all()},
         **runs.defaults(),
     )
+    value["NetworkSettings"] = _networks(stores, record, state)
     value["GraphDriver"] = _graph(stores, record)
     if "health" in record.plan:
         from cais.container import health, watch
@@ -43,6 +44,23 @@ def inspect(
     if size:
         value["SizeRw"], value["SizeRootFs"] = _sizes(stores, record)
     return value
+
+
+def _networks(stores: Stores, record: ContainerRecord, state: State) -> dict[str, Any]:
+    from cais.container import network_view
+    from cais.container.plan import Plan
+    from cais.network.records import NetworkRecords
+
+    plan, records = Plan.from_json(record.plan), NetworkRecords(stores.database)
+    return network_view.settings(
+        plan.networking,
+        records.endpoints(container=record.id),
+        records.ports(record.id),
+        ids={network.name: network.id for network in records.all()},
+        hostname=plan.hostname,
+        short_id=record.short_id,
+        sandbox=f"/proc/{state.pid}/ns/net" if state.pid else "",
+    )
 
 
 def _below(stores: Stores, record: ContainerRecord) -> list[str]:

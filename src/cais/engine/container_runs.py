@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from cais.container.foreground import Streams
     from cais.container.mount_options import MountPoint
+    from cais.container.networking import Networking
     from cais.container.restart import Restarts
     from cais.container.store import Containers as Store
     from cais.container.store import FromImage
@@ -78,6 +79,7 @@ class ContainerRuns:
             self.remove_quietly(record)
         for bundle in self.runtime.leftovers(frozenset(running)):
             self.runtime.delete(bundle)
+        self.store.rooms.connections.sweep()
 
     def sweep_all(self) -> None:
         """As ``_sweep``, and by a look at everything."""
@@ -110,6 +112,7 @@ class ContainerRuns:
                 from cais.container.resources import check_here
 
                 check_here(decided.resources)
+            decided = decided._replace(networking=self._with_found(decided.networking))
             if decided.mounts:
                 from cais.engine.container_mounts import check_mounts
 
@@ -143,6 +146,16 @@ class ContainerRuns:
             raise NotFound(error.message, exit_code=125)
         check_joinable(kind, Plan.from_json(record.plan).namespaces, record.id)
         return record.id
+
+    def _with_found(self, networking: Networking) -> Networking:
+        """Another container whose network is used, by its id: names change."""
+        other = networking.shared_with
+        if not other:
+            return networking
+        try:
+            return networking._replace(mode=f"container:{self.records.get(other).id}")
+        except NotFound as error:
+            raise NotFound(error.message, exit_code=125)
 
     def _image(self, options: RunOptions) -> Image:
         from cais.spec.platform import Platform
@@ -244,18 +257,23 @@ class ContainerRuns:
     @property
     def store(self) -> Store:
         if self._made is None:
+            from cais.container.connecting import Connections
             from cais.container.prepare import Rooms
             from cais.container.store import Containers as Store
             from cais.runtime.runner import Runtime
             from cais.volume.store import VolumeStore
 
             root = self._stores.root
+            runtime = Runtime(root, self._stores.settings.runtime)
             rooms = Rooms(
                 self._stores.snapshots,
                 VolumeStore(root, self._stores.database),
-                Runtime(root, self._stores.settings.runtime),
+                runtime,
                 os.path.join(root, "containers"),
                 self._stores.events,
+                Connections(
+                    root, self._stores.database, runtime, os.path.join(root, "containers"), self._stores.holder
+                ),
             )
             self._made = Store(self._stores.database, rooms)
         return self._made

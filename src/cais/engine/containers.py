@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from cais.container.foreground import Streams
     from cais.container.logs import LogLine
+    from cais.container.published import Published
     from cais.container.views import ContainerSummary
     from cais.engine.container_files import ContainerFiles
     from cais.engine.container_update import UpdateOptions
+    from cais.network.records import PublishedPort
 
     Rows = list[ContainerSummary]
     Findings = list[tuple[str, str, str]]
@@ -176,11 +178,16 @@ class Containers:
         rows = []
         before, since = (self._created(filters, key) for key in ("before", "since"))
         ancestors = self._ancestors(filters.get("ancestor", ()))
+        if "network" in filters:
+            filters["network"] = self._network_names(filters["network"])
+        ports = self._published() if records else {}
         for record in records:
             state = self._look(record)
             if not everything and not state.is_up:
                 continue
-            row = views.summary(record, state, now, self._health(record) if state.lives else "")
+            row = views.summary(
+                record, state, now, self._health(record) if state.lives else "", ports.get(record.id, ())
+            )
             if not filters or views.passes(row, filters, before, since, ancestors):
                 rows.append(row)
         return rows[:limit] if limit > 0 else rows
@@ -325,6 +332,39 @@ class Containers:
 
         found = watch.read(os.path.join(self._stores.root, "containers", record.id))
         return "" if found is None else found.status
+
+    def _published(self) -> dict[str, Sequence[PublishedPort]]:
+        """The published ports, by container."""
+        from cais.network.records import NetworkRecords
+
+        found: dict[str, Any] = {}
+        for port in NetworkRecords(self._stores.database).ports():
+            found.setdefault(port.container, []).append(port)
+        return found
+
+    def _network_names(self, texts: Sequence[str]) -> Sequence[str]:
+        """Networks may be given by their ids."""
+        from cais.network.records import NetworkRecords
+
+        records, found = NetworkRecords(self._stores.database), []
+        for text in texts:
+            try:
+                found.append(records.get(text).name)
+            except CaisError:
+                found.append(text)
+        return found
+
+    def ports(self, id: str) -> Sequence[Published]:
+        """The published ports of a running container. Raises NotFound."""
+        from cais.container.published import Published
+
+        record = self._records.get(id)
+        if not self._look(record).lives:
+            return ()
+        return [
+            Published(port.target_port, port.protocol, port.host_ip, port.host_port)
+            for port in self._published().get(record.id, ())
+        ]
 
     def _created(self, filters: Mapping[str, Sequence[str]], key: str) -> float | None:
         moments = [self._records.get(name).created for name in filters.get(key, ())]

@@ -18,6 +18,8 @@ def main(arguments: list[str]) -> int:
     from cais.engine.stores import Stores
     from cais.errors import CaisError
 
+    # conmon kept the container's published ports from other programs.
+    os.closerange(3, 1 << 16)
     root, driver, runtime, *flags, id = arguments
     stores = Stores(Settings(root, driver, runtime))
     after: list[str] = []

@@ -32,24 +32,13 @@ class Interface(NamedTuple):
 
 def within(netns_fd: int, action: Callable[[], T]) -> T:
     """What ``action`` returns in that network namespace; this thread stays where it is. Raises what it raises."""
-    import threading
+    from cais.host.beside import beside
 
-    results: list[T] = []
-    errors: list[BaseException] = []
+    def enter_and_act() -> T:
+        syscalls.setns(netns_fd, CLONE_NEWNET)
+        return action()
 
-    def run() -> None:
-        try:
-            syscalls.setns(netns_fd, CLONE_NEWNET)
-            results.append(action())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    return beside(enter_and_act)()
 
 
 def configure(netns_fd: int, interfaces: Sequence[Interface]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from cais.host.files import write_all
 from cais.host.processes import find_program, wait
@@ -32,6 +33,7 @@ def run(program: str, *arguments: str, given: str = "") -> Ended | None:
             [path, *arguments],
             {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
             file_actions=[(os.POSIX_SPAWN_DUP2, file, place) for place, file in enumerate(files)],
+            setsigdef=(signal.SIGPIPE,),
         )
         code = wait(child)
         return Ended(code, *(_text(file) for file in files[1:]))

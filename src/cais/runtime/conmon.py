@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SYNC_DESCRIPTOR = 3
+_FIRST_KEPT = 16
 
 
 def start_detached(
@@ -29,12 +31,13 @@ def start_detached(
     stdin: bool,
     on_exit: Sequence[str],
     environment: dict[str, str],
+    keep: Sequence[int] = (),
 ) -> int:
     """Starts the container of ``bundle`` under conmon and returns the pid of its first process.
 
     ``log`` is written in conmon's k8s-file format; the exit code goes to ``exit_directory/<id>``; then the command
-    ``on_exit`` is run with ``environment``. Raises Unavailable without conmon; Failed or NotFound with Docker's exit
-    codes where the container did not start.
+    ``on_exit`` is run with ``environment``. conmon keeps the descriptors ``keep`` open. Raises Unavailable without
+    conmon; Failed or NotFound with Docker's exit codes where the container did not start.
     """
     conmon = find_program("conmon")
     if not conmon:
@@ -60,17 +63,20 @@ def start_detached(
     runtime.write_config(spec, bundle)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     read, write = os.pipe2(os.O_CLOEXEC)
+    kept: list[int] = []
     try:
         actions: list[Any] = [(os.POSIX_SPAWN_DUP2, null, place) for place in (0, 1, 2)]
         actions.append((os.POSIX_SPAWN_DUP2, write, _SYNC_DESCRIPTOR))
+        kept += [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_KEPT) for descriptor in keep]
+        actions += [(os.POSIX_SPAWN_DUP2, descriptor, descriptor) for descriptor in kept]  # not closed by exec
         environment = {**environment, "_OCI_SYNCPIPE": str(_SYNC_DESCRIPTOR)}
         child = os.posix_spawn(conmon, command, environment, file_actions=actions, setsid=True)
     except OSError as error:
         os.close(read)
         raise from_os_error(error, f"start {conmon}")
     finally:
-        os.close(write)
-        os.close(null)
+        for descriptor in (write, null, *kept):
+            os.close(descriptor)
     with open(read, "rb") as pipe:
         answer = pipe.readline()
     wait(child)

@@ -16,6 +16,8 @@ PRIVATE = "private"
 # How the names begin on which something else is mounted: parts of volumes, images.
 VIEW = "view."
 PRIVATE_STATE = "state"
+# In a bundle, where it has such: its network namespace, mounted on a file. Whoever serves it ends with the file.
+NETWORK = "netns"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,7 +147,7 @@ def remove_bundle(bundle: str) -> None:
     except OSError:
         views = []
     points = [os.path.join(bundle, name) for name in (*_MOUNT_POINTS, *views)]
-    for path in points:
+    for path in (*points, os.path.join(bundle, NETWORK)):
         try:
             for _ in range(16):
                 syscalls.umount(path, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from cais.errors import Invalid
 from cais.spec.named import NamedTuple
 
 PATHS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
@@ -13,6 +12,10 @@ _RESOLV_LIMIT_BYTES = 1 << 16
 HOST_GATEWAY = "host-gateway"
 # With the host's own network the host is where we are.
 LOCAL_GATEWAY = "127.0.0.1"
+# Docker's, for a host that has none but its own.
+_PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4")
+_SYSTEMD_STUB = "nameserver 127.0.0.53"
+_SYSTEMD_RESOLV_CONF = "/run/systemd/resolve/resolv.conf"
 
 _LOOPBACK = (
     "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n"
@@ -32,22 +35,59 @@ class NetworkFiles(NamedTuple):
         return tuple(zip(self, PATHS, strict=True))
 
 
+class Resolver(NamedTuple):
+    """``servers`` are asked instead of the host's; with ``own`` the name servers of its networks are. ``search`` with
+    ``.`` alone is no domain."""
+
+    servers: Sequence[str] = ()
+    own: Sequence[str] = ()
+    search: Sequence[str] = ()
+    options: Sequence[str] = ()
+
+
+_HOSTS_OWN = Resolver()
+
+
 def write(
     directory: str,
     *,
     hostname: str,
     network: str,
-    extra_hosts: Sequence[str] = (),
-    dns: Sequence[str] = (),
+    domainname: str = "",
+    extra_hosts: Sequence[tuple[str, str]] = (),
+    addresses: Sequence[str] = (),
+    links: Sequence[tuple[str, str]] = (),
+    resolver: Resolver = _HOSTS_OWN,
     host_resolv_conf: str = "/etc/resolv.conf",
     host_hosts: str = "/etc/hosts",
 ) -> NetworkFiles:
-    """Writes the files into ``directory``. ``extra_hosts`` are ``name:address`` or ``name=address``. Raises Invalid."""
-    files = NetworkFiles(*(os.path.join(directory, name) for name in ("hosts", "hostname", "resolv.conf")))
-    _write(files.hosts, hosts(hostname, network, extra_hosts, _read(host_hosts) if network == "host" else ""))
+    """Writes the files into ``directory``.
+
+    ``extra_hosts`` are (name, address), ``links`` (address, names); ``addresses`` are the container's own.
+    """
+    files = opened(directory)
+    host = _read(host_hosts) if network == "host" else ""
+    own = "" if network == "host" else _own_lines(hostname, domainname, addresses)
+    _write(files.hosts, hosts(network, extra_hosts, host, links) + own)
     _write(files.hostname, hostname + "\n")
-    _write(files.resolv_conf, resolv_conf(_read(host_resolv_conf), network, dns))
+    text = _read(host_resolv_conf)
+    if network != "host" and _SYSTEMD_STUB in text:
+        text = _read(_SYSTEMD_RESOLV_CONF) or text  # what stands behind its server on the loopback
+    _write(files.resolv_conf, resolv_conf(text, network, resolver))
     return files
+
+
+def opened(directory: str) -> NetworkFiles:
+    """The files that were written into ``directory``."""
+    return NetworkFiles(*(os.path.join(directory, name) for name in ("hosts", "hostname", "resolv.conf")))
+
+
+def _own_lines(hostname: str, domainname: str, addresses: Sequence[str]) -> str:
+    names = hostname if not domainname else f"{hostname}.{domainname}"
+    short = hostname.partition(".")[0]
+    if short != names:
+        names += f" {short}"
+    return "".join(f"{address}\t{names}\n" for address in addresses)
 
 
 def write_for_step(
@@ -63,27 +103,45 @@ def write_for_step(
     return files
 
 
-def hosts(hostname: str, network: str, extra_hosts: Sequence[str], host_hosts: str) -> str:
+def hosts(
+    network: str, extra_hosts: Sequence[tuple[str, str]], host_hosts: str, links: Sequence[tuple[str, str]] = ()
+) -> str:
     """The text of /etc/hosts. With the host's network its own file is the start, as in Docker."""
     text = host_hosts if network == "host" and host_hosts else _LOOPBACK
     if text and not text.endswith("\n"):
         text += "\n"
-    for item in extra_hosts:
-        name, separator, address = item.partition("=" if "=" in item else ":")
-        if not separator or not name or not address or any(character.isspace() for character in item):
-            raise Invalid(f'invalid argument {item!r} for "--add-host" flag: bad format for add-host: {item!r}')
-        if address == HOST_GATEWAY:
-            address = LOCAL_GATEWAY
-        text += f"{address.strip('[]')}\t{name}\n"
-    return text
+    text += "".join(f"{address}\t{names}\n" for address, names in links)
+    return text + "".join(f"{address}\t{name}\n" for name, address in extra_hosts)
 
 
-def resolv_conf(host_text: str, network: str, dns: Sequence[str]) -> str:
-    """The text of /etc/resolv.conf: ``dns`` where given, else the host's."""
-    if dns:
-        kept = [line for line in host_text.splitlines() if line.split()[:1] in (["search"], ["options"])]
-        return "\n".join([*(f"nameserver {address}" for address in dns), *kept]) + "\n"
-    return host_text
+def resolv_conf(host_text: str, network: str, resolver: Resolver = _HOSTS_OWN) -> str:
+    """The text of /etc/resolv.conf: the host's, with what the container has of its own in its place.
+
+    A server on the host's loopback cannot be reached from another network: without any other, Docker's stand in.
+    """
+    lines = [line.split() for line in host_text.splitlines()]
+    servers = list(resolver.servers or (words[1] for words in lines if words[:1] == ["nameserver"] and words[1:]))
+    if resolver.own:
+        servers = list(resolver.own)
+    elif network != "host" and not resolver.servers:
+        servers = [item for item in servers if not _is_loopback(item)] or list(_PUBLIC_SERVERS)
+    search = list(resolver.search or _last(lines, ("search", "domain")))
+    options = list(resolver.options or _last(lines, ("options",)))
+    if resolver.own and not any(item.startswith("ndots:") for item in options):
+        options.append("ndots:0")
+    text = "".join(f"nameserver {item}\n" for item in servers)
+    if search and search != ["."]:
+        text += f"search {' '.join(search)}\n"
+    return text + (f"options {' '.join(options)}\n" if options else "")
+
+
+def _last(lines: Sequence[Sequence[str]], words: Sequence[str]) -> Sequence[str]:
+    found = [line[1:] for line in lines if line and line[0] in words]
+    return found[-1] if found else ()
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address == "::1"
 
 
 def _read(path: str) -> str:

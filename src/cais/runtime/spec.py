@@ -145,6 +145,7 @@ def build(
     rootfs: str = "rootfs",
     readonly: bool = False,
     network: str = "none",
+    network_path: str = "",
     hostname: str = "",
     mounts: Iterable[Mapping[str, Any]] = (),
     resources: Mapping[str, Any] | None = None,
@@ -159,7 +160,8 @@ def build(
     shared: Mapping[str, str] = _ALL_OWN,
     shm_source: str | None = None,
 ) -> dict[str, Any]:
-    """The whole spec. ``network``: ``none`` (a namespace with ``lo`` alone) or ``host``.
+    """The whole spec. ``network``: ``none`` (a namespace of its own) or ``host``; ``network_path``: the namespace that
+    is joined instead of a new one with ``lo`` alone.
 
     ``privileged``: nothing of the host is hidden or read-only, all devices may be used; capabilities and seccomp are
     the caller's. ``unmasked``: nothing is hidden, no more than that. ``devices`` are nodes to be made (``device``),
@@ -167,8 +169,6 @@ def build(
     its own: "" is the host's, else the path of another's. ``shm_source`` as for ``base_mounts``.
     Raises Invalid, Denied.
     """
-    if network not in ("none", "host"):
-        raise Invalid(f"invalid network {network!r}", hint="The networks of this version are none and host.")
     if host.user_namespace and max(process.user_id, process.group_id) >= host.id_count:
         raise Denied(
             f"the user {process.user_id} and group {process.group_id} cannot be had here: this user has "
@@ -186,6 +186,9 @@ def build(
         kinds.append("cgroup")
     namespaces = [{"type": kind} for kind in kinds if kind not in shared]
     namespaces += [{"type": kind, "path": path} for kind, path in shared.items() if path]
+    if network_path:
+        namespaces = [item for item in namespaces if item["type"] != "network"]
+        namespaces.append({"type": "network", "path": network_path})
     linux: dict[str, Any] = {"namespaces": namespaces}
     if not privileged and not unmasked:
         linux.update(maskedPaths=list(MASKED_PATHS), readonlyPaths=list(READONLY_PATHS))

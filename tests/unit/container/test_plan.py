@@ -65,8 +65,6 @@ def test_options_win():
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (RunOptions("i", publish=("80:80",)), "publish"),
-        (RunOptions("i", networks=["bridge"]), "network 'bridge'"),
         (RunOptions("i", workdir="w"), "absolute path"),
         (RunOptions("i", hostname="a b"), "invalid hostname"),
         (RunOptions("i", volumes=("a:/x", "b:/x")), "Duplicate mount point: /x"),

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import pytest
 
-from cais.errors import Invalid
 from cais.runtime import network_files
+from cais.runtime.network_files import Resolver
 
 
 def test_hosts():
-    text = network_files.hosts("box", "none", ("db:10.0.0.1", "six=[::1]"), "9.9.9.9 elsewhere\n")
+    text = network_files.hosts("none", (("db", "10.0.0.1"), ("six", "::1")), "9.9.9.9 elsewhere\n")
     assert "127.0.0.1\tlocalhost\n" in text and "elsewhere" not in text
     assert text.endswith("10.0.0.1\tdb\n::1\tsix\n")
-    assert network_files.hosts("box", "host", (), "9.9.9.9 elsewhere") == "9.9.9.9 elsewhere\n"
+    assert network_files.hosts("host", (), "9.9.9.9 elsewhere") == "9.9.9.9 elsewhere\n"
 
 
-@pytest.mark.parametrize("item", ["db", ":1.2.3.4", "db:", "a b:1.2.3.4"])
-def test_bad_hosts(item):
-    with pytest.raises(Invalid, match="add-host"):
-        network_files.hosts("box", "none", (item,), "")
+HOST = "# mine\nnameserver 192.0.2.1\nnameserver 127.0.0.1\nsearch example.org\noptions edns0\n"
+REST = "search example.org\noptions edns0\n"
 
 
-def test_resolv_conf():
-    host = "nameserver 192.0.2.1\nsearch example.org\noptions edns0\n"
-    assert network_files.resolv_conf(host, "host", ()) == host
-    text = network_files.resolv_conf(host, "host", ("192.0.2.9",))
-    assert text == "nameserver 192.0.2.9\nsearch example.org\noptions edns0\n"
+@pytest.mark.parametrize(
+    ("network", "resolver", "expected"),
+    [
+        ("host", Resolver(), "nameserver 192.0.2.1\nnameserver 127.0.0.1\n" + REST),
+        ("none", Resolver(), "nameserver 192.0.2.1\n" + REST),
+        ("host", Resolver(("192.0.2.9",)), "nameserver 192.0.2.9\n" + REST),
+        ("none", Resolver((), ("10.0.0.1",)), "nameserver 10.0.0.1\nsearch example.org\noptions edns0 ndots:0\n"),
+        ("none", Resolver(("::2",), (), ("."), ("ndots:3",)), "nameserver ::2\noptions ndots:3\n"),
+    ],
+)
+def test_resolv_conf(network, resolver, expected):
+    assert network_files.resolv_conf(HOST, network, resolver) == expected
+
+
+def test_a_server_on_the_loopback_alone_is_replaced():
+    assert network_files.resolv_conf("nameserver 127.0.0.1\n", "none") == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
 
 
 def test_written_and_mounted(tmp_path):
@@ -33,3 +42,13 @@ def test_written_and_mounted(tmp_path):
     assert (tmp_path / "hostname").read_text() == "box\n"
     assert dict(files.binds())[str(tmp_path / "hosts")] == "/etc/hosts"
     assert (tmp_path / "hosts").stat().st_mode & 0o777 == 0o644
+
+
+def test_own_names(tmp_path):
+    files = network_files.write(
+        str(tmp_path), hostname="a.b", domainname="c.d", network="none", addresses=("10.0.0.2", "fd00::2"),
+        links=[("10.0.0.3", "db 0123")], extra_hosts=[("x", "10.9.9.9")],
+    )  # fmt: skip
+    text = (tmp_path / "hosts").read_text()
+    assert text.endswith("10.0.0.3\tdb 0123\n10.9.9.9\tx\n10.0.0.2\ta.b.c.d a\nfd00::2\ta.b.c.d a\n")
+    assert files.hosts == str(tmp_path / "hosts")

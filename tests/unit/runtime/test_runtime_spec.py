@@ -83,9 +83,11 @@ def test_environments_merge_in_place():
     assert merged == ("PATH=/bin", "A=9", "C=3", "E=")
 
 
-def test_an_unknown_network_is_refused():
-    with pytest.raises(Invalid, match="bridge"):
-        spec.build(Process(("true",)), ROOT, network="bridge")
+def test_a_network_namespace_that_is_there_is_joined():
+    linux = spec.build(Process(("true",)), ROOT, network_path="/proc/1/ns/net")["linux"]
+    assert [item for item in linux["namespaces"] if item["type"] == "network"] == [
+        {"type": "network", "path": "/proc/1/ns/net"}
+    ]
 
 
 def test_a_user_that_the_namespace_does_not_have():

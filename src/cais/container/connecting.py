@@ -1,0 +1,302 @@
+"""Connecting a container: its network namespace made and joined with its networks, beside the rest of its start.
+
+What is made here dies with the container, but for addresses, ports and bridges: ``Connections.leave`` gives those back,
+called by whoever notes the container's end, and ``sweep`` for containers whose end nobody noted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from cais.container import state
+from cais.container.networking import DEFAULT, HOST_GATEWAY, Attachment, Networking
+from cais.container.plan import Plan
+from cais.container.records import ContainerRecord, ContainerRecords
+from cais.errors import CaisError, Conflict, Denied, NotFound, Unavailable, Unsupported, from_os_error
+from cais.host import syscalls
+from cais.host.database import Database
+from cais.runtime.guardian import NETWORK
+from cais.runtime.runner import Runtime
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    from cais.network.records import Endpoint
+    from cais.network.store import Networks
+    from cais.network.wishes import EndpointWish, PortWish
+    from cais.runtime.holder import Holder
+
+    T = TypeVar("T")
+
+
+class Connection(NamedTuple):
+    """What a container's start needs of its network.
+
+    ``kind`` is ``host`` or ``none`` (a namespace of its own); ``path`` names one that is there, for the runtime.
+    ``files_of``: the id of the container whose hosts, resolv.conf and ``hostname`` it shares, or "". ``addresses`` are
+    its own, ``gateway`` is the host seen from inside, ``links`` are (address, names) of other containers.
+    ``descriptors`` are kept open until it runs; ``reserved`` for as long as it runs.
+    """
+
+    kind: str = "none"
+    path: str = ""
+    files_of: str = ""
+    hostname: str = ""
+    addresses: tuple[str, ...] = ()
+    gateway: str = ""
+    dns: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    descriptors: tuple[int, ...] = ()
+    reserved: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def close(self) -> None:
+        """This process keeps nothing of it any more."""
+        for descriptor in (*self.descriptors, *self.reserved):
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass  # closed already
+
+
+class Connecting:
+    """A connection that is being made, in a thread (``beside``) where it takes time."""
+
+    def __init__(self, make: Callable[[], Connection], *, beside: bool) -> None:
+        self._begun = beside
+        self.result = make
+        if beside:
+            from cais.host import beside as threads
+
+            self.result = threads.beside(make)
+
+    def whatever(self) -> Connection:
+        """What has come of what was begun; nothing where it went wrong."""
+        try:
+            return self.result() if self._begun else Connection()
+        except Exception:  # that was said, or something else went wrong before
+            return Connection()
+
+
+class Connections:
+    """The networks of the containers of one root directory; ``directory`` is the parent of the containers' own."""
+
+    def __init__(self, root: str, database: Database, runtime: Runtime, directory: str, holder: Holder) -> None:
+        self._root = root
+        self._database = database
+        self._runtime = runtime
+        self._directory = directory
+        self._holder = holder
+        self._networks: Networks | None = None
+
+    @property
+    def networks(self) -> Networks:
+        if self._networks is None:
+            from cais.network.store import Networks
+
+            self._networks = Networks(self._root, self._database)
+        return self._networks
+
+    def begin(self, record: ContainerRecord, plan: Plan) -> Connecting:
+        """Starts to connect a container that is about to run. ``leave`` undoes it, whatever came of it."""
+        return Connecting(lambda: self._connect(record, plan), beside=bool(plan.networking.networks))
+
+    def _connect(self, record: ContainerRecord, plan: Plan) -> Connection:
+        wanted = plan.networking
+        warnings: tuple[str, ...] = ()
+        if wanted.mode == "host":
+            if wanted.ports or wanted.publish_all:
+                warnings = ("WARNING: Published ports are discarded when using host network mode",)
+            return Connection("host", warnings=warnings)
+        if wanted.shared_with:
+            return self._share(wanted.shared_with)
+        if not wanted.networks:
+            return Connection()
+        descriptor = new_namespace()
+        made = Connection(path=f"/proc/{os.getpid()}/fd/{descriptor}", descriptors=(descriptor,))
+        try:
+            return self._join(record, plan, made)
+        except BaseException:
+            made.close()
+            raise
+
+    def _share(self, other: str) -> Connection:
+        """The network of another container, which has to run."""
+        records = ContainerRecords(self._database)
+        try:
+            target = records.get(other)
+        except NotFound as error:
+            raise NotFound(error.message, exit_code=125)
+        found = state.look(target, self._runtime, self._directory)
+        if found.process is None:
+            raise Conflict(f"cannot join network of a non running container: {target.id}", exit_code=125)
+        files_of, plan = target.id, Plan.from_json(target.plan)
+        while plan.networking.shared_with:
+            files_of = plan.networking.shared_with
+            plan = Plan.from_json(records.get(files_of).plan)
+        if plan.networking.mode == "host":
+            return Connection("host", files_of=files_of, hostname=plan.hostname)
+        path = f"/proc/{found.process.pid}/ns/net"
+        return Connection(path=path, files_of=files_of, hostname=plan.hostname)
+
+    def _join(self, record: ContainerRecord, plan: Plan, made: Connection) -> Connection:
+        from cais.host.namespaces import in_user_namespace
+        from cais.network.wishes import PortWish
+
+        wanted = plan.networking
+        is_default = wanted.mode == DEFAULT
+        hostname = "" if plan.hostname == record.id[:12] else plan.hostname
+        wishes = [wish(item, hostname) for item in wanted.networks]
+        ports = [
+            PortWish(item.port, item.protocol, item.host_ip, item.host_first, item.host_last)
+            for item in wanted.wanted_ports
+        ]
+        try:
+            if is_default and in_user_namespace():
+                return self._carry(record, wanted, made, ports)
+            joined = self._where_bridges_are(
+                lambda: self.networks.join(record.id, record.name, wishes, made.descriptors[0], ports)
+            )
+        except (Denied, Unavailable, Unsupported) as error:
+            if not is_default or ports:
+                raise
+            # What the host lacks is no reason not to run.
+            line = f"WARNING: no network but its own loopback: {error.message}. {error.hint}".rstrip(" .") + "."
+            return made._replace(warnings=(line,))
+        addresses = tuple(text for item in joined.endpoints for text in (item.ip4, item.ip6) if text)
+        gateways = [item.gateway4 or item.gateway6 for item in joined.endpoints]
+        return made._replace(
+            addresses=addresses,
+            gateway=next((text for text in gateways if text), ""),
+            dns=joined.dns,
+            links=self._links(wanted, joined.endpoints),
+            reserved=joined.reserved,
+        )
+
+    def _carry(
+        self, record: ContainerRecord, wanted: Networking, made: Connection, ports: Sequence[PortWish]
+    ) -> Connection:
+        """By pasta, which ends when the bundle is removed."""
+        from cais.network import pasta
+
+        published = pasta.publish(self.networks.records, record.id, record.name, ports)
+        path = os.path.join(self._runtime.opened(record.id).directory, NETWORK)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
+            syscalls.mount(made.path, path, "", syscalls.MS_BIND)
+        except OSError as error:
+            raise from_os_error(error, "mount a network namespace")
+        maps_host = any(text.endswith(HOST_GATEWAY) for text in wanted.hosts)
+        pasta.start(path, published, maps_host=maps_host)
+        return made._replace(addresses=(pasta.ADDRESS,), gateway=pasta.GATEWAY)
+
+    def _where_bridges_are(self, action: Callable[[], T]) -> T:
+        """root's bridges are the host's; an ordinary user's are in the network namespace that the holder keeps."""
+        holder = self._holder.process()
+        if holder is None:
+            return action()
+        from cais.network.inside import within
+
+        try:
+            descriptor = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise from_os_error(error, "open the network namespace of this user's bridges")
+        try:
+            return within(descriptor, action)
+        finally:
+            os.close(descriptor)
+
+    def _links(self, wanted: Networking, endpoints: Sequence[Endpoint]) -> tuple[tuple[str, str], ...]:
+        """(address, names) for /etc/hosts of what ``--link`` names."""
+        found = []
+        records = ContainerRecords(self._database)
+        for attachment in wanted.networks:
+            for text in attachment.links:
+                name, _, alias = text.partition(":")
+                other = records.get(name)
+                if not state.look(other, self._runtime, self._directory).is_up:
+                    raise Conflict(f"Cannot link to a non running container: /{other.name} AS {alias}", exit_code=125)
+                mine = {endpoint.network for endpoint in endpoints}
+                there = [item for item in self.networks.records.endpoints(container=other.id) if item.network in mine]
+                names = " ".join(dict.fromkeys((alias, other.id[:12], other.name)))
+                found += [(item.ip4 or item.ip6, names) for item in there]
+        return tuple(found)
+
+    def leave(self, id: str) -> None:
+        """After a container's end, or instead of its start. Nothing to leave is no error."""
+        from cais.network.records import NetworkRecords
+
+        records = NetworkRecords(self._database)
+        endpoints, ports = records.endpoints(container=id), records.ports(id)
+        if ports and not endpoints:
+            from cais.network import pasta
+
+            pasta.unpublish(records, id)
+        elif endpoints:
+            try:
+                self._where_bridges_are(lambda: self.networks.leave(id))
+            except CaisError:
+                pass  # what is left is swept by a later command
+
+    def sweep(self) -> list[str]:
+        """Has the containers leave whose end nobody noted; their ids."""
+        from cais.network.records import NetworkRecords
+
+        gone = []
+        for id in sorted(NetworkRecords(self._database).containers()):
+            if not self._runtime.is_owned(id) and self._runtime.process(self._runtime.opened(id)) is None:
+                self.leave(id)
+                gone.append(id)
+        return gone
+
+
+def wish(item: Attachment, hostname: str = "") -> EndpointWish:
+    """What the network room is asked for."""
+    from cais.network.wishes import EndpointWish
+
+    return EndpointWish(
+        item.network,
+        item.ip,
+        item.ip6,
+        item.mac,
+        tuple(dict.fromkeys((*item.aliases, *((hostname,) if hostname and item.network != DEFAULT else ())))),
+        item.link_local,
+        "",
+        dict(text.partition("=")[::2] for text in item.options),
+        item.priority,
+    )
+
+
+def new_namespace() -> int:
+    """A new network namespace with its loopback, as a descriptor. Raises Denied, Unavailable."""
+    from cais.host.beside import beside
+
+    def make() -> int:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        _loopback_up()
+        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    try:
+        return beside(make)()  # of a thread, so that this one's stays
+    except OSError as error:
+        raise from_os_error(error, "make a network namespace")
+
+
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+
+
+def _loopback_up() -> None:
+    """netdevice(7)."""
+    import fcntl
+    from _socket import AF_INET, SOCK_DGRAM, socket
+    from struct import pack
+
+    asking = socket(AF_INET, SOCK_DGRAM)
+    try:
+        fcntl.ioctl(asking, _SIOCSIFFLAGS, pack("16sH22x", b"lo", _IFF_UP))
+    finally:
+        asking.close()

@@ -1,0 +1,117 @@
+"""Networking: what a container asks of its networks, as a value that is kept with its plan. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DEFAULT = "bridge"
+HOST_GATEWAY = "host-gateway"
+SHARED = "container:"
+
+
+class Binding(NamedTuple):
+    """One port of a container that should be reachable. ``host_ip`` "" is every address of the host.
+
+    ``host_first`` 0: any free port; else one of ``host_first`` to ``host_last``.
+    """
+
+    protocol: str
+    port: int
+    host_ip: str = ""
+    host_first: int = 0
+    host_last: int = 0
+
+    @property
+    def target(self) -> str:
+        """``80/tcp``."""
+        return f"{self.port}/{self.protocol}"
+
+    @property
+    def host_text(self) -> str:
+        """``8080``, ``8000-8010`` or ""."""
+        if not self.host_first:
+            return ""
+        return str(self.host_first) + (f"-{self.host_last}" if self.host_last != self.host_first else "")
+
+
+class Attachment(NamedTuple):
+    """One network of a container. ``links`` are ``container:alias``, ``options`` ``key=value``; addresses "" are given
+    by the network."""
+
+    network: str
+    aliases: tuple[str, ...] = ()
+    ip: str = ""
+    ip6: str = ""
+    mac: str = ""
+    link_local: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    priority: int = 0
+
+
+class Networking(NamedTuple):
+    """``mode`` is ``none``, ``host``, ``container:ID`` or the name of the first network; ``networks`` are those that
+    have to be joined. ``exposed`` are ``80/tcp``; ``hosts`` are ``name:address``."""
+
+    mode: str = "none"
+    networks: tuple[Attachment, ...] = ()
+    ports: tuple[Binding, ...] = ()
+    publish_all: bool = False
+    exposed: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    domainname: str = ""
+
+    @property
+    def shared_with(self) -> str:
+        """The container whose network this one uses, or ""."""
+        return self.mode.removeprefix(SHARED) if self.mode.startswith(SHARED) else ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its networks; its mode, where it has none to join; nothing where it uses another container's."""
+        if self.shared_with:
+            return ()
+        return tuple(item.network for item in self.networks) or (self.mode,)
+
+    @property
+    def wanted_ports(self) -> tuple[Binding, ...]:
+        """What is to be published: with ``-P`` also what is only exposed."""
+        if not self.publish_all:
+            return self.ports
+        bound = {binding.target for binding in self.ports}
+        more = (target.partition("/")[::2] for target in self.exposed if target not in bound)
+        return (*self.ports, *(Binding(protocol, int(port)) for port, protocol in more))
+
+    def to_json(self) -> dict[str, Any]:
+        """Only what is not the default."""
+        value: dict[str, Any] = {"mode": self.mode}
+        for name, default in self._field_defaults.items():
+            item = getattr(self, name)
+            if item == default:
+                continue
+            value[name] = [part._asdict() for part in item] if name in ("networks", "ports") else item
+        return value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Networking:
+        known: dict[str, Any] = {}
+        for name, item in value.items():
+            if name == "networks":
+                item = tuple(Attachment(**_tuples(part)) for part in item)
+            elif name == "ports":
+                item = tuple(Binding(**part) for part in item)
+            known[name] = item
+        return cls(**_tuples({name: item for name, item in known.items() if name in cls._fields}))
+
+
+def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
