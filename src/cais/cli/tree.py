@@ -162,9 +162,13 @@ FAMILIES = {
         (
             ("check", "system_check", "Verify everything that is stored, and mend what can be"),
             ("df", "system_df", "Show disk usage"),
+            ("disable", "system_disable", "Containers do not start with this host any more"),
+            ("enable", "system_enable", "Have containers start with this host, by their restart policies"),
             ("events", "system_events", _EVENTS),
             ("info", "system_info", _INFO),
             ("prune", "system_prune", "Remove unused data"),
+            ("start", "system_start", "Start the containers that run from boot"),
+            ("stop", "system_stop", "Stop all containers before the host goes down"),
         ),
     ),
     "volume": (

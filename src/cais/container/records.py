@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cais.container.restart import Restarts
+from cais.container.restart import BY_HAND, Restarts
 from cais.errors import Conflict, Invalid, NotFound
 from cais.host.database import Database, Transaction
 from cais.spec.encoding import decode, encode
@@ -189,11 +189,11 @@ class ContainerRecords:
             )
             _set_restarts(change, id, restarts)
 
-    def set_stopped(self, id: str) -> None:
-        """A user ends it: whatever its policy, it is not started again before a user, or a boot, does it."""
+    def set_stopped(self, id: str, how: int = BY_HAND) -> None:
+        """It is ended: whatever its policy, it is not started again before a user, or a boot, does it."""
         with self.database.transaction() as change:
             change.execute(
-                "UPDATE containers SET stopped = 1 WHERE id = ? AND state IN ('running', 'restarting')", (id,)
+                "UPDATE containers SET stopped = ? WHERE id = ? AND state IN ('running', 'restarting')", (how, id)
             )
 
     def all(self) -> list[ContainerRecord]:
@@ -247,7 +247,7 @@ class ContainerRecords:
     def _query(self, clause: str, parameters: Sequence[Any] = ()) -> list[ContainerRecord]:
         rows = self.database.rows(f"SELECT {_COLUMNS}, {_RESTARTS} FROM containers {clause}", parameters)
         return [
-            ContainerRecord._make((*row[:13], bool(row[13]), row[14], Restarts(row[15], row[16], bool(row[17]))))
+            ContainerRecord._make((*row[:13], bool(row[13]), row[14], Restarts(row[15], row[16], row[17])))
             for row in rows
         ]
 

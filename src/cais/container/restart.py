@@ -31,21 +31,20 @@ class RestartPolicy(NamedTuple):
     def from_json(cls, value: Mapping[str, Any]) -> RestartPolicy:
         return cls(str(value["name"]), int(value["retries"]))
 
-    @property
-    def starts_at_boot(self) -> bool:
-        return self.name in ("always", "unless-stopped")
+
+BY_HAND, BY_SHUTDOWN = 1, 2
 
 
 class Restarts(NamedTuple):
     """What is known of a container's ends so far. ``number``: how often it was started again by its policy.
 
-    ``wait_milliseconds``: the last wait before a restart, 0 for none yet. ``stopped``: a user has stopped it by hand,
-    and it was not started since.
+    ``wait_milliseconds``: the last wait before a restart, 0 for none yet. ``stopped``: ``BY_HAND`` or ``BY_SHUTDOWN``
+    where it was stopped and not started since.
     """
 
     number: int = 0
     wait_milliseconds: int = 0
-    stopped: bool = False
+    stopped: int = 0
 
 
 def parse(text: str) -> RestartPolicy:
@@ -100,3 +99,10 @@ def after(policy: RestartPolicy, restarts: Restarts, exit_code: int, ran_seconds
     last = 0 if ran_seconds >= GOOD_RUN_SECONDS else restarts.wait_milliseconds
     wait = min(last * 2 or FIRST_WAIT_MILLISECONDS, LONGEST_WAIT_MILLISECONDS)
     return Restarts(restarts.number + 1, wait)
+
+
+def at_boot(policy: RestartPolicy, restarts: Restarts, *, was_started: bool) -> bool:
+    """Whether a container is started with the host. ``was_started``: ever."""
+    if policy.name == "unless-stopped":
+        return was_started and restarts.stopped != BY_HAND
+    return was_started and policy.name == "always"

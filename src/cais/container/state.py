@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 EXITS = "exit"
 # The exit code of what was killed together with everyone who could have noted one.
 UNKNOWN_EXIT_CODE = 137
+# ... of what ran when the host went down, as Docker says it.
+REBOOTED_EXIT_CODE = 255
 
 
 class State(NamedTuple):
@@ -71,7 +73,7 @@ def look(record: ContainerRecord, runtime: Runtime, root: str) -> State:
         return State(status, *noted)
     if runtime.is_owned(record.id):
         return State("running")
-    return State("exited", UNKNOWN_EXIT_CODE, time.time())
+    return State("exited", UNKNOWN_EXIT_CODE if runtime.is_of_this_boot else REBOOTED_EXIT_CODE, time.time())
 
 
 def _begins_again(record: ContainerRecord, runtime: Runtime, exit_code: int, finished: float) -> bool:

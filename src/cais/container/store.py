@@ -11,7 +11,7 @@ from cais.container.happenings import Happenings
 from cais.container.plan import Plan
 from cais.container.prepare import Rooms
 from cais.container.records import ContainerRecord, ContainerRecords
-from cais.container.restart import Restarts
+from cais.container.restart import BY_HAND, Restarts
 from cais.errors import CaisError, Conflict, NotFound, from_os_error
 from cais.host.database import Database
 from cais.host.files import random_name, remove_tree
@@ -328,11 +328,14 @@ class Containers:
             send_signal(found.process.pid, number, found.process.start_ticks)
             self.happenings.container("kill", record, signal=str(number))
 
-    def stop(self, record: ContainerRecord, timeout_seconds: int | None = None) -> None:
-        """Asks it to end, and kills it after ``timeout_seconds`` (negative: never). Not running is no error."""
+    def stop(self, record: ContainerRecord, timeout_seconds: int | None = None, how: int = BY_HAND) -> None:
+        """Asks it to end, and kills it after ``timeout_seconds`` (negative: never). Not running is no error.
+
+        ``how`` is kept for the next boot (``restart.at_boot``).
+        """
         from cais.container.options import parse_signal
 
-        self.records.set_stopped(record.id)
+        self.records.set_stopped(record.id, how)
         found = self.state(record)
         if found.status == "restarting":
             self._stop_waiting(record)
@@ -393,9 +396,20 @@ class Containers:
         with self.records.database.transaction() as change:
             self.records.remove(change, record.id)
         self.rooms.snapshots.remove(record.snapshot)
-        remove_tree(self.directory(record.id))
+        self._remove_directory(record.id)
         self._remove_volumes(anonymous)
         self.happenings.container("destroy", record)
+
+    def _remove_directory(self, id: str) -> None:
+        """Under another name at first: who still writes there (its end is being noted) does not find it any more."""
+        doomed = f"{self.directory(id)}.removed"
+        try:
+            os.rename(self.directory(id), doomed)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise from_os_error(error, "remove a container's directory")
+        remove_tree(doomed)
 
     def _remove_volumes(self, volumes: Sequence[tuple[str, bool]]) -> None:
         for name, anonymous in volumes:

@@ -10,7 +10,8 @@ import os
 from collections.abc import Sequence
 
 from cais.errors import from_os_error
-from cais.host.processes import ProcessName, boot_id, is_alive, kill_family, start_ticks
+from cais.host import process_files
+from cais.host.processes import ProcessName, kill_family
 
 RESTART = "restart.waiter"
 HEALTH = "health.waiter"
@@ -23,24 +24,15 @@ def delayed(seconds: float, command: Sequence[str]) -> list[str]:
 
 def note(directory: str, name: str, pid: int) -> None:
     """``pid`` waits from now on. Raises Unavailable, Denied."""
-    path = os.path.join(directory, name)
     try:
-        with open(f"{path}.new", "w", encoding="ascii") as file:
-            file.write(f"{pid} {start_ticks(pid) or 0} {boot_id()}\n")
-        os.replace(f"{path}.new", path)
+        process_files.note(os.path.join(directory, name), pid)
     except OSError as error:
         raise from_os_error(error, "note a process that waits")
 
 
 def find(directory: str, name: str) -> ProcessName | None:
     """Who waits, while it lives."""
-    try:
-        with open(os.path.join(directory, name), encoding="ascii") as file:
-            pid, started, boot = file.read().split()
-        process = ProcessName(int(pid), int(started))
-    except (OSError, ValueError):
-        return None
-    return process if boot == boot_id() and is_alive(process) else None
+    return process_files.find(os.path.join(directory, name))
 
 
 def end(directory: str, name: str) -> None:

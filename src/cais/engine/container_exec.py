@@ -9,6 +9,7 @@ from cais.container.plan import Plan
 from cais.engine.container_runs import ContainerRuns
 from cais.errors import Conflict
 from cais.host.files import random_name
+from cais.runtime.notes import read_configuration
 
 
 def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Streams) -> int | None:
@@ -33,7 +34,7 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
     runs.enter()
     runtime = runs.runtime
     bundle = runtime.opened(record.id)
-    started_with = runtime.configuration(bundle)
+    started_with = read_configuration(bundle.directory)
     if started_with is None:
         raise Conflict(f"container {record.id} is not running")
     user = execution.look_up(plan, options, state.process.pid)

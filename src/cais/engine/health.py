@@ -44,6 +44,7 @@ def check(stores: Stores, id: str) -> list[str]:
     from cais.container.health import Health
     from cais.container.plan import Plan
     from cais.engine.container_runs import ContainerRuns
+    from cais.runtime.notes import read_configuration
 
     runs = ContainerRuns(stores)
     runs.enter()
@@ -59,7 +60,7 @@ def check(stores: Stores, id: str) -> list[str]:
         return []
     health = watch.read(directory) or Health()
     bundle = runs.runtime.opened(record.id)
-    given = runs.runtime.configuration(bundle)
+    given = read_configuration(bundle.directory)
     if state.process is not None and state.status == "running" and given is not None:
         result = probe.run(runs.runtime, bundle, plan, plan.health, given["process"], state.process.pid)
         # What was found while it was paused, or at its end, says nothing.

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
+    from cais.engine.boot import Outcome
+    from cais.engine.boot_unit import BootUnit
     from cais.engine.usage import Usage, UsageDetails
     from cais.events.reading import Event
 
@@ -52,6 +54,24 @@ class System:
         from cais.engine.check import check
 
         return check(self._stores, repair=repair)
+
+    def start_containers(self) -> Iterator[Outcome]:
+        """Starts the containers that run from boot. See ``cais.engine.boot``."""
+        from cais.engine.boot import start_all
+
+        return start_all(self._stores)
+
+    def stop_containers(self) -> list[Outcome]:
+        """Stops all containers before the host goes down. See ``cais.engine.boot``."""
+        from cais.engine.boot import stop_all
+
+        return stop_all(self._stores)
+
+    def boot_unit(self, directory: str = "") -> BootUnit:
+        """What starts the containers with the host. ``directory``: of a user's own units; "" is the system's."""
+        from cais.engine.boot_unit import SYSTEM_DIRECTORY, BootUnit
+
+        return BootUnit(self._stores, directory or SYSTEM_DIRECTORY, is_user=bool(directory))
 
     def usage(self) -> list[Usage]:
         """What images, containers, volumes and the build cache take."""

@@ -13,9 +13,9 @@ import fcntl
 import os
 
 from cais.errors import from_os_error
-from cais.host import namespaces, syscalls
+from cais.host import namespaces, process_files, syscalls
 from cais.host.locks import FileLock
-from cais.host.processes import ProcessName, boot_id, is_alive, send_signal, start_ticks
+from cais.host.processes import ProcessName, boot_id, send_signal, start_ticks
 from cais.runtime.find import find_program
 
 _NAME = ".holder"
@@ -61,7 +61,9 @@ class Holder:
                         self._start()
         except OSError as error:
             raise from_os_error(error, f"use {self._path}")
-        found = (_alive(os.path.join(self._directory, beside, "owner")) if beside else None) or self.process()
+        found = (
+            process_files.find(os.path.join(self._directory, beside, "owner")) if beside else None
+        ) or self.process()
         namespaces.enter(0 if found is None else found.pid)
 
     def _hold(self) -> None:
@@ -87,7 +89,7 @@ class Holder:
 
     def process(self) -> ProcessName | None:
         """The holder, while it lives."""
-        return _alive(self._path)
+        return process_files.find(self._path)
 
     def _survivor(self) -> int:
         """The pid of a process that belongs to a running container, or 0."""
@@ -96,7 +98,7 @@ class Holder:
         except FileNotFoundError:
             return 0
         for name in names:
-            owner = None if name.startswith(".") else _alive(os.path.join(self._directory, name, "owner"))
+            owner = None if name.startswith(".") else process_files.find(os.path.join(self._directory, name, "owner"))
             if owner is not None and owner.pid != os.getpid():
                 return owner.pid
         return 0
@@ -127,14 +129,3 @@ class Holder:
         text = f"{child} {start_ticks(child)} {boot_id()}\n".encode()
         os.pwrite(self._lock, text, 0)
         os.ftruncate(self._lock, len(text))
-
-
-def _alive(path: str) -> ProcessName | None:
-    """The process that a file names (pid, start, boot), while it lives."""
-    try:
-        with open(path, encoding="ascii") as file:
-            pid, started, boot = file.read().split()
-        name = ProcessName(int(pid), int(started))
-    except (OSError, ValueError):
-        return None
-    return name if boot == boot_id() and is_alive(name) else None

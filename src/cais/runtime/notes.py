@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 
-from cais.host.processes import ProcessName, is_alive
+from cais.host.processes import ProcessName
 from cais.spec.encoding import decode
 from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Note(NamedTuple):
@@ -16,10 +20,14 @@ class Note(NamedTuple):
     group: str
 
 
-def find_process(state_directory: str, id: str) -> ProcessName | None:
-    """The first process of a container by the runtime's own record, if it still lives. Starts nothing."""
-    noted = read_note(state_directory, id)
-    return noted.process if noted is not None and is_alive(noted.process) else None
+def read_configuration(bundle: str) -> dict[str, Any] | None:
+    """The spec that a run was started with, from the directory of its bundle; None where it has ended."""
+    try:
+        with open(os.path.join(bundle, "config.json"), "rb") as file:
+            value = decode(file.read())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def read_note(state_directory: str, id: str) -> Note | None:

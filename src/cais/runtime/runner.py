@@ -7,13 +7,13 @@ import time
 from _thread import allocate_lock
 
 from cais.errors import CaisError, Failed, from_os_error
-from cais.host import namespaces
+from cais.host import namespaces, process_files
 from cais.host.files import random_name, write_all
-from cais.host.processes import ProcessName, boot_id, is_alive, kill_family, send_signal, start_ticks, wait
+from cais.host.processes import ProcessName, is_alive, kill_family, send_signal, start_ticks, wait
 from cais.runtime import find
 from cais.runtime.failures import explain, read_log
 from cais.runtime.guardian import Guardian, remove_bundle, remove_cgroups
-from cais.runtime.notes import Note, find_process, read_note
+from cais.runtime.notes import Note, read_note
 from cais.runtime.spec import ALL_CAPABILITIES, Host
 from cais.spec.encoding import encode
 from cais.spec.named import NamedTuple
@@ -65,6 +65,7 @@ class Runtime:
         self._wanted = wanted
         self._found: find.Found | None = None
         self._host: Host | None = None
+        self._of_this_boot: bool | None = None
         self._guardian: Guardian | None = None
         self._profiles: dict[tuple[str, ...], dict[str, Any] | None] = {}
         self._lock: LockType = allocate_lock()
@@ -125,15 +126,28 @@ class Runtime:
         directory = os.path.join(self.directory, id)
         try:
             os.makedirs(self.state_directory, 0o700, exist_ok=True)
+            if not self.is_of_this_boot:
+                from cais.runtime import boots
+
+                boots.claim(self.directory, self.state_directory)
+                self._of_this_boot = True
             os.mkdir(directory, 0o700)
             os.mkdir(os.path.join(directory, "rootfs"), 0o755)
-            pid = os.getpid()
-            _write(os.path.join(directory, "owner"), f"{pid} {start_ticks(pid)} {boot_id()}\n")
+            process_files.note(os.path.join(directory, "owner"), os.getpid())
             if program:
                 os.symlink(program, os.path.join(directory, _PROGRAM))
         except OSError as error:
             raise from_os_error(error, "make a bundle")
         return Bundle(id, directory, os.path.join(directory, "rootfs"), program=program)
+
+    @property
+    def is_of_this_boot(self) -> bool:
+        """Whether what is noted here may still run."""
+        if self._of_this_boot is None:
+            from cais.runtime import boots
+
+            self._of_this_boot = boots.is_current(self.directory)
+        return self._of_this_boot
 
     def remove(self, bundle: Bundle) -> None:
         """Unmounts its root file system and removes the directory."""
@@ -185,17 +199,6 @@ class Runtime:
             _write(os.path.join(bundle.directory, "config.json"), encode(spec))
         except OSError as error:
             raise from_os_error(error, "write a container's configuration")
-
-    def configuration(self, bundle: Bundle) -> dict[str, Any] | None:
-        """The spec that a run was started with; None where it has ended."""
-        import json
-
-        try:
-            with open(os.path.join(bundle.directory, "config.json"), "rb") as file:
-                value = json.load(file)
-        except (OSError, ValueError):
-            return None
-        return value if isinstance(value, dict) else None
 
     def arguments(self, bundle: Bundle) -> list[str]:
         """The runtime's global arguments."""
@@ -328,10 +331,13 @@ class Runtime:
 
     def process(self, bundle: Bundle) -> ProcessName | None:
         """The first process inside, while it lives."""
-        return find_process(bundle.state_directory or self.state_directory, bundle.id)
+        noted = self.note(bundle)
+        return noted.process if noted is not None and is_alive(noted.process) else None
 
     def note(self, bundle: Bundle) -> Note | None:
-        """The runtime's own record of what runs, or ran, in ``bundle``."""
+        """The runtime's own record of what runs, or ran, in ``bundle``; None for what ran before a reboot."""
+        if not self.is_of_this_boot:
+            return None
         return read_note(bundle.state_directory or self.state_directory, bundle.id)
 
     def command(self, *arguments: str, state_directory: str = "") -> int:
@@ -394,21 +400,14 @@ class Runtime:
 
     def hand_over(self, bundle: Bundle, pid: int) -> None:
         """The bundle's owner is another process from now on: one that will note how the container ended."""
-        path = os.path.join(bundle.directory, "owner")
         try:
-            _write(f"{path}.new", f"{pid} {start_ticks(pid)} {boot_id()}\n")
-            os.replace(f"{path}.new", path)
+            process_files.note(os.path.join(bundle.directory, "owner"), pid)
         except OSError as error:
             raise from_os_error(error, "note the owner of a bundle")
 
     def is_owned(self, id: str) -> bool:
         """Whether there is a bundle of ``id``, and the process that made it, or took it over, lives."""
-        try:
-            with open(os.path.join(self.directory, id, "owner"), encoding="ascii") as file:
-                pid, started, boot = file.read().split()
-            return boot == boot_id() and is_alive(ProcessName(int(pid), int(started)))
-        except (OSError, ValueError):
-            return False
+        return process_files.find(os.path.join(self.directory, id, "owner")) is not None
 
     def close(self) -> None:
         """Lets the guardian go."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cais.container.restart import RestartPolicy, Restarts, after, for_run, parse
+from cais.container.restart import BY_HAND, BY_SHUTDOWN, RestartPolicy, Restarts, after, at_boot, for_run, parse
 from cais.errors import Conflict, Invalid
 
 
@@ -66,8 +66,8 @@ def test_waits_double_up_to_a_minute_and_begin_anew_after_a_good_run():
         (RestartPolicy("no"), Restarts(), 1, False),
         (RestartPolicy("always"), Restarts(), 0, True),
         (RestartPolicy("unless-stopped"), Restarts(), 0, True),
-        (RestartPolicy("always"), Restarts(stopped=True), 1, False),
-        (RestartPolicy("unless-stopped"), Restarts(stopped=True), 1, False),
+        (RestartPolicy("always"), Restarts(stopped=BY_HAND), 1, False),
+        (RestartPolicy("unless-stopped"), Restarts(stopped=BY_HAND), 1, False),
         (RestartPolicy("on-failure"), Restarts(99), 1, True),
         (RestartPolicy("on-failure"), Restarts(), 0, False),
         (RestartPolicy("on-failure", 2), Restarts(1), 1, True),
@@ -76,3 +76,20 @@ def test_waits_double_up_to_a_minute_and_begin_anew_after_a_good_run():
 )
 def test_when_it_is_started_again(policy, restarts, exit_code, again):
     assert (after(policy, restarts, exit_code, 1.0) is not None) is again
+
+
+@pytest.mark.parametrize(
+    ("name", "stopped", "started"),
+    [
+        ("no", 0, False),
+        ("on-failure", 0, False),
+        ("always", 0, True),
+        ("always", BY_HAND, True),
+        ("unless-stopped", 0, True),
+        ("unless-stopped", BY_HAND, False),
+        ("unless-stopped", BY_SHUTDOWN, True),
+    ],
+)
+def test_what_is_started_with_the_host(name, stopped, started):
+    assert at_boot(RestartPolicy(name), Restarts(stopped=stopped), was_started=True) is started
+    assert not at_boot(RestartPolicy(name), Restarts(stopped=stopped), was_started=False)

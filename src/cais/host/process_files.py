@@ -1,0 +1,28 @@
+"""Files that name a process: its pid, its start and the boot, so that no later process of the same pid is meant."""
+
+from __future__ import annotations
+
+import os
+
+from cais.host.processes import ProcessName, boot_id, is_alive, start_ticks
+
+
+def note(path: str, pid: int) -> None:
+    """The file ``path`` names ``pid`` from now on. Raises OSError."""
+    descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, f"{pid} {start_ticks(pid) or 0} {boot_id()}\n".encode())
+    finally:
+        os.close(descriptor)
+    os.replace(f"{path}.new", path)
+
+
+def find(path: str) -> ProcessName | None:
+    """The process that ``path`` names, while it lives."""
+    try:
+        with open(path, encoding="ascii") as file:
+            pid, started, boot = file.read().split()
+        name = ProcessName(int(pid), int(started))
+    except (OSError, ValueError):
+        return None
+    return name if boot == boot_id() and is_alive(name) else None
