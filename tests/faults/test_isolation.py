@@ -219,3 +219,19 @@ def test_update_of_what_does_not_run(cais):
     assert cais("update", "later", code=1) == "you must provide one or more flags when using this command\n"
     assert cais("update", "-m", "1m", "later", code=1).startswith("Error: Minimum memory limit allowed is 6MB")
     cais("rm", "later")
+
+
+def test_info_counts_what_is_and_says_what_the_host_has(cais, runtime):
+    facts = json.loads(cais("info", "-f", "json"))
+    id = cais("run", "-d", "--network", "none", "box", "sleep", "1000").strip()
+    try:
+        now = json.loads(cais("info", "-f", "json"))
+        assert now["ContainersRunning"] == facts["ContainersRunning"] + 1
+        assert now["Containers"] == now["ContainersRunning"] + now["ContainersPaused"] + now["ContainersStopped"]
+        assert now["ID"] == facts["ID"] and len(now["ID"]) == 36
+        assert now["Runtimes"][runtime] == {"path": shutil.which(runtime)}
+        text = cais("info")
+        assert text.startswith("Client:\n Version:") and f"\nServer:\n Containers: {now['Containers']}\n" in text
+        assert f"\n  Running: {now['ContainersRunning']}\n" in text and "\n Security Options:\n" in text
+    finally:
+        cais("rm", "-f", id)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cais.snapshot.store import SnapshotStore
     from cais.volume.store import VolumeStore
 
-_INIT_PROGRAMS = ("docker-init", "tini-static", "catatonit", "tini")
+INIT_PROGRAMS = ("docker-init", "tini-static", "catatonit", "tini")
 STUBS = "stubs"
 
 
@@ -201,7 +201,7 @@ def _seccomp(runtime: Runtime, plan: Plan) -> dict[str, Any] | None:
 
 
 def _init_program() -> str:
-    for name in _INIT_PROGRAMS:
+    for name in INIT_PROGRAMS:
         path = find_program(name)
         if path:
             return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from cais.engine.check import Finding
 from cais.engine.stores import Stores
@@ -36,16 +37,30 @@ class System:
     def info(self) -> dict[str, Any]:
         """Facts of the host and of this root directory, named as in Docker's ``info`` where it has them."""
         from cais import __version__
+        from cais.engine.containers import Containers
         from cais.engine.host_facts import host_facts
+        from cais.spec import timestamp
 
         stores = self._stores
-        counts = dict(stores.database.rows("SELECT state, count(*) FROM containers GROUP BY state"))
+        states = [row.state for row in Containers(stores).list(all=True)]
+        running, paused = (states.count(state) for state in ("running", "paused"))
         return {
-            "ServerVersion": __version__,
-            "DockerRootDir": stores.root,
-            "Driver": stores.snapshots.driver.name,
+            "ID": _id(stores.root),
+            "Containers": len(states),
+            "ContainersRunning": running,
+            "ContainersPaused": paused,
+            "ContainersStopped": len(states) - running - paused,
             "Images": stores.database.row("SELECT count(*) FROM images")[0],
-            "Containers": sum(counts.values()),
+            "Driver": stores.snapshots.driver.name,
+            "DriverStatus": [["Backing Filesystem", _file_system(stores.root)]],
+            "SystemTime": timestamp.format(time.time()),
+            "DockerRootDir": stores.root,
+            "Labels": [],
+            "ExperimentalBuild": False,
+            "ServerVersion": __version__,
+            "LiveRestoreEnabled": True,
+            "Debug": False,
+            "Swarm": {"LocalNodeState": "inactive"},
             **host_facts(stores.settings),
         }
 
@@ -90,6 +105,33 @@ class System:
         from cais.engine.collect import collect
 
         return collect(self._stores).size_bytes
+
+
+def _id(root: str) -> str:
+    """The same for one root directory of one host, in the form of a UUID."""
+    from hashlib import sha256
+
+    try:
+        with open("/etc/machine-id", "rb") as file:
+            machine = file.read().strip()
+    except OSError:
+        machine = os.uname().nodename.encode()
+    digits = sha256(machine + b"\0" + os.fsencode(os.path.realpath(root))).hexdigest()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))
+
+
+def _file_system(path: str) -> str:
+    """The kind of the file system at ``path``, as the kernel calls it, or ``unknown``."""
+    try:
+        number = os.stat(path).st_dev
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            for line in lines:
+                left, _, right = line.partition(" - ")
+                if left.split(" ")[2] == f"{os.major(number)}:{os.minor(number)}":
+                    return right.split(" ", 1)[0]
+    except OSError:
+        pass
+    return "unknown"
 
 
 def total_memory_bytes() -> int:

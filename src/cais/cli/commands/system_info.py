@@ -1,4 +1,4 @@
-"""``cais system info``, ``cais info``."""
+"""``cais system info``, ``cais info``: in the layout of Docker's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from cais.cli.list_flags import inspect_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from cais.cli.call import Call
@@ -19,51 +19,84 @@ COMMAND = Command(
     flags=(inspect_format(),),
     examples=("cais info", "cais info -f '{{.Driver}}'"),
 )
-# What is shown first, and how it is called; all other facts follow by their own names.
-_TITLES = {
-    "Containers": "Containers", "ContainersRunning": " Running", "ContainersPaused": " Paused",
-    "ContainersStopped": " Stopped", "Images": "Images", "ServerVersion": "Version", "DockerRootDir": "Root Directory",
-    "Driver": "Storage Driver", "DefaultRuntime": "Runtime", "CgroupMode": "Cgroups",
-    "CgroupControllers": "Cgroup Controllers", "SeccompProfile": "Seccomp Profile", "Rootless": "Rootless",
-    "KernelVersion": "Kernel Version", "OperatingSystem": "Operating System", "OSType": "OSType",
-    "Architecture": "Architecture", "NCPU": "CPUs", "MemTotal": "Total Memory", "Name": "Name",
-}  # fmt: skip
 
 
 def run(call: Call) -> int:
+    from cais import __version__
     from cais.cli.call import say, warn
 
     facts = call.engine.system.info()
+    facts["ClientInfo"] = {
+        "Debug": False,
+        "Version": __version__,
+        "Context": "default",
+        "Plugins": [],
+        "Warnings": None,
+    }
     if call["format"]:
         from cais.cli.documents import formatted
 
         say(formatted(facts, call["format"]))
         return 0
-    shown = dict(facts)
-    warnings = shown.pop("Warnings", None) or ()
-    for name, title in _TITLES.items():
-        if name in shown:
-            say(f"{title}: {_text(name, shown.pop(name))}")
-    for name, value in shown.items():
-        say(f"{name}: {_text(name, value)}")
-    for warning in warnings:
+    say(f"Client:\n Version:    {__version__}\n Context:    default\n Debug Mode: false\n\nServer:")
+    for line in _lines(facts):
+        say(" " + line)
+    for warning in facts["Warnings"]:
         warn(f"WARNING: {warning}")
     return 0
 
 
-def _text(name: str, value: Any) -> str:
-    if name == "MemTotal":
-        from cais.cli.units import binary_size
+def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    from cais.cli.units import binary_size
 
-        return binary_size(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return _pairs(value)
-    if isinstance(value, (list, tuple)):
-        return " ".join(str(item) for item in value)
-    return str(value)
+    yield f"Containers: {facts['Containers']}"
+    for state in ("Running", "Paused", "Stopped"):
+        yield f" {state}: {facts['Containers' + state]}"
+    yield f"Images: {facts['Images']}"
+    yield f"Server Version: {facts['ServerVersion']}"
+    yield f"Storage Driver: {facts['Driver']}"
+    for name, value in facts["DriverStatus"]:
+        yield f" {name}: {value}"
+    yield f"Logging Driver: {facts['LoggingDriver']}"
+    yield f"Cgroup Driver: {facts['CgroupDriver']}"
+    yield f"Cgroup Version: {facts['CgroupVersion']}"
+    yield f"Cgroup Mode: {facts['CgroupMode']}"
+    yield f"Cgroup Controllers: {' '.join(facts['CgroupControllers'])}"
+    yield "Plugins:"
+    for kind in ("Volume", "Network", "Log"):
+        yield f" {kind}: {' '.join(facts['Plugins'][kind])}"
+    yield "CDI spec directories:"
+    for path in facts["CDISpecDirs"]:
+        yield f" {path}"
+    if facts["DiscoveredDevices"]:
+        yield "Discovered Devices:"
+        for device in facts["DiscoveredDevices"]:
+            yield f" {device['Source']}: {device['ID']}"
+    yield f"Swarm: {facts['Swarm']['LocalNodeState']}"
+    yield f"Runtimes: {' '.join(sorted(facts['Runtimes']))}"
+    yield f"Default Runtime: {facts['DefaultRuntime']}"
+    yield f"Init Binary: {facts['InitBinary']}"
+    yield "Security Options:"
+    for option in facts["SecurityOptions"]:
+        name, *more = option.removeprefix("name=").split(",")
+        yield f" {name}"
+        for part in more:
+            key, _, value = part.partition("=")
+            yield f"  {key.capitalize()}: {value}"
+    yield f"Kernel Version: {facts['KernelVersion']}"
+    yield f"Operating System: {facts['OperatingSystem']}"
+    yield f"OSType: {facts['OSType']}"
+    yield f"Architecture: {facts['Architecture']}"
+    yield f"CPUs: {facts['NCPU']}"
+    yield f"Total Memory: {binary_size(facts['MemTotal'])}"
+    yield f"Name: {facts['Name']}"
+    yield f"ID: {facts['ID']}"
+    yield f"Docker Root Dir: {facts['DockerRootDir']}"
+    yield f"Debug Mode: {_word(facts['Debug'])}"
+    yield f"Rootless: {_word(facts['Rootless'])}"
+    yield f"Experimental: {_word(facts['ExperimentalBuild'])}"
+    yield f"Live Restore Enabled: {_word(facts['LiveRestoreEnabled'])}"
 
 
-def _pairs(value: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={item}" for key, item in value.items())
+def _word(value: bool) -> str:
+    return "true" if value else "false"

@@ -27,21 +27,26 @@ def run(call: Call) -> int:
 
     host = os.uname()
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine, host.machine)
-    facts = {
-        "Version": __version__,
-        "PythonVersion": sys.version.split()[0],
-        "Os": "linux",
-        "Arch": architecture,
+    python = sys.version.split()[0]
+    common = {"Version": __version__, "PythonVersion": python, "Os": "linux", "Arch": architecture}
+    client = {**common, "Context": "default"}
+    # There is no daemon: client and server are the same program.
+    server = {
+        "Platform": {"Name": "Cais"},
+        **common,
         "KernelVersion": host.release,
+        "Components": [{"Name": "Engine", "Version": __version__, "Details": {"KernelVersion": host.release}}],
+        "Experimental": False,
     }
     if call["format"]:
         from cais.cli.documents import formatted
 
-        # There is no daemon: client and server are the same program.
-        say(formatted({"Client": facts, "Server": facts}, call["format"], name="version"))
+        say(formatted({"Client": client, "Server": server}, call["format"], name="version"))
         return 0
     say(
-        f"Cais:\n Version:           {__version__}\n Python version:    {facts['PythonVersion']}\n"
-        f" OS/Arch:           linux/{architecture}\n Kernel version:    {host.release}"
+        f"Client: Cais\n Version:           {__version__}\n Python version:    {python}\n"
+        f" OS/Arch:           linux/{architecture}\n Context:           default\n\n"
+        f"Server: Cais\n Engine:\n  Version:          {__version__}\n  Python version:   {python}\n"
+        f"  OS/Arch:          linux/{architecture}\n  Kernel version:   {host.release}\n  Experimental:     false"
     )
     return 0
