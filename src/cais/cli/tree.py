@@ -175,6 +175,7 @@ FAMILIES = {
         "Manage volumes",
         (
             ("clone", "volume_clone", "Create a volume with the files of another one"),
+            ("cp", "volume_cp", "Copy files/folders between a volume and the local filesystem"),
             ("create", "volume_create", "Create a volume"),
             ("export", "volume_export", "Write the files of a volume to a tar archive"),
             ("import", "volume_import", "Replace the files of a volume by those of a tar archive"),

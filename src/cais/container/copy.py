@@ -11,7 +11,7 @@ import posixpath
 import stat
 from collections.abc import Callable, Iterator
 
-from cais.container.files import Files
+from cais.container.files import Root
 from cais.errors import Invalid, NotFound, from_os_error
 from cais.host import xattrs
 from cais.host.copying import ALIKE, NotAlike, Rules, copy_directory, copy_node
@@ -29,9 +29,9 @@ Counted = Callable[[int], None]
 
 
 class Wanted(NamedTuple):
-    """``container`` is the name that was given. ``follow``: a symbolic link given as the source stands for what it
-    points at. ``archive``: owners are kept on the way out; what comes in belongs to the container's user.
-    ``counted`` is told the bytes, as they would be of a tar archive."""
+    """``container`` is the name that was given, of a container or a volume. ``follow``: a symbolic link given as the
+    source stands for what it points at. ``archive``: owners are kept on the way out; what comes in belongs to the
+    container's user. ``counted`` is told the bytes, as they would be of a tar archive."""
 
     container: str
     follow: bool = False
@@ -54,7 +54,7 @@ class _Place(NamedTuple):
     name: str = ""
 
 
-def copy_out(files: Files, path: str, local: str, wanted: Wanted) -> str:
+def copy_out(files: Root, path: str, local: str, wanted: Wanted) -> str:
     """From the container's ``path`` to this host's ``local``; the path as it is told. Raises NotFound, Invalid, ..."""
     full = _preserved(os.path.abspath(local), local)
     _check_output(full)
@@ -74,7 +74,7 @@ def copy_out(files: Files, path: str, local: str, wanted: Wanted) -> str:
     return full
 
 
-def copy_in(files: Files, local: str, path: str, wanted: Wanted) -> str:
+def copy_in(files: Root, local: str, path: str, wanted: Wanted) -> str:
     """From this host's ``local`` to the container's ``path``; the path as it is told. Raises NotFound, Invalid, ..."""
     source = _source_outside(local, wanted.follow)
     try:
@@ -91,7 +91,7 @@ def copy_in(files: Files, local: str, path: str, wanted: Wanted) -> str:
     return real
 
 
-def archive(files: Files, path: str, wanted: Wanted) -> Iterator[bytes]:
+def archive(files: Root, path: str, wanted: Wanted) -> Iterator[bytes]:
     """The tar archive of the container's ``path``. Raises NotFound, Invalid, Failed."""
     from cais.snapshot.changes import tree_in_use
     from cais.snapshot.pack import pack
@@ -110,7 +110,7 @@ def archive(files: Files, path: str, wanted: Wanted) -> Iterator[bytes]:
         os.close(source.node)
 
 
-def extract(files: Files, pieces: Iterator[bytes], path: str, wanted: Wanted) -> None:
+def extract(files: Root, pieces: Iterator[bytes], path: str, wanted: Wanted) -> None:
     """Unpacks a tar archive, compressed or not, into the directory ``path``. Raises Invalid, Corrupt, NotFound, ..."""
     from cais.host.compression import decompressed
     from cais.snapshot.apply import apply
@@ -135,7 +135,7 @@ def extract(files: Files, pieces: Iterator[bytes], path: str, wanted: Wanted) ->
     apply(decompressed(pieces, "auto"), f"/proc/self/fd/{files.root}", style="plain", change_entry=placed)
 
 
-def user_ids(files: Files) -> tuple[int, int] | None:
+def user_ids(files: Root) -> tuple[int, int] | None:
     """The user and group that the container runs as, or None where nobody said. Raises NotFound."""
     from cais.runtime.users import look_up
 
@@ -190,7 +190,7 @@ def _name_of(path: str) -> str:
 # The container's side.
 
 
-def _source_inside(files: Files, path: str, wanted: Wanted) -> _Source:
+def _source_inside(files: Root, path: str, wanted: Wanted) -> _Source:
     if not path:
         raise Invalid("bad parameter: path cannot be empty")
     full = _absolute(path)
@@ -198,7 +198,7 @@ def _source_inside(files: Files, path: str, wanted: Wanted) -> _Source:
         node = files.find(full, os.O_PATH if wanted.follow else os.O_PATH | os.O_NOFOLLOW)
     except FileNotFoundError:
         missing = files.real(full) if wanted.follow else path
-        raise NotFound(f"Could not find the file {missing} in container {wanted.container}")
+        raise NotFound(f"Could not find the file {missing} in {files.kind} {wanted.container}")
     except NotADirectoryError:
         raise Invalid(f"lstat {full}: not a directory")
     except OSError as error:
@@ -206,7 +206,7 @@ def _source_inside(files: Files, path: str, wanted: Wanted) -> _Source:
     return _Source(node, _name_of(full), stat.S_ISDIR(os.fstat(node).st_mode))
 
 
-def _kind_inside(files: Files, full: str, container: str, given: str) -> tuple[str, str]:
+def _kind_inside(files: Root, full: str, container: str, given: str) -> tuple[str, str]:
     """What is at ``full`` ("directory", "file" or "" for nothing), and its path without links at its end."""
     if not full:
         return "", ""
@@ -224,19 +224,19 @@ def _kind_inside(files: Files, full: str, container: str, given: str) -> tuple[s
     return ("directory" if stat.S_ISDIR(mode) else "file"), real
 
 
-def _real_or(files: Files, full: str) -> str:
+def _real_or(files: Root, full: str) -> str:
     try:
         return files.real(full)
     except OSError:
         return full
 
 
-def _open_inside(files: Files, path: str, container: str) -> int:
+def _open_inside(files: Root, path: str, container: str) -> int:
     """The directory that is written to. Raises NotFound, Invalid."""
     try:
         into = files.find(path, _DIRECTORY)
     except FileNotFoundError:
-        raise NotFound(f"Could not find the file {path} in container {container}")
+        raise NotFound(f"Could not find the file {path} in {files.kind} {container}")
     except NotADirectoryError:
         raise Invalid("extraction point is not a directory")
     try:
@@ -247,7 +247,7 @@ def _open_inside(files: Files, path: str, container: str) -> int:
     return into
 
 
-def _check_alike(files: Files, directory: str, entry: TarEntry) -> None:
+def _check_alike(files: Root, directory: str, entry: TarEntry) -> None:
     """Raises Invalid where a directory would take the place of something else, or the other way about."""
     path = posixpath.join(directory, os.fsdecode(entry.name))
     try:

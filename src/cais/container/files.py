@@ -36,41 +36,24 @@ _ATTEMPTS = 100
 _LINKS_LIMIT = 40
 
 
-class Files:
-    """``with Files(store, record) as files``. Enter the private namespaces before. Raises NotFound, Denied, Failed.
+class Root:
+    """A tree in which paths are looked up. ``root`` is its descriptor; ``skip`` the directories, by (device, inode),
+    whose entries no copy takes along; ``kind`` what messages call it."""
 
-    ``root`` is the descriptor; ``skip`` the directories, by (device, inode), whose entries no copy takes along.
-    """
+    kind = "container"
 
-    def __init__(self, store: Containers, record: ContainerRecord) -> None:
-        self.plan = Plan.from_json(record.plan)
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self.root = -1
         self.skip: frozenset[tuple[int, int]] = frozenset()
-        self._store = store
-        self._record = record
-        self._place = ""
-        self._bare = -1
-        self._made: tuple[mount_points.Made, ...] = ()
-        self._lock: FileLock | None = None
 
-    def __enter__(self) -> Files:
-        try:
-            self._open()
-        except OSError as error:
-            self.close()
-            raise from_os_error(error, f"open the files of the container {self._record.name}")
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def check_writable(self, directory: int) -> None:
+        """Raises Invalid where nothing may be written in the open ``directory``."""
+        if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
+            raise Invalid(f"{self.kind} is marked read-only")
 
     def find(self, path: str, flags: int = os.O_PATH) -> int:
-        """A descriptor of ``path`` inside the container. Raises OSError."""
+        """A descriptor of ``path`` inside the tree. Raises OSError."""
         for attempt in range(_ATTEMPTS):
             try:
                 return syscalls.openat2(self.root, path, flags, _RESOLVE)
@@ -96,6 +79,35 @@ class Files:
             path = os.path.normpath(os.path.join(os.path.dirname(path.rstrip("/")), os.fsdecode(target)))
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
+
+class Files(Root):
+    """``with Files(store, record) as files``. Enter the private namespaces before. Raises NotFound, Denied, Failed."""
+
+    def __init__(self, store: Containers, record: ContainerRecord) -> None:
+        super().__init__(Plan.from_json(record.plan))
+        self._store = store
+        self._record = record
+        self._place = ""
+        self._bare = -1
+        self._made: tuple[mount_points.Made, ...] = ()
+        self._lock: FileLock | None = None
+
+    def __enter__(self) -> Files:
+        try:
+            self._open()
+        except OSError as error:
+            self.close()
+            raise from_os_error(error, f"open the files of the container {self._record.name}")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def check_writable(self, directory: int) -> None:
         """Raises Invalid with Docker's words where nothing may be written in the open ``directory``."""
         own = os.fstat(directory).st_dev == os.fstat(self.root).st_dev
@@ -105,7 +117,8 @@ class Files:
             raise Invalid("container rootfs is marked read-only" if own else "mounted volume is marked read-only")
 
     def close(self) -> None:
-        """What was mounted and made for this is gone again."""
+        """What was mounted and made for this is gone again. Until now its volumes stay as they are."""
+        self._store.rooms.volumes.let_go()
         if self.root >= 0:
             os.close(self.root)
         if self._place:
@@ -188,7 +201,6 @@ class Files:
                     self._mount(source, point)
         finally:
             mounting.close()
-            rooms.volumes.let_go()
 
     def _mount(self, source: str, point: MountPoint) -> None:
         target = self.find(point.target)

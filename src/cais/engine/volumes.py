@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from cais.engine.stores import Stores
@@ -14,6 +15,8 @@ from cais.volume.store import VolumeStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
+
+    from cais.engine.volume_files import VolumeFiles
 
     ListOfVolumes = list[Volume]
     ListOfSnapshots = list[VolumeSnapshot]
@@ -50,7 +53,11 @@ class Volumes:
     ) -> Volume:
         """A new volume, or the one with this name; without a name an anonymous one. Raises Invalid, Unsupported."""
         self._enter()
-        return self._store.create(name, driver=driver, options=options, labels=labels)
+        now = time.time()
+        volume = self._store.create(name, driver=driver, options=options, labels=labels)
+        if volume.created >= now:
+            self._note("create", volume.name)
+        return volume
 
     def get(self, name: str) -> Volume:
         """Raises NotFound."""
@@ -161,6 +168,13 @@ class Volumes:
 
         restore(self._stores, self._store, name, snapshot, lambda: self._running(name))
 
+    @property
+    def files(self) -> VolumeFiles:
+        """Their files: copied in and out."""
+        from cais.engine.volume_files import VolumeFiles
+
+        return VolumeFiles(self._stores, self._store)
+
     def export(self, name: str, file: BinaryIO, compression: str = "") -> None:
         """Writes a tar of the files of ``VOLUME[@SNAPSHOT]``; ``compression``: "", "gzip" or "zstd".
 
@@ -188,6 +202,7 @@ class Volumes:
                 VolumeSnapshots(self._store).remove(volume, snapshot)
             else:
                 self._store.remove(name, lambda: self._users(name))
+                self._note("destroy", name)
         except NotFound:
             if not force:
                 raise
@@ -218,8 +233,10 @@ class Volumes:
                 self._store.remove(volume.name, lambda name=volume.name: self._users(name))  # type: ignore[misc]
             except (NotFound, Conflict):
                 continue
+            self._note("destroy", volume.name)
             removed.append(volume.name)
             size += max(0, taken)
+        self._stores.events.write("volume", "prune", "", {"reclaimed": str(size)})
         return PruneReport(removed, size)
 
     def check(self, repair: bool = False) -> Findings:
@@ -256,6 +273,9 @@ class Volumes:
             "SELECT id FROM containers JOIN container_volumes ON container = id WHERE volume = ? AND running", (name,)
         )
         return [row[0] for row in rows]
+
+    def _note(self, action: str, name: str) -> None:
+        self._stores.events.write("volume", action, name, {"driver": "local"})
 
     def _enter(self) -> None:
         # Nothing is mounted: an ordinary user's namespace is for the ids of the files alone.

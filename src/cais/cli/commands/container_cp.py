@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cais.cli.call import Call
+    from cais.engine.container_files import ContainerFiles
+    from cais.engine.volume_files import VolumeFiles
 
 COMMAND = Command(
     "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-",
@@ -37,21 +39,25 @@ container source to stdout.""",
 
 
 def run(call: Call) -> int:
+    return copy(call, call.engine.containers.files, "container")
+
+
+def copy(call: Call, files: ContainerFiles | VolumeFiles, what: str) -> int:
+    """The command for ``what`` (container or volume) and its files."""
     import sys
 
     from cais.errors import Invalid
 
     source, target = call.arguments
-    for what, text in (("source", source), ("destination", target)):
+    for side, text in (("source", source), ("destination", target)):
         if not text:
-            raise Invalid(f"{what} can not be empty")
+            raise Invalid(f"{side} can not be empty")
     here, there = split(source), split(target)
     if here[0] and there[0]:
-        raise Invalid("copying between containers is not supported")
+        raise Invalid(f"copying between {what}s is not supported")
     if not here[0] and not there[0]:
-        raise Invalid("must specify at least one container source")
+        raise Invalid(f"must specify at least one {what} source")
     follow, archive = call["follow-link"], call["archive"]
-    files = call.engine.containers.files
     if here[0] and target == "-":
         files.archive(*here, sys.stdout.buffer, follow=follow)
         return 0
@@ -59,7 +65,7 @@ def run(call: Call) -> int:
         files.extract(there[0], sys.stdin.buffer, there[1], archive=archive)
         return 0
     quiet = call["quiet"] if "quiet" in call.said else not sys.stdout.isatty()
-    progress = None if quiet else Progress("from" if here[0] else "to")
+    progress = None if quiet else Progress("from" if here[0] else "to", what)
     counted = None if progress is None else progress.add
     try:
         if here[0]:
@@ -76,7 +82,7 @@ def run(call: Call) -> int:
 
 
 def split(text: str) -> tuple[str, str]:
-    """(container, path); the container is "" for a path of this host, which begins with "/" or "."."""
+    """(container or volume, path); the first is "" for a path of this host, which begins with "/" or "."."""
     container, colon, path = text.partition(":")
     if text.startswith("/") or not colon or container.startswith("."):
         return "", text
@@ -86,11 +92,11 @@ def split(text: str) -> tuple[str, str]:
 class Progress:
     """How much was copied, on the terminal of standard error while it goes on."""
 
-    def __init__(self, direction: str) -> None:
+    def __init__(self, direction: str, what: str) -> None:
         import sys
         import time
 
-        self._title = f"Copying {direction} container"
+        self._title = f"Copying {direction} {what}"
         self._terminal = sys.stderr.isatty()
         self._bytes = 0
         self._clock: Callable[[], float] = time.monotonic

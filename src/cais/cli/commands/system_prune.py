@@ -44,6 +44,7 @@ def run(call: Call) -> int:
     _tell("Deleted Containers:", containers.removed)
     reclaimed = containers.reclaimed_bytes
     labels = {key: value for key, value in chosen.items() if key != "until"}
+    _tell("Deleted Networks:", engine.networks.prune(chosen))
     if call["volumes"]:
         volumes = engine.volumes.prune(filters=labels)
         _tell("Deleted Volumes:", volumes.removed)
@@ -63,7 +64,7 @@ def run(call: Call) -> int:
 
 
 def _warning(call: Call) -> str:
-    lines = ["all stopped containers"]
+    lines = ["all stopped containers", "all networks not used by at least one container"]
     if call["volumes"]:
         lines.append("all anonymous volumes not used by at least one container")
     if call["all"]:
