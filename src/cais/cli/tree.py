@@ -150,7 +150,9 @@ FAMILIES = {
     "network": (
         "Manage networks",
         (
+            ("connect", "network_connect", "Connect a container to a network"),
             ("create", "network_create", "Create a network"),
+            ("disconnect", "network_disconnect", "Disconnect a container from a network"),
             ("inspect", "network_inspect", "Display detailed information on one or more networks"),
             ("ls", "network_ls", "List networks"),
             ("prune", "network_prune", "Remove all unused networks"),

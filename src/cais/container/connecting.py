@@ -87,8 +87,8 @@ class Connections:
     def __init__(self, root: str, database: Database, runtime: Runtime, directory: str, holder: Holder) -> None:
         self._root = root
         self._database = database
-        self._runtime = runtime
-        self._directory = directory
+        self.runtime = runtime
+        self.directory = directory
         self._holder = holder
         self._networks: Networks | None = None
 
@@ -130,7 +130,7 @@ class Connections:
             target = records.get(other)
         except NotFound as error:
             raise NotFound(error.message, exit_code=125)
-        found = state.look(target, self._runtime, self._directory)
+        found = state.look(target, self.runtime, self.directory)
         if found.process is None:
             raise Conflict(f"cannot join network of a non running container: {target.id}", exit_code=125)
         files_of, plan = target.id, Plan.from_json(target.plan)
@@ -157,7 +157,7 @@ class Connections:
         try:
             if is_default and in_user_namespace():
                 return self._carry(record, wanted, made, ports)
-            joined = self._where_bridges_are(
+            joined = self.where_bridges_are(
                 lambda: self.networks.join(record.id, record.name, wishes, made.descriptors[0], ports)
             )
         except (Denied, Unavailable, Unsupported) as error:
@@ -183,7 +183,7 @@ class Connections:
         from cais.network import pasta
 
         published = pasta.publish(self.networks.records, record.id, record.name, ports)
-        path = os.path.join(self._runtime.opened(record.id).directory, NETWORK)
+        path = os.path.join(self.runtime.opened(record.id).directory, NETWORK)
         try:
             os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
             syscalls.mount(made.path, path, "", syscalls.MS_BIND)
@@ -193,7 +193,7 @@ class Connections:
         pasta.start(path, published, maps_host=maps_host)
         return made._replace(addresses=(pasta.ADDRESS,), gateway=pasta.GATEWAY)
 
-    def _where_bridges_are(self, action: Callable[[], T]) -> T:
+    def where_bridges_are(self, action: Callable[[], T]) -> T:
         """root's bridges are the host's; an ordinary user's are in the network namespace that the holder keeps."""
         holder = self._holder.process()
         if holder is None:
@@ -217,7 +217,7 @@ class Connections:
             for text in attachment.links:
                 name, _, alias = text.partition(":")
                 other = records.get(name)
-                if not state.look(other, self._runtime, self._directory).is_up:
+                if not state.look(other, self.runtime, self.directory).is_up:
                     raise Conflict(f"Cannot link to a non running container: /{other.name} AS {alias}", exit_code=125)
                 mine = {endpoint.network for endpoint in endpoints}
                 there = [item for item in self.networks.records.endpoints(container=other.id) if item.network in mine]
@@ -237,7 +237,7 @@ class Connections:
             pasta.unpublish(records, id)
         elif endpoints:
             try:
-                self._where_bridges_are(lambda: self.networks.leave(id))
+                self.where_bridges_are(lambda: self.networks.leave(id))
             except CaisError:
                 pass  # what is left is swept by a later command
 
@@ -247,7 +247,7 @@ class Connections:
 
         gone = []
         for id in sorted(NetworkRecords(self._database).containers()):
-            if not self._runtime.is_owned(id) and self._runtime.process(self._runtime.opened(id)) is None:
+            if not self.runtime.is_owned(id) and self.runtime.process(self.runtime.opened(id)) is None:
                 self.leave(id)
                 gone.append(id)
         return gone

@@ -65,7 +65,7 @@ def _attachments(wanted: RunOptions) -> list[Attachment]:
                 raise _invalid("links are only supported for user-defined networks")
         if any(item.network == other.network for other in found):
             raise _invalid(f'network "{item.network}" is specified multiple times')
-        _check_addresses(item)
+        check_attachment(item)
         found.append(item)
     if len({_is_user_defined(item.network) for item in found}) > 1:
         raise _invalid("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
@@ -90,7 +90,7 @@ def _with_flags(item: Attachment, wanted: RunOptions) -> Attachment:
         ip6=item.ip6 or wanted.ip6,
         mac=item.mac or wanted.mac_address,
         link_local=item.link_local or tuple(wanted.link_local_ips),
-        links=tuple(map(_link, wanted.links)),
+        links=tuple(map(parse_link, wanted.links)),
     )
 
 
@@ -145,7 +145,7 @@ def _name(text: str) -> str:
     return DEFAULT if text == "default" else text
 
 
-def _link(text: str) -> str:
+def parse_link(text: str) -> str:
     """``name`` or ``name:alias``, with its alias."""
     name, colon, alias = text.partition(":")
     if not name or (colon and not alias) or ":" in alias:
@@ -153,7 +153,8 @@ def _link(text: str) -> str:
     return f"{name}:{alias or name.removeprefix('/')}"
 
 
-def _check_addresses(item: Attachment) -> None:
+def check_attachment(item: Attachment) -> None:
+    """Whether its addresses are such. Raises Invalid."""
     for text, family in ((item.ip, 4), (item.ip6, 6)):
         if text and not is_address(text, family):
             raise _invalid(f"invalid endpoint settings: invalid IPv{family} address: {text}")

@@ -77,10 +77,10 @@ class Networking(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of its networks; its mode, where it has none to join; nothing where it uses another container's."""
-        if self.shared_with:
-            return ()
-        return tuple(item.network for item in self.networks) or (self.mode,)
+        """Of its networks; ``none`` and ``host`` are some, too."""
+        if self.mode in ("none", "host"):
+            return (self.mode,)
+        return tuple(item.network for item in self.networks)
 
     @property
     def wanted_ports(self) -> tuple[Binding, ...]:

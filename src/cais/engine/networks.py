@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from cais.engine.container_runs import ContainerRuns
 from cais.engine.stores import Stores
 from cais.errors import Conflict, Denied, Invalid, NotFound
 from cais.network.definition import NetworkOptions
@@ -14,6 +15,8 @@ from cais.network.store import Networks as Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from cais.container.networking import Attachment
 
     Names = list[str]
     Found = list[Network]
@@ -134,15 +137,66 @@ class Networks:
             removed.append(network.name)
         return removed
 
+    def connect(self, name: str, container: str, wanted: Attachment | None = None) -> None:
+        """Puts a container into one more network, now where it runs, and at its starts.
+
+        Raises NotFound, Conflict (it is in it already, an address is taken), Invalid, Denied.
+        """
+        from cais.container.networking import Attachment
+        from cais.container.rejoining import connect
+
+        network = self.get(name)
+        runs = ContainerRuns(self._stores)
+        record = runs.records.get(container)
+        runs.reach_processes(record)
+        connect(runs.store.rooms.connections, runs.records, record, network, wanted or Attachment(network.name))
+        self._note("connect", network, container=record.id)
+
+    def disconnect(self, name: str, container: str, force: bool = False) -> None:
+        """Takes a container out of a network. Raises NotFound, Denied.
+
+        ``force``: it need not be there any more.
+        """
+        from cais.container.rejoining import disconnect
+
+        network = self.get(name)
+        runs = ContainerRuns(self._stores)
+        try:
+            record = runs.records.get(container)
+        except NotFound:
+            if force:
+                return  # what is left of it is swept
+            raise
+        runs.reach_processes(record)
+        disconnect(runs.store.rooms.connections, runs.records, record, network)
+        self._note("disconnect", network, container=record.id)
+
     def check(self, repair: bool = False) -> Findings:
         """What is wrong with networks: (subject, problem, what was done)."""
         rows = self._stores.database.rows("SELECT id FROM containers WHERE state = 'running'")
         return self._store.check({row[0] for row in rows}, repair)
 
-    def _note(self, action: str, network: Network) -> None:
-        self._stores.events.write("network", action, network.id, {"name": network.name, "type": network.driver})
+    def _note(self, action: str, network: Network, **more: str) -> None:
+        known = {**more, "name": network.name, "type": network.driver}
+        self._stores.events.write("network", action, network.id, known)
 
 
 def _has_label(network: Network, text: str) -> bool:
     key, equals, value = text.partition("=")
     return key in network.labels and (not equals or network.labels[key] == value)
+
+
+def attachment(
+    network: str, *, aliases: Sequence[str] = (), options: Sequence[str] = (), priority: int = 0, ip: str = "",
+    ip6: str = "", links: Sequence[str] = (), link_local: Sequence[str] = (),
+) -> Attachment:  # fmt: skip
+    """What ``connect`` is given. Raises Invalid."""
+    from cais.container.network_options import parse_link
+    from cais.container.networking import Attachment
+
+    for text in options:
+        if not text.partition("=")[0] or "=" not in text:
+            raise Invalid("invalid key/value pair format in driver options")
+    return Attachment(
+        network, tuple(aliases), ip, ip6, "", tuple(link_local), tuple(map(parse_link, links)), tuple(options), priority
+    )

@@ -317,6 +317,11 @@ class Networks:
             return ()
         return tuple(address for item in served for address in (item.gateway4, item.gateway6) if address)
 
+    def name_servers(self, container: str) -> tuple[str, ...]:
+        """Addresses of the name servers of the networks that a container is in; () where there are none."""
+        endpoints = self.records.endpoints(container=container)
+        return self._name_servers([self.records.get(item.network) for item in endpoints], endpoints)
+
     def leave(self, container: str) -> None:
         """After a container's end: its addresses and ports are free again. Nothing to leave is no error."""
         endpoints = self.records.endpoints(container=container)

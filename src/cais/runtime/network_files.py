@@ -67,14 +67,28 @@ def write(
     """
     files = opened(directory)
     host = _read(host_hosts) if network == "host" else ""
-    own = "" if network == "host" else _own_lines(hostname, domainname, addresses)
+    own = "" if network == "host" else own_lines(hostname, domainname, addresses)
     _write(files.hosts, hosts(network, extra_hosts, host, links) + own)
     _write(files.hostname, hostname + "\n")
+    write_resolver(directory, network, resolver, host_resolv_conf)
+    return files
+
+
+def write_resolver(
+    directory: str, network: str, resolver: Resolver, host_resolv_conf: str = "/etc/resolv.conf"
+) -> None:
+    """/etc/resolv.conf alone. The file stays the same one: it may be mounted already."""
     text = _read(host_resolv_conf)
     if network != "host" and _SYSTEMD_STUB in text:
         text = _read(_SYSTEMD_RESOLV_CONF) or text  # what stands behind its server on the loopback
-    _write(files.resolv_conf, resolv_conf(text, network, resolver))
-    return files
+    _write(opened(directory).resolv_conf, resolv_conf(text, network, resolver))
+
+
+def change_hosts(directory: str, more: str, without: Sequence[str]) -> None:
+    """Adds lines to /etc/hosts, and takes those of some addresses away. The file stays the same one."""
+    path = opened(directory).hosts
+    kept = [line for line in _read(path).splitlines(keepends=True) if line.split("\t")[0] not in without]
+    _write(path, "".join(kept) + more)
 
 
 def opened(directory: str) -> NetworkFiles:
@@ -82,7 +96,8 @@ def opened(directory: str) -> NetworkFiles:
     return NetworkFiles(*(os.path.join(directory, name) for name in ("hosts", "hostname", "resolv.conf")))
 
 
-def _own_lines(hostname: str, domainname: str, addresses: Sequence[str]) -> str:
+def own_lines(hostname: str, domainname: str, addresses: Sequence[str]) -> str:
+    """The lines of /etc/hosts for a container itself."""
     names = hostname if not domainname else f"{hostname}.{domainname}"
     short = hostname.partition(".")[0]
     if short != names:
