@@ -95,10 +95,30 @@ def test_much_input_and_output(cais):
     assert process.communicate(data, timeout=60)[0] == data
 
 
-@pytest.mark.parametrize("removed", [False, True])
-def test_a_killed_command_takes_its_container_along(cais, removed):
-    flags = ["--rm"] if removed else []
-    process = cais.start("run", *flags, "--name", "victim", "-v", "/data", "box", "sh", "-c", "echo up; sleep 1000")
+def test_a_killed_command_leaves_its_container_running(cais):
+    process = cais.start(
+        "run",
+        "--name",
+        "victim",
+        "box",
+        "sh",
+        "-c",
+        "trap 'echo on; exit 4' USR1; echo up; while :; do sleep 0.05; done",
+    )
+    assert process.stdout.readline() == b"up\n"
+    pid = cais.pid("victim")
+    process.kill()
+    process.wait()
+    assert cais.state("victim")["Pid"] == pid
+    cais("kill", "-s", "USR1", "victim")
+    assert cais("wait", "victim") == "4\n"
+    assert cais("logs", "victim") == "up\non\n"
+    cais("rm", "victim")
+    assert cais.nothing_left()
+
+
+def test_a_killed_command_takes_along_what_is_removed_with_its_end(cais):
+    process = cais.start("run", "--rm", "--name", "victim", "-v", "/data", "box", "sh", "-c", "echo up; sleep 1000")
     assert process.stdout.readline() == b"up\n"
     pid = cais.pid("victim")
     process.kill()
@@ -106,11 +126,8 @@ def test_a_killed_command_takes_its_container_along(cais, removed):
     wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe") and cais.nothing_left())
     state = cais.state("victim")
     assert (state["Status"], state["ExitCode"]) == ("exited", 137)
-    if removed:
-        cais("run", "--rm", "box", "true")
-        cais("container", "inspect", "victim", code=1)
-    else:
-        cais("rm", "-v", "victim")
+    cais("run", "--rm", "box", "true")
+    cais("container", "inspect", "victim", code=1)
     assert cais("ps", "-aq") == "" and cais("volume", "ls", "-q") == ""
     cais("system", "check")
 

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from cais.engine.containers import RunOptions
 
 
+def stream(text: str) -> None:
+    if text.lower() not in ("stdin", "stdout", "stderr"):
+        raise BadValue("valid streams are STDIN, STDOUT and STDERR")
+
+
 def host_mapping(text: str) -> None:
     name, separator, _address = text.partition("=" if "=" in text else ":")
     if not separator or not name:
@@ -21,7 +26,7 @@ def host_mapping(text: str) -> None:
 FLAGS = (
     Flag("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)", check=host_mapping),
     Flag("annotation", "", "map", "Add an annotation to the container (passed through to the OCI runtime)"),
-    Flag("attach", "a", "list", "Attach to STDIN, STDOUT or STDERR"),
+    Flag("attach", "a", "list", "Attach to STDIN, STDOUT or STDERR", check=stream),
     Flag("blkio-weight", "", "uint16", "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)"),
     Flag("blkio-weight-device", "", "list", "Block IO weight (relative device weight)"),
     Flag("cap-add", "", "list", "Add Linux capabilities"),
@@ -265,7 +270,7 @@ def run_options(call: Call) -> RunOptions:
         use_api_socket=call["use-api-socket"],
         isolation=call["isolation"],
         cidfile=call["cidfile"],
-        detach_keys=call["detach-keys"],
+        detach_keys=call["detach-keys"] if "detach-keys" in call.said else None,
     )
 
 

@@ -9,6 +9,7 @@ _BUILD_LOGS = "Show the logs of the last builds"
 _IMAGES = "List images"
 _VERSION = "Show the Cais version information"
 _INFO = "Display system-wide information"
+_ATTACH = "Attach local standard input, output, and error streams to a running container"
 _COMMIT = "Create a new image from a container's changes"
 _CP = "Copy files/folders between a container and the local filesystem"
 _CREATE = "Create a new container"
@@ -21,7 +22,9 @@ _IMPORT = "Import the contents from a tarball to create a filesystem image"
 _KILL = "Kill one or more running containers"
 _LOAD = "Load an image from a tar archive or STDIN"
 _LOGS = "Fetch the logs of a container"
+_PAUSE = "Pause all processes within one or more containers"
 _RENAME = "Rename a container"
+_RESTART = "Restart one or more containers"
 _RM = "Remove one or more containers"
 _RMI = "Remove one or more images"
 _SAVE = "Save one or more images to a tar archive (streamed to STDOUT by default)"
@@ -29,6 +32,7 @@ _START = "Start one or more stopped containers"
 _STOP = "Stop one or more running containers"
 _PORT = "List port mappings or a specific mapping for the container"
 _TAG = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"
+_UNPAUSE = "Unpause all processes within one or more containers"
 _UPDATE = "Update configuration of one or more containers"
 _WAIT = "Block until one or more containers stop, then print their exit codes"
 
@@ -43,6 +47,7 @@ COMMON = (
     ("info", "system_info", _INFO),
 )
 OTHERS = (
+    ("attach", "container_attach", _ATTACH),
     ("commit", "container_commit", _COMMIT),
     ("completion", "completion", "Generate the autocompletion script for the specified shell"),
     ("cp", "container_cp", _CP),
@@ -56,14 +61,17 @@ OTHERS = (
     ("kill", "container_kill", _KILL),
     ("load", "image_load", _LOAD),
     ("logs", "container_logs", _LOGS),
+    ("pause", "container_pause", _PAUSE),
     ("port", "container_port", _PORT),
     ("rename", "container_rename", _RENAME),
+    ("restart", "container_restart", _RESTART),
     ("rm", "container_rm", _RM),
     ("rmi", "image_rm", _RMI),
     ("save", "image_save", _SAVE),
     ("start", "container_start", _START),
     ("stop", "container_stop", _STOP),
     ("tag", "image_tag", _TAG),
+    ("unpause", "container_unpause", _UNPAUSE),
     ("update", "container_update", _UPDATE),
     ("wait", "container_wait", _WAIT),
 )
@@ -95,6 +103,7 @@ FAMILIES = {
     "container": (
         "Manage containers",
         (
+            ("attach", "container_attach", _ATTACH),
             ("commit", "container_commit", _COMMIT),
             ("cp", "container_cp", _CP),
             ("create", "container_create", _CREATE),
@@ -105,13 +114,16 @@ FAMILIES = {
             ("kill", "container_kill", _KILL),
             ("logs", "container_logs", _LOGS),
             ("ls", "container_ls", _PS),
+            ("pause", "container_pause", _PAUSE),
             ("port", "container_port", _PORT),
             ("prune", "container_prune", "Remove all stopped containers"),
             ("rename", "container_rename", _RENAME),
+            ("restart", "container_restart", _RESTART),
             ("rm", "container_rm", _RM),
             ("run", "container_run", _RUN),
             ("start", "container_start", _START),
             ("stop", "container_stop", _STOP),
+            ("unpause", "container_unpause", _UNPAUSE),
             ("update", "container_update", _UPDATE),
             ("wait", "container_wait", _WAIT),
         ),

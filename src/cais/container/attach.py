@@ -1,4 +1,4 @@
-"""The foreground: a container's streams to the caller's, its log written on the way, signals passed to it.
+"""The foreground: a container's streams to the caller's, signals passed to it.
 
 One thread and one ``poll``: the runtime's end, the container's output, the caller's input, and signals as bytes.
 """
@@ -10,7 +10,6 @@ import select
 import sys
 from collections.abc import Callable
 
-from cais.container.logs import LogWriter
 from cais.host.processes import wait
 
 TYPE_CHECKING = False
@@ -29,7 +28,7 @@ _PASSED = (
     signal.SIGCONT, signal.SIGWINCH,
 )  # fmt: skip
 # So many SIGINT or SIGTERM, and the container is killed.
-_PATIENCE = 3
+PATIENCE = 3
 _RETRY_MILLISECONDS = 10
 
 
@@ -90,7 +89,6 @@ class Pump:
         *,
         stdin: int = -1,
         target: int = -1,
-        log: LogWriter | None = None,
         signals: Signals | None = None,
         pass_signal: Callable[[int], bool] | None = None,
         on_resize: Callable[[], None] | None = None,
@@ -104,7 +102,6 @@ class Pump:
         self._outputs = dict(outputs)
         self._stdin = stdin
         self._target = target
-        self._log = log
         self._signals = signals
         self._pass_signal = pass_signal
         self._on_resize = on_resize
@@ -180,9 +177,7 @@ class Pump:
             self._on_begun()
             self._on_begun = None
         for destination, data in self._kept:
-            if self._log is not None:
-                self._log.write(b"stderr", data)
-            _write(destination, data)
+            write_out(destination, data)
         self._kept.clear()
 
     def _output(self, descriptor: int) -> None:
@@ -200,9 +195,7 @@ class Pump:
                 return
             self._held = None
             self.kept()
-        if self._log is not None:
-            self._log.write(stream, data)
-        if not _write(destination, data):
+        if not write_out(destination, data):
             # Nobody reads any more: the container is to see that, too.
             self._end_output(descriptor)
 
@@ -284,7 +277,7 @@ class Pump:
                 continue
             if number in (signal.SIGINT, signal.SIGTERM):
                 self._impatience += 1
-                if self._impatience >= _PATIENCE:
+                if self._impatience >= PATIENCE:
                     number = signal.SIGKILL
             self._undelivered.append(number)
 
@@ -295,7 +288,7 @@ class Pump:
             del self._undelivered[0]
 
 
-def _write(descriptor: int, data: bytes) -> bool:
+def write_out(descriptor: int, data: bytes) -> bool:
     """False where nobody reads any more. A descriptor that does not block is waited for: order goes before speed."""
     view = memoryview(data)
     while view:

@@ -12,6 +12,7 @@ from cais.container.foreground import Streams
 from cais.container.options import ExecOptions
 from cais.container.plan import Plan
 from cais.errors import CaisError, Failed
+from cais.host.processes import leave_to_cat
 from cais.runtime import exec as processes
 from cais.runtime import spec, users
 from cais.runtime.runner import Bundle, Runtime
@@ -106,7 +107,7 @@ def run_detached(runtime: Runtime, bundle: Bundle, id: str, document: Mapping[st
         )  # fmt: skip
         if console is not None:
             master = _receive(runtime, started, console)
-            _keep_alive((master,))
+            leave_to_cat((master,))
             os.close(master)
         processes.finish(runtime, started)
     except CaisError:
@@ -142,7 +143,7 @@ def _on_pipes(runtime: Runtime, bundle: Bundle, id: str, document: Mapping[str, 
         stdin=streams.stdin,
         target=target,
         held=lambda: not processes.has_begun(started),
-        on_leave=_keep_alive,
+        on_leave=leave_to_cat,
     )
     code = processes.finish(runtime, started, pump.run())
     pump.kept()
@@ -185,7 +186,7 @@ def _on_terminal(
             on_resize=resize,
             terminal=True,
             keys=keys,
-            on_leave=_keep_alive,
+            on_leave=leave_to_cat,
         )
         code = pump.run()
     if pump.detached:
@@ -206,21 +207,3 @@ def _receive(runtime: Runtime, started: processes.Executed, console: ConsoleSock
         processes.finish(runtime, started)
         raise Failed("the OCI runtime sent no terminal", exit_code=126)
     return master
-
-
-def _keep_alive(outputs: tuple[int, ...]) -> None:
-    """Who leaves a process does not end it: what it still writes goes nowhere, by a small process of the system."""
-    null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        for descriptor in outputs:
-            os.set_blocking(descriptor, True)
-            actions: list[Any] = [
-                (os.POSIX_SPAWN_DUP2, descriptor, 0),
-                (os.POSIX_SPAWN_DUP2, null, 1),
-                (os.POSIX_SPAWN_DUP2, null, 2),
-            ]
-            os.posix_spawn("/bin/cat", ["cat"], {}, file_actions=actions, setsid=True)
-    except OSError:
-        pass  # a host without cat: the process sees that nobody reads
-    finally:
-        os.close(null)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 
 from cais.container.attach import Pump, Signals
-from cais.container.logs import LogWriter
 from cais.container.prepare import Ready
 from cais.errors import Failed
 from cais.host.processes import wait
@@ -32,35 +31,14 @@ def run(
     streams: Streams,
     signals: Signals,
     *,
-    log: str = "",
     sig_proxy: bool = True,
-    tty: bool = False,
     on_begun: Callable[[], None] | None = None,
 ) -> int:
-    """Starts and waits; the exit code. ``log``: a path to write the output to, too, or "".
+    """Starts and waits; the exit code. There is no log, nor a terminal: containers with these run under conmon.
 
     ``on_begun`` is called when the program inside runs, once.
     Raises with exit code 125, 126 or 127 where it did not start. Interrupted, it kills what runs.
     """
-    writer = LogWriter(log) if log else None
-    try:
-        if tty:
-            return _run_on_terminal(runtime, ready, streams, writer, signals, sig_proxy, on_begun)
-        return _run_on_pipes(runtime, ready, streams, writer, signals, sig_proxy, on_begun)
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def _run_on_pipes(
-    runtime: Runtime,
-    ready: Ready,
-    streams: Streams,
-    log: LogWriter | None,
-    signals: Signals,
-    sig_proxy: bool,
-    on_begun: Callable[[], None] | None,
-) -> int:
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
     target = -1
@@ -84,7 +62,6 @@ def _run_on_pipes(
         {out_read: (streams.stdout, b"stdout"), err_read: (streams.stderr, b"stderr")},
         stdin=streams.stdin,
         target=target,
-        log=log,
         signals=signals,
         pass_signal=(lambda number: runtime.kill(started, number)) if sig_proxy else None,
         held=lambda: not runtime.has_begun(ready.bundle),
@@ -93,15 +70,8 @@ def _run_on_pipes(
     return _finish(runtime, started, pump)
 
 
-def _run_on_terminal(
-    runtime: Runtime,
-    ready: Ready,
-    streams: Streams,
-    log: LogWriter | None,
-    signals: Signals,
-    sig_proxy: bool,
-    on_begun: Callable[[], None] | None,
-) -> int:
+def run_on_terminal(runtime: Runtime, ready: Ready, streams: Streams, signals: Signals) -> int:
+    """As ``run``, with a terminal of its own: the shell of a build that failed, which ends with this process."""
     from cais.container import terminal
 
     console = terminal.ConsoleSocket(ready.bundle.directory)
@@ -132,12 +102,10 @@ def _run_on_terminal(
             {master: (streams.stdout, b"stdout"), err_read: (streams.stderr, b"stderr")},
             stdin=streams.stdin,
             target=master,
-            log=log,
             signals=signals,
-            pass_signal=(lambda number: runtime.kill(started, number)) if sig_proxy else None,
+            pass_signal=lambda number: runtime.kill(started, number),
             on_resize=resize,
             held=lambda: not runtime.has_begun(ready.bundle),
-            on_begun=on_begun,
             terminal=True,
         )
         return _finish(runtime, started, pump)

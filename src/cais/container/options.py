@@ -66,7 +66,7 @@ class RunOptions(NamedTuple):
     stop_timeout_seconds: int | None = None
     sig_proxy: bool = True
     platform: str = ""
-    detach_keys: str = ""
+    detach_keys: str | None = None
     attach: Sequence[str] = ()
     pull: str = "missing"
     quiet: bool = False
@@ -139,6 +139,13 @@ class ExecOptions(NamedTuple):
     user: str = ""
     workdir: str = ""
     privileged: bool = False
+    detach_keys: str | None = None
+
+
+class AttachOptions(NamedTuple):
+    """``detach_keys`` None is Docker's default sequence; "" detaches by nothing."""
+
+    sig_proxy: bool = True
     detach_keys: str | None = None
 
 

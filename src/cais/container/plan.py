@@ -236,9 +236,8 @@ def _health(run: Mapping[str, Any], wanted: RunOptions) -> HealthCheck | None:
 
 # What this version does not do yet: fields of RunOptions by the flag they come from.
 _NOT_YET = {
-    "attach": "attach", "log_driver": "log-driver", "log_opts": "log-opt",
+    "log_driver": "log-driver", "log_opts": "log-opt",
     "storage_opts": "storage-opt",
-    "detach_keys": "detach-keys",
 }  # fmt: skip
 
 

@@ -44,6 +44,7 @@ SCHEMA = (
     """ALTER TABLE containers ADD COLUMN restart_count INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE containers ADD COLUMN restart_wait_milliseconds INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE containers ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0""",
+    "ALTER TABLE containers ADD COLUMN oom_killed INTEGER NOT NULL DEFAULT 0",
 )
 
 # For the collector: queries that give the keys of what has to stay.
@@ -68,7 +69,7 @@ NO_RESTARTS = Restarts()
 
 
 class ContainerRecord(NamedTuple):
-    """``state``: ``created``, ``running``, ``restarting`` or ``exited``, as last noted.
+    """``state``: ``created``, ``running``, ``restarting``, ``removing`` or ``exited``, as last noted.
 
     Times are in seconds since 1970, 0 for never. ``manifest`` is the digest of the image's manifest, ``chain`` its
     topmost chain id ("" without layers), ``snapshot`` the id of the container's own layer. ``plan_json`` is
@@ -91,6 +92,7 @@ class ContainerRecord(NamedTuple):
     auto_remove: bool = False
     plan_json: str = "{}"
     restarts: Restarts = Restarts()
+    oom_killed: bool = False
 
     @property
     def short_id(self) -> str:
@@ -143,7 +145,8 @@ class ContainerRecords:
     ) -> None:
         with self.database.transaction() as change:
             change.execute(
-                "UPDATE containers SET state = 'running', started = ?, error = '', exit_code = 0 WHERE id = ?",
+                "UPDATE containers SET state = 'running', started = ?, error = '', exit_code = 0, oom_killed = 0 "
+                "WHERE id = ?",
                 (now, id),
             )
             _set_restarts(change, id, restarts)
@@ -158,16 +161,16 @@ class ContainerRecords:
                 ("exited" if started else "created", exit_code, now if started else 0.0, error, id),
             )
 
-    def correct(self, record: ContainerRecord, exit_code: int, finished: float) -> bool:
+    def correct(self, record: ContainerRecord, exit_code: int, finished: float, *, oom_killed: bool = False) -> bool:
         """It was noted to be up and has ended; nothing changes where it was started again since ``record`` was read.
 
         Whether this call was the one that noted it.
         """
         with self.database.transaction() as change:
             noted = change.execute(
-                "UPDATE containers SET state = 'exited', exit_code = ?, finished = ? WHERE id = ? AND state = ? "
-                "AND started = ?",
-                (exit_code, finished, record.id, record.state, record.started),
+                "UPDATE containers SET state = 'exited', exit_code = ?, finished = ?, oom_killed = ? "
+                "WHERE id = ? AND state = ? AND started = ?",
+                (exit_code, finished, oom_killed, record.id, record.state, record.started),
             )
         return noted > 0
 
@@ -189,6 +192,11 @@ class ContainerRecords:
             )
             _set_restarts(change, id, restarts)
 
+    def set_removing(self, id: str) -> None:
+        """Whoever removes it may be killed: then the next command goes on with it."""
+        with self.database.transaction() as change:
+            change.execute("UPDATE containers SET state = 'removing' WHERE id = ?", (id,))
+
     def set_stopped(self, id: str, how: int = BY_HAND) -> None:
         """It is ended: whatever its policy, it is not started again before a user, or a boot, does it."""
         with self.database.transaction() as change:
@@ -205,8 +213,8 @@ class ContainerRecords:
         return self._query("WHERE state IN ('running', 'restarting') ORDER BY created DESC, id")
 
     def forgotten(self) -> list[ContainerRecord]:
-        """Those that should have been removed with their end."""
-        return self._query("WHERE auto_remove = 1 AND state = 'exited'")
+        """Those that should have been removed with their end, or are being removed."""
+        return self._query("WHERE (auto_remove = 1 AND state = 'exited') OR state = 'removing'")
 
     def get(self, id_or_name: str) -> ContainerRecord:
         """By full id, name, or the start of an id. Raises NotFound, Invalid with Docker's words."""
@@ -245,9 +253,11 @@ class ContainerRecords:
         change.execute("UPDATE container_volumes SET volume = ?, anonymous = 0 WHERE volume = ?", (new, old))
 
     def _query(self, clause: str, parameters: Sequence[Any] = ()) -> list[ContainerRecord]:
-        rows = self.database.rows(f"SELECT {_COLUMNS}, {_RESTARTS} FROM containers {clause}", parameters)
+        rows = self.database.rows(f"SELECT {_COLUMNS}, {_RESTARTS}, oom_killed FROM containers {clause}", parameters)
         return [
-            ContainerRecord._make((*row[:13], bool(row[13]), row[14], Restarts(row[15], row[16], row[17])))
+            ContainerRecord._make(
+                (*row[:13], bool(row[13]), row[14], Restarts(row[15], row[16], row[17]), bool(row[18]))
+            )
             for row in rows
         ]
 

@@ -23,13 +23,15 @@ REBOOTED_EXIT_CODE = 255
 class State(NamedTuple):
     """``status``: ``created``, ``running``, ``paused``, ``restarting``, ``removing``, ``exited`` or ``dead``.
 
-    ``process`` is the first one inside, while it runs (paused, too).
+    ``process`` is the first one inside, while it runs (paused, too). ``oom_killed``: in its last run the kernel killed
+    something of it, because it had used up its memory.
     """
 
     status: str
     exit_code: int = 0
     finished: float = 0.0
     process: ProcessName | None = None
+    oom_killed: bool = False
 
     @property
     def lives(self) -> bool:
@@ -59,18 +61,23 @@ def look(record: ContainerRecord, runtime: Runtime, root: str) -> State:
         waits = waiting.find(os.path.join(root, record.id), waiting.RESTART) is not None
         return State("restarting" if waits else "exited", record.exit_code, record.finished)
     if record.state != "running":
-        return State(record.state, record.exit_code, record.finished)
-    note = runtime.note(runtime.opened(record.id))
+        return State(record.state, record.exit_code, record.finished, oom_killed=record.oom_killed)
+    bundle = runtime.opened(record.id)
+    note = runtime.note(bundle)
     if note is not None and is_alive(note.process):
+        if runtime.waits_for_start(bundle) and not runtime.is_owned(record.id):
+            return State("exited", UNKNOWN_EXIT_CODE, time.time())  # who would have started it was killed
         from cais.runtime.cgroup_files import is_frozen  # `ps` of nothing does not pay for it
 
-        return State("paused" if is_frozen(note.group) else "running", process=note.process)
+        status = "paused" if is_frozen(note.group) else "running"
+        return State(status, finished=record.finished, process=note.process)
     from cais.runtime import conmon  # only for what was noted to run: `ps` of nothing does not pay for it
+    from cais.runtime.cgroup_files import out_of_memory
 
     noted = conmon.exit_code(exit_directory(root, record.id), record.id)
     if noted is not None and noted[1] >= record.started - 1:
         status = "restarting" if _begins_again(record, runtime, *noted) else "exited"
-        return State(status, *noted)
+        return State(status, *noted, oom_killed=note is not None and out_of_memory(note.group))
     if runtime.is_owned(record.id):
         return State("running")
     return State("exited", UNKNOWN_EXIT_CODE if runtime.is_of_this_boot else REBOOTED_EXIT_CODE, time.time())

@@ -6,31 +6,29 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from cais.container import names, prepare, state
+from cais.container import names
 from cais.container.happenings import Happenings
 from cais.container.plan import Plan
 from cais.container.prepare import Rooms
 from cais.container.records import ContainerRecord, ContainerRecords
-from cais.container.restart import BY_HAND, Restarts
+from cais.container.state import State, look
 from cais.errors import CaisError, Conflict, NotFound, from_os_error
 from cais.host.database import Database
 from cais.host.files import random_name, remove_tree
 from cais.host.locks import FileLock
-from cais.host.processes import send_signal, wait_gone
+from cais.host.processes import send_signal
 from cais.spec.digest import Digest
 from cais.spec.encoding import encode
 from cais.spec.named import NamedTuple
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import signal
-
-    from cais.container.foreground import Streams
-else:
-    import _signal as signal  # its numbers without the enumerations, which cost 3 ms at each start
-
 LOG = "log"
 _NAME_ATTEMPTS = 30
+_STOP = ": stop the container before removing or force remove"
+_NOT_YET = {
+    "running": f"running{_STOP}",
+    "restarting": f"restarting{_STOP}",
+    "paused": "paused and must be unpaused first",
+}
 
 
 class FromImage(NamedTuple):
@@ -40,6 +38,58 @@ class FromImage(NamedTuple):
     name: str
     manifest: str
     chain: Digest | None
+
+
+class Locked:
+    """``with store.locked(record) as record:`` the container's lock, and its record as it is now."""
+
+    def __init__(self, containers: Containers, record: ContainerRecord, wait: bool) -> None:
+        self._containers = containers
+        self._record = record
+        self._wait = wait
+        self._lock = FileLock(os.path.join(containers.directory(record.id), "lock"))
+
+    def __enter__(self) -> ContainerRecord:
+        """Raises NotFound where it was removed meanwhile; Conflict where ``wait`` is False and another has it."""
+        try:
+            if not self._lock.acquire(blocking=self._wait):
+                raise Conflict(f"another command works on container {self._record.name}")
+        except FileNotFoundError:
+            raise NotFound(f"No such container: {self._record.name}")
+        try:
+            return self._containers.records.get(self._record.id)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class Witness:
+    """A shared lock; whoever removes a container by itself after its end takes it alone first (``unseen``)."""
+
+    def __init__(self, directory: str) -> None:
+        self._lock = FileLock(os.path.join(directory, "witness"))
+
+    def __enter__(self) -> None:
+        """Raises NotFound."""
+        try:
+            self._lock.acquire(shared=True)
+        except FileNotFoundError:
+            raise NotFound("No such container")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def unseen(self, *, wait: bool) -> bool:
+        """Whether nobody needs the exit code any more; with ``wait`` it is so when this returns."""
+        try:
+            return self._lock.acquire(blocking=wait)
+        except FileNotFoundError:
+            return True
+        finally:
+            self._lock.release()
 
 
 class Containers:
@@ -120,283 +170,63 @@ class Containers:
     def log_path(self, id: str) -> str:
         return os.path.join(self.directory(id), LOG)
 
-    def state(self, record: ContainerRecord) -> state.State:
+    def state(self, record: ContainerRecord) -> State:
         """The truth; where the record says otherwise, it is corrected."""
-        found = state.look(record, self.rooms.runtime, self.rooms.directory)
+        found = look(record, self.rooms.runtime, self.rooms.directory)
         if record.state in ("running", "restarting") and not found.is_up:
             try:
-                self._ended(record, found.exit_code, found.finished)
+                self.ended(record, found)
             except CaisError:
                 pass  # a root directory that cannot be written can still be read
         return found
 
-    def _ended(self, record: ContainerRecord, exit_code: int, finished: float) -> None:
+    def ended(self, record: ContainerRecord, found: State) -> None:
         """Notes the end of a run; the first one who does so tells it."""
-        if self.records.correct(record, exit_code, finished) and record.state == "running":
-            self.happenings.died(record, exit_code, finished)
+        code, finished = found.exit_code, found.finished
+        if self.records.correct(record, code, finished, oom_killed=found.oom_killed) and record.state == "running":
+            if found.oom_killed:
+                self.happenings.container("oom", record)
+            self.happenings.died(record, code, finished)
 
-    def run_foreground(
-        self, record: ContainerRecord, streams: Streams, warn: Callable[[str], None], *, log: bool = True
-    ) -> int:
-        """Runs to the end; the exit code. Raises with exit code 125, 126 or 127 where it did not start."""
-        from cais.container import foreground
-        from cais.container.attach import Signals
+    def witness(self, record: ContainerRecord) -> Witness:
+        """``with store.witness(record):`` one that is removed with its end stays until its exit code was read."""
+        return Witness(self.directory(record.id))
 
-        plan = Plan.from_json(record.plan)
-        console_size = None
-        if plan.tty:
-            from cais.container import terminal
+    def signal(self, record: ContainerRecord, number: int) -> None:
+        """Passes on a signal that a command got for the container; to one that has ended it goes nowhere."""
+        process = self.rooms.runtime.process(self.rooms.runtime.opened(record.id))
+        if process is not None:
+            send_signal(process.pid, number, process.start_ticks)
 
-            console_size = terminal.size(streams.stdin if streams.stdin >= 0 else streams.stdout)
-        with self.lock(record):
-            try:
-                self._clear(record)
-                ready = prepare.prepare(self.rooms, record, plan, console_size=console_size)
-            except BaseException as error:
-                self._note_failure(record, error)
-                raise
-            # There is a bundle now, with this process as its owner: nobody takes the record for a dead one's.
-            record = record._replace(state="running", started=time.time())
-            self.records.set_started(record.id, record.started)
-            self.rooms.volumes.let_go()
-        self.happenings.mounted(record, plan)
-        for line in ready.warnings:
-            warn(line)
-        with Signals() as signals:
-            try:
-                code = foreground.run(
-                    self.rooms.runtime,
-                    ready,
-                    streams,
-                    signals,
-                    log=self.log_path(record.id) if log else "",
-                    sig_proxy=plan.sig_proxy,
-                    tty=plan.tty,
-                    on_begun=lambda: self.happenings.container("start", record),
-                )
-            except BaseException as error:
-                self._note_failure(record, error)
-                prepare.undo(self.rooms, ready)
-                raise
-            self._ended(record, code, time.time())
-            prepare.undo(self.rooms, ready)
-        return code
+    def locked(self, record: ContainerRecord, *, wait: bool = True) -> Locked:
+        """Nobody else starts, pauses, finishes or removes it meanwhile (see the room's page)."""
+        return Locked(self, record, wait)
 
-    def start_detached(
-        self,
-        record: ContainerRecord,
-        warn: Callable[[str], None],
-        on_exit: Sequence[str] = (),
-        environment: dict[str, str] | None = None,
-        *,
-        restarts: Restarts | None = None,
-        on_check: Sequence[str] = (),
-    ) -> None:
-        """Starts it under conmon. Raises Unavailable without conmon, and as ``run_foreground``.
+    def remove(self, record: ContainerRecord, *, force: bool = False, volumes: bool = False, wait: bool = True) -> None:
+        """Raises Conflict where it is up and ``force`` is not given. ``volumes``: its anonymous ones, too.
 
-        ``on_exit`` is run after its end, ``on_check`` for each health check, with ``environment``.
-        ``restarts``: it was waited for this, and nothing is done where somebody has ended the wait.
+        Killed on the way it is noted as being removed, and the next command that sweeps goes on with it.
         """
-        from cais.runtime import conmon
+        from cais.container import ending
 
-        plan = Plan.from_json(record.plan)
-        exits = state.exit_directory(self.rooms.directory, record.id)
-        ready = None
-        with self.lock(record):
-            if restarts is not None and self.records.get(record.id).state != "restarting":
-                return
-            try:
-                self._clear(record)
-                os.makedirs(exits, 0o700, exist_ok=True)
-                ready = prepare.prepare(self.rooms, record, plan)
-                self.records.set_started(record.id, time.time(), restarts=restarts or Restarts())
-                self.rooms.volumes.let_go()
-                self.happenings.mounted(record, plan)
-                for line in ready.warnings:
-                    warn(line)
-                if plan.health is not None and plan.health.args:
-                    from cais.container import watch
-
-                    watch.begin(self.directory(record.id), plan.health, on_check, environment or {})
-                conmon.start_detached(
-                    self.rooms.runtime,
-                    ready.spec,
-                    ready.bundle,
-                    name=record.name,
-                    log=self.log_path(record.id),
-                    exit_directory=exits,
-                    stdin=plan.stdin,
-                    on_exit=on_exit,
-                    environment=environment or {},
-                    keep=ready.connection.reserved,
-                )
-                ready.connection.close()
-                self.happenings.container("start", record)
-            except BaseException as error:
-                if ready is not None:
-                    self.rooms.runtime.command("delete", "--force", record.id)
-                    prepare.undo(self.rooms, ready)
-                self._end_watch(record)
-                self._note_failure(record, error)
-                raise
-
-    def _end_watch(self, record: ContainerRecord) -> None:
-        """Its health is not checked any more."""
-        if "health" in record.plan:
-            from cais.container import watch
-
-            watch.end(self.directory(record.id))
-
-    def lock(self, record: ContainerRecord) -> FileLock:
-        """Held while a container is started, and while what is left of its last run is taken away. Raises NotFound."""
-        directory = self.directory(record.id)
-        if not os.path.isdir(directory):
-            raise NotFound(f"No such container: {record.name}")
-        return FileLock(os.path.join(directory, "lock"))
-
-    def _note_failure(self, record: ContainerRecord, error: BaseException) -> None:
-        if isinstance(error, CaisError):
-            ran = record.started > 0
-            self.records.set_exited(record.id, error.exit_code, time.time(), error.message, started=ran)
-        else:
-            self.records.set_exited(record.id, state.UNKNOWN_EXIT_CODE, time.time())
-
-    def _clear(self, record: ContainerRecord) -> None:
-        """What an earlier run left behind: its exit code, and a bundle that nobody owns."""
-        try:
-            os.unlink(os.path.join(state.exit_directory(self.rooms.directory, record.id), record.id))
-        except FileNotFoundError:
-            pass
-        self._leave_networks(record)
-        bundle = self.rooms.runtime.opened(record.id)
-        if os.path.isdir(bundle.directory):
-            self.rooms.runtime.delete(bundle)
-
-    def _leave_networks(self, record: ContainerRecord) -> None:
-        if Plan.from_json(record.plan).networking.networks:
-            self.rooms.connections.leave(record.id)
-
-    def finish_detached(self, record: ContainerRecord) -> Restarts | None:
-        """After the end of a detached container: the runtime forgets it, the record says how it ended.
-
-        The restart that follows by its policy, for which this process waits; or None. One that was started again
-        meanwhile is left alone.
-        """
-        from cais.container import restart, waiting
-
-        with self.lock(record):
-            record = self.records.get(record.id)
-            if record.state == "restarting":
-                return None
+        with self.locked(record, wait=wait) as record:
             found = self.state(record)
-            if found.status not in ("exited", "restarting"):
-                return None
-            policy = Plan.from_json(record.plan).restart
-            restarts = restart.after(policy, record.restarts, found.exit_code, found.finished - record.started)
-            if restarts is not None:
-                waiting.note(self.directory(record.id), waiting.RESTART, os.getpid())
-                self.records.set_restarting(record.id, found.exit_code, found.finished, restarts)
-                self.happenings.died(record, found.exit_code, found.finished)
-            self._end_watch(record)
-            self._leave_networks(record)
-            # Last: as long as the bundle is ours, nobody takes the container for one that has come to its end.
-            self.rooms.runtime.delete(self.rooms.runtime.opened(record.id))
-            return restarts
-
-    def _stop_waiting(self, record: ContainerRecord) -> None:
-        """Whoever waits to start it again does not do it any more."""
-        from cais.container import waiting
-
-        with self.lock(record):
-            record = self.records.get(record.id)
-            if record.state == "restarting":
-                self.records.set_exited(record.id, record.exit_code, record.finished)
-                waiting.end(self.directory(record.id), waiting.RESTART)
-
-    def kill(self, record: ContainerRecord, number: int) -> None:
-        """Raises Conflict where it does not run."""
-        from cais.container.options import parse_signal
-
-        found = self.state(record)
-        if not found.is_up:
-            raise Conflict(f"cannot kill container: {record.name}: container {record.id} is not running")
-        if number in (signal.SIGKILL, signal.SIGTERM, parse_signal(Plan.from_json(record.plan).stop_signal)):
-            self.records.set_stopped(record.id)
-            if found.status == "restarting":
-                self._stop_waiting(record)
-        if found.process is not None:
-            send_signal(found.process.pid, number, found.process.start_ticks)
-            self.happenings.container("kill", record, signal=str(number))
-
-    def stop(self, record: ContainerRecord, timeout_seconds: int | None = None, how: int = BY_HAND) -> None:
-        """Asks it to end, and kills it after ``timeout_seconds`` (negative: never). Not running is no error.
-
-        ``how`` is kept for the next boot (``restart.at_boot``).
-        """
-        from cais.container.options import parse_signal
-
-        self.records.set_stopped(record.id, how)
-        found = self.state(record)
-        if found.status == "restarting":
-            self._stop_waiting(record)
-            found = self.state(self.records.get(record.id))
-        if found.process is None:
-            return
-        plan = Plan.from_json(record.plan)
-        patience = plan.stop_timeout_seconds if timeout_seconds is None else timeout_seconds
-        process = found.process
-        number = parse_signal(plan.stop_signal)
-        send_signal(process.pid, number, process.start_ticks)
-        self.happenings.container("kill", record, signal=str(number))
-        if not wait_gone(process.pid, process.start_ticks, patience):
-            send_signal(process.pid, signal.SIGKILL, process.start_ticks)
-            self.happenings.container("kill", record, signal=str(int(signal.SIGKILL)))
-            wait_gone(process.pid, process.start_ticks, 10)
-        self.wait(record)
-        self.happenings.container("stop", record)
-
-    def wait(self, record: ContainerRecord) -> int:
-        """Waits for its end; the exit code. One that never ran gives 0, as in Docker."""
-        began = time.time()
-        while True:
-            found = self.state(record)
-            if not found.is_up or (found.status == "restarting" and found.finished >= began):
-                break
-            if found.process is None or wait_gone(found.process.pid, found.process.start_ticks, 1):
-                time.sleep(0.01)  # its end is being noted by whoever started it
-            try:
-                record = self.records.get(record.id)
-            except CaisError:
-                return found.exit_code  # removed with its end
-        return found.exit_code
-
-    def remove(self, record: ContainerRecord, *, force: bool = False, volumes: bool = False) -> None:
-        """Raises Conflict where it runs and ``force`` is not given. ``volumes``: its anonymous ones, too."""
-        found = self.state(record)
-        if found.is_up:
-            if not force:
-                raise Conflict(
-                    f'cannot remove container "/{record.name}": container is {found.status}: stop the container before '
-                    "removing or force remove"
-                )
-            self.records.set_stopped(record.id)
-            if found.status == "restarting":
-                self._stop_waiting(record)
-            if found.process is not None:
-                send_signal(found.process.pid, signal.SIGKILL, found.process.start_ticks)
-                self.happenings.container("kill", record, signal=str(int(signal.SIGKILL)))
-                wait_gone(found.process.pid, found.process.start_ticks, 10)
-            self._ended(record, state.UNKNOWN_EXIT_CODE, time.time())
-        self._end_watch(record)
-        self._leave_networks(record)
-        bundle = self.rooms.runtime.opened(record.id)
-        if os.path.isdir(bundle.directory):
-            self.rooms.runtime.delete(bundle)
-        anonymous = [item for item in self.records.volumes_of(record.id) if item[1]] if volumes else []
-        with self.records.database.transaction() as change:
-            self.records.remove(change, record.id)
-        self.rooms.snapshots.remove(record.snapshot)
-        self._remove_directory(record.id)
+            if found.is_up:
+                if not force:
+                    raise Conflict(f'cannot remove container "/{record.name}": container is {_NOT_YET[found.status]}')
+                ending.end_now(self, record, found)
+                self.ended(record, self.state(record))
+            self.records.set_removing(record.id)
+            self.end_watch(record)
+            self.leave_networks(record)
+            bundle = self.rooms.runtime.opened(record.id)
+            if os.path.isdir(bundle.directory):
+                self.rooms.runtime.delete(bundle)
+            anonymous = [item for item in self.records.volumes_of(record.id) if item[1]] if volumes else []
+            self.rooms.snapshots.remove(record.snapshot)
+            with self.records.database.transaction() as change:
+                self.records.remove(change, record.id)
+            self._remove_directory(record.id)
         self._remove_volumes(anonymous)
         self.happenings.container("destroy", record)
 
@@ -410,6 +240,17 @@ class Containers:
         except OSError as error:
             raise from_os_error(error, "remove a container's directory")
         remove_tree(doomed)
+
+    def leave_networks(self, record: ContainerRecord) -> None:
+        if Plan.from_json(record.plan).networking.networks:
+            self.rooms.connections.leave(record.id)
+
+    def end_watch(self, record: ContainerRecord) -> None:
+        """Its health is not checked any more."""
+        if "health" in record.plan:
+            from cais.container import watch
+
+            watch.end(self.directory(record.id))
 
     def _remove_volumes(self, volumes: Sequence[tuple[str, bool]]) -> None:
         for name, anonymous in volumes:

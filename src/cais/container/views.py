@@ -92,6 +92,8 @@ def status_text(record: ContainerRecord, state: State, now: float, health: str =
         return f"Up {human_duration(now - record.started)}{more}"
     if state.status == "restarting":
         return f"Restarting ({state.exit_code}) {human_duration(now - state.finished)} ago"
+    if state.status == "removing":
+        return "Removal In Progress"
     if state.status == "exited":
         return f"Exited ({state.exit_code}) {human_duration(now - state.finished)} ago"
     return "Created"
@@ -206,7 +208,7 @@ def inspect(
             "Running": state.is_up,
             "Paused": state.status == "paused",
             "Restarting": state.status == "restarting",
-            "OOMKilled": False,
+            "OOMKilled": state.oom_killed,
             "Dead": False,
             "Pid": state.pid,
             "ExitCode": state.exit_code,

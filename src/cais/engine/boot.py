@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cais.container import ending
 from cais.container.records import ContainerRecord
 from cais.container.restart import BY_SHUTDOWN, RestartPolicy, at_boot
 from cais.engine.container_runs import ContainerRuns
@@ -56,7 +57,7 @@ def stop_all(stores: Stores) -> list[Outcome]:
 
     def stop(record: ContainerRecord) -> Outcome:
         try:
-            store.stop(record, how=BY_SHUTDOWN)
+            ending.stop(store, record, how=BY_SHUTDOWN)
         except CaisError as error:
             return Outcome(record.name, error)
         return Outcome(record.name)

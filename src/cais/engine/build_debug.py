@@ -71,9 +71,8 @@ class Place:
                     ready = Ready(opened.bundle, opened.spec, made, ())
                     try:
                         with Signals() as signals:
-                            return foreground.run(
-                                self._runtime, ready, foreground.Streams(stdin), signals, tty=terminal
-                            )
+                            start = foreground.run_on_terminal if terminal else foreground.run
+                            return start(self._runtime, ready, foreground.Streams(stdin), signals)
                     finally:
                         mount_points.remove(bundle.rootfs, made)
                 finally:

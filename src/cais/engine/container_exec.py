@@ -31,7 +31,7 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
         raise Conflict(f"container {record.id} is not running")
     if state.status == "paused":
         raise Conflict(f"Container {name} is paused, unpause the container before exec")
-    runs.enter()
+    runs.enter_beside(record)
     runtime = runs.runtime
     bundle = runtime.opened(record.id)
     started_with = read_configuration(bundle.directory)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cais.container.store import Containers as Store
     from cais.container.store import FromImage
     from cais.image.store import Image
-    from cais.runtime.runner import Runtime
+    from cais.runtime.runner import Bundle, Runtime
 
 
 # Of the processes that wait for a container's sake: nothing of the environment of whoever started it.
@@ -71,12 +71,11 @@ class ContainerRuns:
         """Removes what killed commands left: bundles nobody owns, containers that should be gone with their end."""
         running = set()
         for record in self.records.running():
-            if self.store.state(record).status == "running":
+            if self.store.state(record).is_up:
                 running.add(record.id)
-            elif record.auto_remove:
-                self.remove_quietly(record)
         for record in self.records.forgotten():
-            self.remove_quietly(record)
+            if self.store.witness(record).unseen(wait=False):
+                self.remove_quietly(record, wait=False)
         for bundle in self.runtime.leftovers(frozenset(running)):
             self.runtime.delete(bundle)
         self.store.rooms.connections.sweep()
@@ -180,27 +179,32 @@ class ContainerRuns:
         chain = ensure_unpacked(self._stores.content, self._stores.snapshots, image.config, image.manifest)
         return FromImage(image.id, name, image.manifest.digest, chain)
 
-    def foreground(
-        self, record: ContainerRecord, streams: Streams, warn: Callable[[str], None], *, log: bool = True
-    ) -> int:
-        """To the end; the exit code. The guardian goes with it."""
+    def directly(self, record: ContainerRecord, streams: Streams, warn: Callable[[str], None]) -> int:
+        """To the end; the exit code. It is removed, and the guardian goes with it."""
+        from cais.container import starting
+
         try:
-            return self.store.run_foreground(record, streams, warn, log=log)
+            return starting.directly(self.store, record, streams, warn)
         finally:
+            self.remove_quietly(record)
             self.runtime.close()
 
     def detached(
-        self, record: ContainerRecord, warn: Callable[[str], None], *, restarts: Restarts | None = None
-    ) -> None:
-        """Under conmon, which calls ``cais.engine.finish`` after its end."""
+        self,
+        record: ContainerRecord,
+        warn: Callable[[str], None],
+        *,
+        console_size: tuple[int, int] | None = None,
+        before: Callable[[Bundle], None] | None = None,
+        restarts: Restarts | None = None,
+    ) -> bool:
+        """Under conmon, which calls ``cais.engine.finish`` after its end. See ``starting.under_conmon``."""
+        from cais.container import starting
+
+        commands = starting.Commands(self.command("finish", record.id), self.command("health", record.id), ENVIRONMENT)
         try:
-            self.store.start_detached(
-                record,
-                warn,
-                self.command("finish", record.id),
-                ENVIRONMENT,
-                restarts=restarts,
-                on_check=self.command("health", record.id),
+            return starting.under_conmon(
+                self.store, record, warn, commands, console_size=console_size, before=before, restarts=restarts
             )
         except BaseException:
             if record.auto_remove:
@@ -217,10 +221,10 @@ class ContainerRuns:
             *arguments,
         )  # fmt: skip
 
-    def remove_quietly(self, record: ContainerRecord) -> None:
-        """With its anonymous volumes, as ``--rm`` does it."""
+    def remove_quietly(self, record: ContainerRecord, *, wait: bool = True) -> None:
+        """With its anonymous volumes, as ``--rm`` does it. Without ``wait`` another command that is at it is left."""
         try:
-            self.store.remove(record, force=True, volumes=True)
+            self.store.remove(record, force=True, volumes=True, wait=wait)
         except CaisError:
             pass  # another command removes it at the same time
 
@@ -234,13 +238,17 @@ class ContainerRuns:
             record = self.records.get(id)
         except NotFound:
             return ()
-        restarts = self.store.finish_detached(record)
+        from cais.container import starting
+
+        restarts = starting.finish(self.store, record)
         if restarts is not None:
             from cais.container.waiting import delayed
 
             return delayed(restarts.wait_milliseconds / 1000, self.command("finish", "--restart", id))
-        if record.auto_remove and self.store.state(self.records.get(id)).status != "running":
-            self.remove_quietly(record)
+        if record.auto_remove:
+            self.store.witness(record).unseen(wait=True)
+            if not self.store.state(self.records.get(id)).is_up:
+                self.remove_quietly(record)
         return ()
 
     def restart_waited(self, id: str) -> None:

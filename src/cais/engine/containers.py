@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from cais.container.options import ExecOptions, RunOptions
-from cais.container.records import ContainerRecord, ContainerRecords
+from cais.container.options import AttachOptions, ExecOptions, RunOptions
+from cais.container.records import ContainerRecord
 from cais.container.state import State
-from cais.engine.container_runs import ContainerRuns
-from cais.engine.stores import Stores
+from cais.engine.container_life import ContainerLife, RunResult
 from cais.errors import CaisError, Conflict, NotFound
 from cais.spec.named import NamedTuple
 
@@ -18,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cais.container.foreground import Streams
     from cais.container.logs import LogLine
     from cais.container.published import Published
     from cais.container.views import ContainerSummary
@@ -29,19 +27,12 @@ if TYPE_CHECKING:
     Rows = list[ContainerSummary]
     Findings = list[tuple[str, str, str]]
 
-__all__ = ["Container", "Containers", "ExecOptions", "PruneReport", "RunOptions", "RunResult"]
+__all__ = ["AttachOptions", "Container", "Containers", "ExecOptions", "PruneReport", "RunOptions", "RunResult"]
 
 
 class Container(NamedTuple):
     id: str
     name: str
-
-
-class RunResult(NamedTuple):
-    """``exit_code`` is 0 for one that was detached."""
-
-    id: str
-    exit_code: int
 
 
 class PruneReport(NamedTuple):
@@ -51,96 +42,14 @@ class PruneReport(NamedTuple):
     reclaimed_bytes: int
 
 
-class Containers:
+class Containers(ContainerLife):
     """The containers of one root directory."""
-
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
-        self._runs = ContainerRuns(stores)
 
     def create(self, options: RunOptions) -> Container:
         """A container that does not run yet. Raises NotFound (image), Invalid, Conflict (name), Unsupported."""
         self._runs.enter()
         record = self._runs.create(options)
         return Container(record.id, record.name)
-
-    def run(
-        self, options: RunOptions, streams: Streams | None = None, warn: Callable[[str], None] = print
-    ) -> RunResult:
-        """Creates and starts; in the foreground to the end. ``warn`` is given lines for the user.
-
-        Raises as ``create``; with exit code 125, 126 or 127 where it did not start.
-        """
-        self._runs.enter()
-        record = self._runs.create(options)
-        if options.detach:
-            self._runs.detached(record, warn)
-            return RunResult(record.id, 0)
-        try:
-            code = self._runs.foreground(record, _streams(options.interactive, streams), warn, log=not options.remove)
-        finally:
-            if options.remove:
-                self._runs.remove_quietly(record)
-        return RunResult(record.id, code)
-
-    def start(
-        self,
-        id: str,
-        attach: bool = False,
-        interactive: bool = False,
-        streams: Streams | None = None,
-        warn: Callable[[str], None] = print,
-    ) -> int:
-        """Starts a container: detached, or with ``attach`` to its end; then the exit code. Running already is no error.
-
-        Raises NotFound; Conflict where it runs and should be attached to; as ``run`` where it does not start.
-        """
-        self._runs.enter()
-        record = self._records.get(id)
-        if self._runs.store.state(record).is_up:
-            if attach:
-                raise Conflict(f"the container {record.name} runs already: attaching to it is not in this version")
-            return 0
-        if not attach:
-            self._runs.detached(record, warn)
-            return 0
-        try:
-            return self._runs.foreground(record, _streams(interactive, streams), warn)
-        finally:
-            if record.auto_remove:
-                self._runs.remove_quietly(record)
-
-    def exec(self, id: str, options: ExecOptions, streams: Streams | None = None) -> int | None:
-        """Runs another command in a container that runs: its exit code, 0 for a detached one.
-
-        None where the user pressed the detach keys. Raises NotFound, Invalid, Conflict (it does not run, or is
-        paused); with exit code 126 or 127 where the command did not start.
-        """
-        from cais.engine.container_exec import execute
-
-        return execute(self._runs, id, options, _streams(True, streams))
-
-    def stop(self, id: str, timeout_seconds: int | None = None, signal: str = "") -> None:
-        """Asks it to end, and kills it after its own or the given time. Raises NotFound."""
-        record = self._records.get(id)
-        self._runs.reach_processes(record)
-        if signal:
-            from cais.container.options import parse_signal
-
-            self._runs.store.kill(record, parse_signal(signal))
-        self._runs.store.stop(record, timeout_seconds)
-
-    def kill(self, id: str, signal: str = "KILL") -> None:
-        """Raises NotFound, Invalid (signal), Conflict (it does not run)."""
-        from cais.container.options import parse_signal
-
-        record = self._records.get(id)
-        self._runs.reach_processes(record)
-        self._runs.store.kill(record, parse_signal(signal))
-
-    def wait(self, id: str) -> int:
-        """Waits for its end; the exit code. Raises NotFound."""
-        return self._runs.store.wait(self._records.get(id))
 
     def rename(self, id: str, name: str) -> None:
         """Raises NotFound, Invalid, Conflict."""
@@ -278,7 +187,7 @@ class Containers:
 
         record = self._records.get(id)
         self._runs.enter()
-        running = self._runs.store.state(record).status == "running"
+        running = self._runs.store.state(record).status == "running"  # one that stands still already, stays so
         return commit(
             self._stores, self._runs.store.rooms, record, reference=reference, author=author, message=message,
             changes=changes, pause=pause and running,
@@ -321,7 +230,7 @@ class Containers:
 
     def _look(self, record: ContainerRecord, correct: bool = False) -> State:
         if record.state not in ("running", "restarting"):
-            return State(record.state, record.exit_code, record.finished)
+            return State(record.state, record.exit_code, record.finished, oom_killed=record.oom_killed)
         return self._runs.store.state(record)
 
     def _health(self, record: ContainerRecord) -> str:
@@ -378,17 +287,6 @@ class Containers:
             except CaisError:
                 continue
         return found
-
-    @property
-    def _records(self) -> ContainerRecords:
-        return ContainerRecords(self._stores.database)
-
-
-def _streams(interactive: bool, streams: Streams | None) -> Streams:
-    from cais.container.foreground import Streams
-
-    found = Streams(0) if streams is None else streams
-    return found if interactive else found._replace(stdin=-1)
 
 
 def _has_label(labels: Mapping[str, str], text: str) -> bool:

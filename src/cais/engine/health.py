@@ -53,8 +53,8 @@ def check(stores: Stores, id: str) -> list[str]:
     plan = Plan.from_json(record.plan)
     if plan.health is None:
         return []
-    with runs.store.lock(record):  # a start that is under way comes to its end first
-        record = runs.records.get(id)
+    with runs.store.locked(record) as record:  # a start that is under way comes to its end first
+        pass
     state = runs.store.state(record)
     if not watch.is_wanted(directory) or not state.is_up:
         return []

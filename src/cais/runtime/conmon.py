@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cais.errors import Failed, Unavailable, from_os_error
 from cais.host.processes import wait
@@ -20,7 +20,7 @@ _SYNC_DESCRIPTOR = 3
 _FIRST_KEPT = 16
 
 
-def start_detached(
+def create(
     runtime: Runtime,
     spec: dict[str, Any],
     bundle: Bundle,
@@ -29,14 +29,17 @@ def start_detached(
     log: str,
     exit_directory: str,
     stdin: bool,
+    leave_stdin_open: bool,
     on_exit: Sequence[str],
-    environment: dict[str, str],
+    environment: Mapping[str, str],
     keep: Sequence[int] = (),
 ) -> int:
-    """Starts the container of ``bundle`` under conmon and returns the pid of its first process.
+    """Makes the container of ``bundle`` under conmon, ready for ``start``; the pid of its first process.
 
-    ``log`` is written in conmon's k8s-file format; the exit code goes to ``exit_directory/<id>``; then the command
-    ``on_exit`` is run with ``environment``. conmon keeps the descriptors ``keep`` open. Raises Unavailable without
+    Its attach socket is there: who connects now gets all that it will write. ``leave_stdin_open``: its input does not
+    end with that of the first who attaches. ``log`` is written in conmon's k8s-file format; the exit code goes to
+    ``exit_directory/<id>``; then the command ``on_exit`` is run with ``environment``. conmon keeps the descriptors
+    ``keep`` open. Raises Unavailable without
     conmon; Failed or NotFound with Docker's exit codes where the container did not start.
     """
     conmon = find_program("conmon")
@@ -57,6 +60,8 @@ def start_detached(
         command.append("-t")
     if stdin:
         command.append("-i")
+    if leave_stdin_open:
+        command.append("--leave-stdin-open")
     if on_exit:
         command += ["--exit-command", on_exit[0]]
         command += [part for argument in on_exit[1:] for part in ("--exit-command-arg", argument)]
@@ -80,18 +85,21 @@ def start_detached(
     with open(read, "rb") as pipe:
         answer = pipe.readline()
     wait(child)
-    pid = _answered(answer, spec, bundle, runtime)
-    holder = _holder(bundle)
-    if holder:
-        # Between the container's end and conmon's note of it nobody takes the code for lost.
-        runtime.hand_over(bundle, holder)
+    return _answered(answer, spec, bundle, runtime)
+
+
+def start(runtime: Runtime, spec: dict[str, Any], bundle: Bundle) -> None:
+    """Lets the container run that ``create`` has made; from now on it is conmon's. Raises as ``create``."""
     code = runtime.command("start", bundle.id)
     if code != 0:
         raise _failure(bundle, spec, runtime, f"starting it failed with exit code {code}")
-    return pid
+    monitor = holder(bundle)
+    if monitor:
+        # Between the container's end and conmon's note of it nobody takes the code for lost.
+        runtime.hand_over(bundle, monitor)
 
 
-def _holder(bundle: Bundle) -> int:
+def holder(bundle: Bundle) -> int:
     """conmon's pid, or 0 where it has ended."""
     try:
         with open(os.path.join(bundle.directory, "conmon.pid"), encoding="ascii") as file:

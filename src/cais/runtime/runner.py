@@ -15,7 +15,7 @@ from cais.runtime.failures import explain, read_log
 from cais.runtime.guardian import Guardian, remove_bundle, remove_cgroups
 from cais.runtime.notes import Note, read_note
 from cais.runtime.spec import ALL_CAPABILITIES, Host
-from cais.spec.encoding import encode
+from cais.spec.encoding import decode, encode
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -237,10 +237,8 @@ class Runtime:
         message = self.logged(bundle)
         if not message:
             return None
-        import json
-
         with open(os.path.join(bundle.directory, "config.json"), "rb") as config:
-            args = json.load(config)["process"]["args"]
+            args = decode(config.read())["process"]["args"]
         return explain(message, args, self.program(bundle).name)
 
     def run(
@@ -397,6 +395,10 @@ class Runtime:
             )
         except FileNotFoundError:
             return True  # it was just removed
+
+    def waits_for_start(self, bundle: Bundle) -> bool:
+        """Whether the runtime has made the container of ``bundle``, and nobody has started it."""
+        return os.path.exists(os.path.join(bundle.state_directory or self.state_directory, bundle.id, "exec.fifo"))
 
     def hand_over(self, bundle: Bundle, pid: int) -> None:
         """The bundle's owner is another process from now on: one that will note how the container ended."""

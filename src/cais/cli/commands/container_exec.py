@@ -56,5 +56,5 @@ def run(call: Call) -> int:
         from cais.cli.call import warn
 
         warn("read escape sequence")
-        return 0
+        return 1
     return code

@@ -30,6 +30,8 @@ COMMAND = Command(
 
 
 def run(call: Call) -> int:
+    import sys
+
     from cais.cli.call import say, warn
     from cais.cli.container_flags import run_options, write_container_id
 
@@ -41,14 +43,18 @@ def run(call: Call) -> int:
             raise UsageError(
                 "cannot attach stdin to a TTY-enabled container because stdin is not a terminal", 1, usage=False
             )
-    containers = call.engine.containers
-    if call["cidfile"]:
-        made = containers.create(options)
-        write_container_id(call["cidfile"], made.id)
-        code = containers.start(made.id, attach=not options.detach, interactive=options.interactive, warn=warn)
-        id = made.id
-    else:
-        id, code = containers.run(options, warn=warn)
+    if options.detach and options.attach:
+        raise UsageError("conflicting options: cannot specify both --attach and --detach", 125, usage=False)
+    shown = options.detach or not ({"stdout", "stderr"} & {name.lower() for name in options.attach or ("stdout",)})
+
+    def created(id: str) -> None:
+        write_container_id(call["cidfile"], id)
+        if shown and not options.detach:
+            # Nothing else will be said here.
+            say(id)
+            sys.stdout.flush()
+
+    id, code = call.engine.containers.run(options, warn=warn, created=created)
     if options.detach:
         say(id)
     return code

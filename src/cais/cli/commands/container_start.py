@@ -16,6 +16,7 @@ COMMAND = Command(
     complete="container",
     flags=(
         Flag("attach", "a", "", "Attach STDOUT/STDERR and forward signals"),
+        Flag("detach-keys", "", "string", "Override the key sequence for detaching a container"),
         Flag("interactive", "i", "", "Attach container's STDIN"),
     ),
     examples=("cais start web", "cais start -ai shell"),
@@ -30,7 +31,12 @@ def run(call: Call) -> int:
     if call["attach"] or call["interactive"]:
         if len(call.arguments) > 1:
             raise Invalid("you cannot start and attach multiple containers at once")
-        return containers.start(call.arguments[0], attach=True, interactive=call["interactive"], warn=warn)
+        from cais.engine.containers import AttachOptions
+
+        options = AttachOptions(detach_keys=call["detach-keys"] if "detach-keys" in call.said else None)
+        return containers.start(
+            call.arguments[0], attach=True, interactive=call["interactive"], warn=warn, options=options
+        )
 
     def start(name: str) -> str:
         containers.start(name, warn=warn)
