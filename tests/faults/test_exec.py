@@ -90,7 +90,7 @@ def test_detached_leaves_nothing_but_the_process(box, name):
     pid = next(line.split()[0] for line in run(box, name, "ps").stdout.splitlines() if "sleep 333" in line)
     commands = [_command(entry) for entry in set(os.listdir("/proc")) - before if entry.isdigit()]
     assert any("sleep" in command for command in commands)
-    assert not any("crun" in command or ("python" in command and str(box.root) in command) for command in commands)
+    assert not any(str(box.root) in command for command in commands)
     assert len(box.inspect(name)["ExecIDs"]) == 1
     box("exec", "-dt", name, "sh", "-c", "tty >/tmp/tty; yes | head -100000; echo done >/tmp/done; sleep 1000")
     wait_until(lambda: run(box, name, "cat", "/tmp/done").stdout == "done\n")  # nobody reads, and it goes on

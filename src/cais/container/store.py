@@ -207,13 +207,13 @@ class Containers:
 
         Killed on the way it is noted as being removed, and the next command that sweeps goes on with it.
         """
-        from cais.container import ending
-
         with self.locked(record, wait=wait) as record:
             found = self.state(record)
             if found.is_up:
                 if not force:
                     raise Conflict(f'cannot remove container "/{record.name}": container is {_NOT_YET[found.status]}')
+                from cais.container import ending
+
                 ending.end_now(self, record, found)
                 self.ended(record, self.state(record))
             self.records.set_removing(record.id)
