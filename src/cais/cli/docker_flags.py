@@ -177,7 +177,6 @@ INSTEAD = {
     "container exec": "As root: nsenter -a -t $(cais inspect -f '{{.State.Pid}}' CONTAINER) COMMAND",
     "container export": "Of an image: echo 'FROM IMAGE' | cais build -o - - > FILE (cais commit first)",
     "container restart": "cais stop CONTAINER && cais start CONTAINER",
-    "system prune": "One by one: cais container prune, cais image prune, cais volume prune, cais builder prune.",
     "image build push": "cais build -t NAME, then: cais save -o FILE NAME, skopeo copy docker-archive:FILE:NAME docker://NAME",
 }
 

@@ -123,7 +123,10 @@ def _is_mounted(path: str, process: str) -> bool:
 
 
 def _taken_from(process: str, path: str) -> int:
-    """In a thread, which enters that namespace and ends in it; -1 where the process ended meanwhile."""
+    """In a thread, which enters that namespace and ends in it.
+
+    -1 where the process ended meanwhile, or is in another user namespace: an ordinary user's containers share none.
+    """
     import threading
 
     found: list[int | OSError] = []
@@ -145,6 +148,6 @@ def _taken_from(process: str, path: str) -> int:
     thread.join()
     if isinstance(found[0], int):
         return found[0]
-    if found[0].errno in (errno.ENOENT, errno.ESRCH, errno.EINVAL):
+    if found[0].errno in (errno.ENOENT, errno.ESRCH, errno.EINVAL, errno.EPERM):
         return -1
     raise from_os_error(found[0], f"take the mount at {path} from process {process}")
