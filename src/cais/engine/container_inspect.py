@@ -46,6 +46,20 @@ def inspect(
     return value
 
 
+def command_line(stores: Stores, runs: ContainerRuns, record: ContainerRecord, state: State) -> list[str]:
+    """What stands behind ``cais run`` to make the same container. See ``container.command_line``."""
+    from cais.container.command_line import arguments
+    from cais.container.plan import Plan
+    from cais.errors import CaisError
+
+    try:
+        image = stores.images.get(record.image_id).config.run
+    except CaisError:
+        image = {}  # it is gone: nothing is said by it any more
+    document = inspect(stores, runs, record, state)
+    return arguments(document, Plan.from_json(record.plan).networking, image, **runs.defaults())
+
+
 def _networks(stores: Stores, record: ContainerRecord, state: State) -> dict[str, Any]:
     from cais.container import network_view
     from cais.container.plan import Plan

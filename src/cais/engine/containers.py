@@ -108,6 +108,13 @@ class Containers(ContainerLife):
         record = self._records.get(id)
         return inspect(self._stores, self._runs, record, self._look(record), size=size)
 
+    def command_line(self, id: str) -> tuple[str, ...]:
+        """The words behind ``cais run`` that make the same container. Raises NotFound, Invalid."""
+        from cais.engine.container_inspect import command_line
+
+        record = self._records.get(id)
+        return tuple(command_line(self._stores, self._runs, record, self._look(record)))
+
     def logs(
         self,
         id: str,
