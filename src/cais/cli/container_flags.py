@@ -182,8 +182,8 @@ def run_options(call: Call) -> RunOptions:
         workdir=call["workdir"],
         user=call["user"],
         group_add=call["group-add"],
-        volumes=[_absolute_volume(text) for text in call["volume"]],
-        mounts=[_absolute_mount(text) for text in call["mount"]],
+        volumes=[absolute_volume(text) for text in call["volume"]],
+        mounts=[absolute_mount(text) for text in call["mount"]],
         tmpfs=call["tmpfs"],
         networks=[*call["network"], *call["net"]],
         interactive=call["interactive"],
@@ -287,7 +287,7 @@ def write_container_id(path: str, id: str) -> None:
         raise from_os_error(error, f"write the container ID file {path}")
 
 
-def _absolute_volume(text: str) -> str:
+def absolute_volume(text: str) -> str:
     """``./data:/data`` is relative to where the user stands."""
     import os
 
@@ -297,7 +297,8 @@ def _absolute_volume(text: str) -> str:
     return text
 
 
-def _absolute_mount(text: str) -> str:
+def absolute_mount(text: str) -> str:
+    """As ``absolute_volume``, of --mount."""
     import os
 
     fields = text.split(",")

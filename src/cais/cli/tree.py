@@ -108,6 +108,7 @@ FAMILIES = {
             ("cp", "container_cp", _CP),
             ("create", "container_create", _CREATE),
             ("diff", "container_diff", _DIFF),
+            ("edit", "container_edit", "Change ports, mounts, variables of a container that is there"),
             ("exec", "container_exec", _EXEC),
             ("export", "container_export", _EXPORT),
             ("inspect", "container_inspect", "Display detailed information on one or more containers"),

@@ -80,15 +80,15 @@ def stop(
     if found.status == "paused":
         _thaw(store, record)
     if not wait_gone(found.process.pid, found.process.start_ticks, patience):
-        end_now(store, record, found)
+        end_now(store, record, found, how)
     _noted(store, record)
     store.happenings.container("stop", record)
     return True
 
 
-def end_now(store: Containers, record: ContainerRecord, found: State) -> None:
+def end_now(store: Containers, record: ContainerRecord, found: State, how: int = BY_HAND) -> None:
     """Kills what was found to run, and what waits to start it again. Raises Failed where the kernel does not end it."""
-    store.records.set_stopped(record.id)
+    store.records.set_stopped(record.id, how)
     if found.status == "restarting":
         from cais.container import waiting
 

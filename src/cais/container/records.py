@@ -174,6 +174,20 @@ class ContainerRecords:
             )
         return noted > 0
 
+    def replace_plan(self, record: ContainerRecord, plan_json: str, volumes: Sequence[tuple[str, bool]]) -> None:
+        """Plan and volumes at once. Raises Conflict where the plan is not that of ``record`` any more."""
+        with self.database.transaction() as change:
+            changed = change.execute(
+                "UPDATE containers SET plan = ? WHERE id = ? AND plan = ?", (plan_json, record.id, record.plan_json)
+            )
+            if not changed:
+                raise Conflict(f"the container {record.name} was changed or removed meanwhile", hint="Try again.")
+            change.execute("DELETE FROM container_volumes WHERE container = ?", (record.id,))
+            change.execute_many(
+                "INSERT OR IGNORE INTO container_volumes VALUES (?, ?, ?)",
+                [(record.id, name, anonymous) for name, anonymous in volumes],
+            )
+
     def change_plan(self, id: str, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """Replaces what a container runs, whatever other commands do to it. Raises NotFound, and as ``changed``."""
         with self.database.transaction() as change:

@@ -164,6 +164,14 @@ class Containers:
             points.append(point)
         return plan._replace(mounts=tuple(points))
 
+    def replace_plan(self, record: ContainerRecord, plan: Plan) -> None:
+        """What it runs from its next start on, with the volumes of it. Raises Conflict where another command changed
+        it since ``record`` was read."""
+        volumes: list[tuple[str, bool]] = []
+        plan = self._with_volumes(plan, volumes)
+        self.records.replace_plan(record, encode(plan.to_json()).decode("utf-8", "surrogateescape"), volumes)
+        self.happenings.container("update", record)
+
     def directory(self, id: str) -> str:
         return os.path.join(self.rooms.directory, id)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cais.container.options import AttachOptions, ExecOptions, RunOptions
 from cais.container.records import ContainerRecord
@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.container.edit import Edits
     from cais.container.logs import LogLine
     from cais.container.published import Published
     from cais.container.views import ContainerSummary
@@ -66,6 +67,15 @@ class Containers(ContainerLife):
         from cais.engine.container_update import update
 
         return update(self._runs, id, options)
+
+    def edit(self, id: str, edits: Edits, warn: Callable[[str], None] = print) -> None:
+        """Changes ports, mounts, variables and more of a container, and starts it again where it runs.
+
+        Raises as ``cais.engine.container_edit.edit``.
+        """
+        from cais.engine.container_edit import edit
+
+        edit(self._stores, self._runs, id, edits, warn)
 
     def get(self, id: str) -> Container:
         """By id, the start of one, or name. Raises NotFound, Invalid."""
