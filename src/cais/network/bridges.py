@@ -65,6 +65,11 @@ class Bridges:
             )
         return link
 
+    def is_there(self, network: Network) -> bool:
+        """Whether a network's bridge stands on the host."""
+        with Netlink() as netlink:
+            return network.id in self._present(netlink)
+
     def _make(self, networks: Sequence[Network], netlink: Netlink) -> None:
         """Firewall first: no packet passes a bridge that it does not know."""
         for network in networks:

@@ -64,7 +64,8 @@ class Networks:
         """Raises Denied (predefined), Conflict (somebody is in it), NotFound (it is gone)."""
         if network.is_predefined:
             raise Denied(f"{network.name} is a pre-defined network and cannot be removed")
-        self._release([network.id])  # what a killed command has left of it
+        if self.bridges.is_there(network) or network.made_parent:
+            self._release([network.id])  # what a killed command has left of it
         with self._database.transaction() as change:
             self.records.get(network.id)
             users = self.records.endpoints(network=network.id)

@@ -1,0 +1,328 @@
+"""Containers on networks, on a real kernel: who reaches whom, and that nothing is left."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from cais.errors import CaisError
+from cais.network.definition import NetworkOptions
+from cais.network.inside import set_sysctl, within
+from cais.network.wishes import EndpointWish, Joined, PortWish
+
+from .conftest import Host, _run, ask, namespace, needs_kernel, serve
+
+pytestmark = needs_kernel
+OnHost = Callable[[Callable[[Host], object]], str]
+UDP = socket.SOCK_DGRAM
+
+
+def join(host: Host, number: int, where: int, *wishes: EndpointWish, ports: list[PortWish] | None = None) -> Joined:
+    return host.networks.join(f"{number}" * 64, f"c{number}", wishes or [EndpointWish("bridge")], where, ports or [])
+
+
+def refusal(action: Callable[[], object]) -> str:
+    with pytest.raises(CaisError) as caught:
+        action()
+    return f"{caught.value.message} | {caught.value.hint}"
+
+
+def test_a_published_port_is_reached_from_everywhere_and_nothing_is_left(on_host: OnHost) -> None:
+    def action(host: Host) -> None:
+        before = host.state()
+        one, two = namespace(), namespace()
+        join(host, 1, one, ports=[PortWish(80, host_port=8080), PortWish(53, "udp", host_port=5353)])
+        join(host, 2, two)
+        serve(one, 80)
+        serve(one, 53, UDP)
+        assert ask(host.outside, "10.9.0.1", 8080) == "10.9.0.2"
+        assert ask(host.outside, "10.9.0.1", 5353, UDP) == "10.9.0.2"
+        assert ask(None, "127.0.0.1", 8080) == "172.17.0.1"  # the host's loopback
+        assert ask(None, "127.0.0.1", 5353, UDP) == "172.17.0.1"
+        assert ask(None, "10.9.0.1", 8080) in ("10.9.0.1", "172.17.0.1")
+        assert ask(None, "172.17.0.2", 80) == "172.17.0.1"
+        assert ask(two, "172.17.0.2", 80) == "172.17.0.3"
+        assert ask(two, "10.9.0.1", 8080) == "172.17.0.1"
+        assert ask(one, "10.9.0.1", 8080) == "172.17.0.1"  # itself, by the host's address
+        host.networks.leave("2" * 64)
+        assert "8080" in host.state()
+        host.networks.leave("1" * 64)
+        assert host.state() == before
+        assert ask(host.outside, "10.9.0.1", 8080) == "ConnectionRefusedError"
+        assert host.networks.records.containers() == set()
+
+    on_host(action)
+
+
+def test_what_is_not_published_is_not_reached(on_host: OnHost) -> None:
+    def action(host: Host) -> None:
+        one, two = namespace(), namespace()
+        host.networks.create(NetworkOptions("other"), 1.0)
+        join(host, 1, one, ports=[PortWish(80, host_ip="127.0.0.1", host_port=8080), PortWish(80, host_port=8081)])
+        join(host, 2, two, EndpointWish("other"))
+        serve(one, 80)
+        serve(one, 81)
+        serve(host.outside, 80)
+        assert ask(None, "127.0.0.1", 8080) == "172.17.0.1"
+        assert ask(host.outside, "10.9.0.1", 8080) == "ConnectionRefusedError"  # published on the loopback only
+        within(host.outside, lambda: _run("ip route add 172.17.0.0/16 via 10.9.0.1"))
+        assert ask(host.outside, "172.17.0.2", 81) == "TimeoutError"
+        assert ask(two, "172.17.0.2", 80) == "TimeoutError"  # another network
+        assert ask(two, "10.9.0.1", 8081) == "TimeoutError"  # as with Docker
+        assert ask(two, "10.9.0.2", 80) == "10.9.0.1"  # out, by the host's address
+
+    on_host(action)
+
+
+def test_the_hosts_loopback_is_not_reached_through_a_bridge(on_host: OnHost) -> None:
+    """Although answers to it are routed there, for what is published on it."""
+
+    def action(host: Host) -> None:
+        one = namespace()
+        join(host, 1, one)
+        service = socket.socket(socket.AF_INET, UDP)
+        service.bind(("127.0.0.1", 9000))
+        service.settimeout(0.3)
+
+        def deceive() -> None:
+            _run("ip addr del 127.0.0.1/8 dev lo")
+            set_sysctl("net/ipv4/conf/all/route_localnet", "1")
+            _run("ip route add 127.0.0.0/8 via 172.17.0.1 dev eth0 src 172.17.0.2")
+            socket.socket(socket.AF_INET, UDP).sendto(b"?", ("127.0.0.1", 9000))
+
+        within(one, deceive)
+        with pytest.raises(TimeoutError):
+            service.recv(100)
+
+    on_host(action)
+
+
+def test_internal_networks_and_isolated_containers(on_host: OnHost) -> None:
+    def action(host: Host) -> None:
+        host.networks.create(NetworkOptions("inside", internal=True), 1.0)
+        host.networks.create(NetworkOptions("apart", options={"com.docker.network.bridge.enable_icc": "false"}), 1.0)
+        spaces = [namespace() for _ in range(4)]
+        first = join(host, 1, spaces[0], EndpointWish("inside"), ports=[PortWish(80, host_port=8080)])
+        join(host, 2, spaces[1], EndpointWish("inside"))
+        third = join(host, 3, spaces[2], EndpointWish("apart"))
+        join(host, 4, spaces[3], EndpointWish("apart"))
+        assert first.ports == ()  # nothing is published of an internal network
+        serve(spaces[0], 80)
+        serve(spaces[2], 80)
+        serve(host.outside, 80)
+        assert ask(spaces[1], first.endpoints[0].ip4, 80) == "172.18.0.3"
+        assert ask(spaces[1], "10.9.0.2", 80) in ("OSError", "TimeoutError")
+        assert ask(spaces[3], third.endpoints[0].ip4, 80) in ("OSError", "TimeoutError")
+        assert ask(spaces[3], "10.9.0.2", 80) == "10.9.0.1"
+
+    on_host(action)
+
+
+def test_names_are_found_and_the_server_comes_and_goes(on_host: OnHost) -> None:
+    if not os.path.exists("/usr/lib/podman/aardvark-dns"):
+        pytest.skip("aardvark-dns is not installed")
+
+    def lookup(where: int, server: str, name: str) -> str:
+        question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0\0\1\0\1"
+
+        def send() -> str:
+            with socket.socket(socket.AF_INET, UDP) as client:
+                client.settimeout(0.2)
+                for _ in range(25):  # until it has read what it was told to read
+                    try:
+                        client.sendto(b"\0\7\1\0\0\1\0\0\0\0\0\0" + question, (server, 53))
+                        answer = client.recv(512)
+                    except OSError:
+                        continue
+                    if answer[7]:
+                        return socket.inet_ntoa(answer[-4:])
+                return ""
+
+        return within(where, send)
+
+    def action(host: Host) -> None:
+        before = host.state()
+        host.networks.create(NetworkOptions("web", subnets=["10.20.0.0/24"]), 1.0)
+        one, two = namespace(), namespace()
+        assert join(host, 1, one, EndpointWish("web", aliases=("db",), ip4="10.20.0.9")).dns == ("10.20.0.1",)
+        join(host, 2, two, EndpointWish("web"))
+        assert lookup(two, "10.20.0.1", "c1") == "10.20.0.9"
+        assert lookup(two, "10.20.0.1", "db") == "10.20.0.9"
+        assert lookup(two, "10.20.0.1", "1" * 12) == "10.20.0.9"
+        assert lookup(one, "10.20.0.1", "c2") == "10.20.0.2"
+        host.networks.rename("2" * 64, "other")
+        assert lookup(one, "10.20.0.1", "other") == "10.20.0.2"
+        server = host.networks._name_server.running()
+        assert server
+        os.kill(server, 9)
+        while host.networks._name_server.running():
+            pass
+        three = namespace()
+        join(host, 3, three, EndpointWish("web"))  # the next command starts it again
+        assert lookup(three, "10.20.0.1", "c1") == "10.20.0.9"
+        assert host.networks.sweep([]) == ["1" * 64, "2" * 64, "3" * 64]
+        while host.networks._name_server.running():
+            pass
+        host.networks.remove(host.networks.records.get("web"))
+        assert host.state() == before
+        assert os.listdir(host.root / "dns") == []
+
+    on_host(action)
+
+
+def test_connect_and_disconnect_while_it_runs(on_host: OnHost) -> None:
+    def action(host: Host) -> None:
+        one, two = namespace(), namespace()
+        more = host.networks.create(NetworkOptions("more", subnets=["10.20.0.0/24"]), 1.0)
+        join(host, 1, one)
+        join(host, 2, two, EndpointWish("more"))
+        serve(two, 80)
+        assert ask(one, "10.20.0.2", 80) == "TimeoutError"
+        endpoint = host.networks.connect("1" * 64, "c1", EndpointWish("more", ip4="10.20.0.77"), one)
+        assert (endpoint.interface, endpoint.ip4) == ("eth1", "10.20.0.77")
+        assert ask(one, "10.20.0.2", 80) == "10.20.0.77"
+        assert "default via 172.17.0.1" in within(one, lambda: _run("ip route"))
+        text = refusal(lambda: host.networks.connect("1" * 64, "c1", EndpointWish("more"), one))
+        assert text.startswith("endpoint with name c1 already exists in network more")
+        host.networks.disconnect("1" * 64, host.networks.records.get("bridge"), one)
+        assert "default via 10.20.0.1" in within(one, lambda: _run("ip route"))
+        host.networks.disconnect("1" * 64, more, one)
+        assert within(one, lambda: _run("ip route")) == ""
+        assert "is not connected to network" in refusal(lambda: host.networks.disconnect("1" * 64, more, one))
+
+    on_host(action)
+
+
+def test_who_has_an_address_or_a_port_is_named(on_host: OnHost) -> None:
+    def action(host: Host) -> None:
+        host.networks.create(NetworkOptions("n", subnets=["10.20.0.0/29"]), 1.0)
+        host.networks.create(NetworkOptions("chosen"), 1.0)
+        one, two = namespace(), namespace()
+        join(host, 1, one, EndpointWish("n", ip4="10.20.0.4"), ports=[PortWish(80, host_port=8080)])
+        for wish, text in (
+            (EndpointWish("n", ip4="10.20.0.4"), "Address already in use"),
+            (EndpointWish("n", ip4="10.20.0.1"), "Address already in use"),
+            (EndpointWish("n", ip4="10.21.0.1"), "invalid config for network n: invalid endpoint settings:"),
+            (EndpointWish("chosen", ip4="172.18.0.9"), "invalid config for network chosen: invalid endpoint settings:"),
+            (EndpointWish("n", mac="01:00:00:00:00:00"), "invalid MAC address"),
+            (EndpointWish("nope"), "network nope not found"),
+            (EndpointWish("n", interface="a/b"), "invalid interface name"),
+        ):
+            assert refusal(lambda wish=wish: join(host, 2, two, wish)).startswith(text), text  # type: ignore[misc]
+        taken = refusal(lambda: join(host, 2, two, EndpointWish("n"), ports=[PortWish(80, host_port=8080)]))
+        assert "Bind for 0.0.0.0:8080 failed: port is already allocated | The container c1" in taken
+        with socket.socket() as mine:
+            mine.bind(("127.0.0.1", 8099))
+            mine.listen()
+            taken = refusal(lambda: join(host, 2, two, EndpointWish("n"), ports=[PortWish(80, host_port=8099)]))
+            assert "Bind for 0.0.0.0:8099 failed: port is already allocated" in taken
+            assert f"(process {os.getpid()}) listens on it" in taken
+            # With a range the first free one is taken.
+            wish = PortWish(80, host_port=8099, host_port_last=8105)
+            assert join(host, 2, two, EndpointWish("n"), ports=[wish]).ports[0].host_port == 8100
+        assert host.networks.records.ports("2" * 64) != []
+        host.networks.leave("2" * 64)
+        for number in (2, 3, 4, 5):
+            join(host, number, namespace(), EndpointWish("n"))
+        assert refusal(lambda: join(host, 6, two, EndpointWish("n"))).startswith("no available IPv4 addresses")
+        text = refusal(lambda: host.networks.remove(host.networks.records.get("n")))
+        assert 'network n has active endpoints (name:"c1" id:"111111111111", name:"c2"' in text
+
+    on_host(action)
+
+
+def test_a_port_that_is_kept_is_nobody_elses(on_host: OnHost) -> None:
+    def action(host: Host) -> None:
+        joined = join(host, 1, namespace(), ports=[PortWish(80, host_port=8080)])
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError):
+                other.bind(("0.0.0.0", 8080))
+        os.close(joined.reserved[0])
+        with socket.socket() as other:
+            other.bind(("0.0.0.0", 8080))
+
+    on_host(action)
+
+
+def test_after_a_reboot_the_records_are_true(on_host: OnHost) -> None:
+    """The kernel has forgotten everything; what ran is swept, and a start works as the first one did."""
+
+    def action(host: Host) -> None:
+        before = host.state()
+        host.networks.create(NetworkOptions("n"), 1.0)
+        joined = join(host, 1, namespace(), EndpointWish("n"), ports=[PortWish(80, host_port=8080)])
+        os.close(joined.reserved[0])
+        _run("nft flush ruleset")
+        _run(f"ip link delete {host.networks.records.get('n').interface}")
+        assert host.networks.sweep([]) == ["1" * 64]
+        one = namespace()
+        join(host, 1, one, EndpointWish("n"), ports=[PortWish(80, host_port=8080)])
+        serve(one, 80)
+        assert ask(host.outside, "10.9.0.1", 8080) == "10.9.0.2"
+        host.networks.leave("1" * 64)
+        assert host.state() == before
+
+    on_host(action)
+
+
+def test_what_a_killed_join_leaves_is_found_and_mended(on_host: OnHost) -> None:
+    def action(host: Host) -> None:
+        before = host.state()
+        join(host, 1, namespace(), ports=[PortWish(80, host_port=8080)])
+        assert [item[1] for item in host.networks.check(["1" * 64], False)] == []
+        found = host.networks.check([], False)
+        assert found == [("network bridge", "holds an address for 111111111111, which does not run", "")]
+        assert host.networks.check([], True)[0][2] == "given back"
+        assert host.state() == before
+
+    on_host(action)
+
+
+def test_a_bridge_that_is_not_ours_is_left_alone(on_host: OnHost) -> None:
+    def action(host: Host) -> None:
+        _run("ip link add mine type bridge")
+        before = host.state()
+        host.networks.create(NetworkOptions("n", options={"com.docker.network.bridge.name": "mine"}), 1.0)
+        text = refusal(lambda: join(host, 1, namespace(), EndpointWish("n")))
+        assert "the host has an interface mine that is not its bridge" in text
+        host.networks.remove(host.networks.records.get("n"))
+        assert host.state() == before
+
+    on_host(action)
+
+
+def test_the_default_network_makes_way_for_the_hosts_routes(on_host: OnHost) -> None:
+    def action(host: Host) -> None:
+        assert join(host, 1, namespace()).endpoints[0].ip4 == "172.17.0.2"
+        host.networks.leave("1" * 64)
+        _run("ip route add 172.17.3.0/24 via 10.9.0.2")
+        assert join(host, 1, namespace()).endpoints[0].ip4 == "172.18.0.2"
+
+    on_host(action)
+
+
+@pytest.mark.parametrize("table", ["ip filter FORWARD", "inet guard passage"])
+def test_a_firewall_that_drops_lets_ours_pass(on_host: OnHost, table: str) -> None:
+    def action(host: Host) -> None:
+        family, name, chain = table.split()
+        rules = (
+            f"table {family} {name} {{ chain {chain} {{ type filter hook forward priority filter; policy drop; "
+            "tcp dport 7 accept; }; }"
+        )
+        (host.root / "rules").write_text(rules)
+        _run(f"nft -f {host.root}/rules")
+        before = host.state()
+        one = namespace()
+        join(host, 1, one, ports=[PortWish(80, host_port=8080)])
+        serve(one, 80)
+        serve(host.outside, 80)
+        assert ask(host.outside, "10.9.0.1", 8080) == "10.9.0.2"
+        assert ask(one, "10.9.0.2", 80) == "10.9.0.1"
+        host.networks.leave("1" * 64)
+        assert host.state() == before
+
+    on_host(action)
