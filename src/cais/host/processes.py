@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 
 from cais.spec.named import NamedTuple
 
@@ -159,6 +160,19 @@ def wait_gone(pid: int, started: int, timeout_seconds: float) -> bool:
         return bool(poll.poll(int(timeout_seconds * 1000)))
     finally:
         os.close(descriptor)
+
+
+def detached(action: Callable[[], object]) -> None:
+    """Does ``action`` in a process that nobody waits for: the kernel may take its time. What it raises is lost."""
+    child = os.fork()
+    if child:
+        wait(child)
+        return
+    try:
+        if os.fork() == 0:
+            action()
+    finally:
+        os._exit(0)
 
 
 def find_program(name: str) -> str:

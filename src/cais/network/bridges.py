@@ -7,10 +7,13 @@ makes or removes one.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 
 from cais.errors import Conflict, Unavailable
+from cais.host.beside import beside
 from cais.host.locks import FileLock
+from cais.host.processes import detached
 from cais.network import firewall, foreign, links
 from cais.network.addresses import AF_INET, AF_INET6
 from cais.network.inside import set_sysctl
@@ -22,6 +25,7 @@ from cais.network.records import Endpoint, Network, NetworkRecords, PublishedPor
 
 SYSTEM_ROOT = "/var/lib/cais"
 _DEFAULT_MTU = 1500
+_DELETE_SECONDS = 5.0
 _HAIRPIN_NEEDED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
@@ -44,14 +48,18 @@ class Bridges:
         lock = FileLock(self._lock_path)
         lock.acquire(shared=True)
         try:
-            if any(self.link(netlink, network) is None for network in networks):
+            if not all(self._is_up(netlink, network) for network in networks):
                 lock.release()
                 lock.acquire()
-                self._make([item for item in networks if self.link(netlink, item) is None], netlink)
+                self._make([item for item in networks if not self._is_up(netlink, item)], netlink)
         except BaseException:
             lock.release()
             raise
         return lock
+
+    def _is_up(self, netlink: Netlink, network: Network) -> bool:
+        link = self.link(netlink, network)
+        return link is not None and link.up
 
     def link(self, netlink: Netlink, network: Network) -> Link | None:
         """A network's bridge. Raises Conflict where another's interface has its name."""
@@ -71,30 +79,38 @@ class Bridges:
             return network.id in self._present(netlink)
 
     def _make(self, networks: Sequence[Network], netlink: Netlink) -> None:
-        """Firewall first: no packet passes a bridge that it does not know."""
+        """No packet passes a bridge that the firewall does not know: it comes up when that is done."""
         for network in networks:
             self._check_routes(network, netlink)
-        self._apply(self._present(netlink) | {network.id for network in networks})
-        for network in networks:
-            netlink.send([links.add_bridge(network.interface, _mac(network), mtu(network))])
-            link = links.find(netlink, network.interface)
-            if link is None:
-                raise Unavailable(f"the bridge {network.interface} was removed by another program", exit_code=125)
-            has_6 = network.pool(AF_INET6) is not None
-            set_sysctl(f"net/ipv6/conf/{network.interface}/disable_ipv6", "0" if has_6 else "1")
-            inhibited = is_on(network.options, INHIBIT_IPV4, False)
-            netlink.send(
-                [
-                    links.add_address(link.number, pool.gateway, pool.subnet.prefix)
-                    for pool in network.pools
-                    if pool.gateway is not None and not (inhibited and pool.subnet.family == AF_INET)
-                ]
-            )
-            set_sysctl(f"net/ipv4/conf/{network.interface}/route_localnet", "1")
-            foreign.open_for(network.interface, dns=not network.is_predefined)
-            if has_6:
-                _forward_6()
+        filtered = beside(self._filter(self._present(netlink) | {network.id for network in networks}))
+        try:
+            for network in networks:
+                self._make_one(network, netlink)
+        finally:
+            filtered()
+        netlink.send([links.set_up(link.number) for item in networks if (link := self.link(netlink, item)) is not None])
         set_sysctl("net/ipv4/ip_forward", "1")
+
+    def _make_one(self, network: Network, netlink: Netlink) -> None:
+        """A bridge that is not up yet; what a killed command has made of it is made whole."""
+        netlink.send([links.add_bridge(network.interface, _mac(network), mtu(network))])
+        link = links.find(netlink, network.interface)
+        if link is None:
+            raise Unavailable(f"the bridge {network.interface} was removed by another program", exit_code=125)
+        has_6 = network.pool(AF_INET6) is not None
+        set_sysctl(f"net/ipv6/conf/{network.interface}/disable_ipv6", "0" if has_6 else "1")
+        inhibited = is_on(network.options, INHIBIT_IPV4, False)
+        netlink.send(
+            [
+                links.add_address(link.number, pool.gateway, pool.subnet.prefix)
+                for pool in network.pools
+                if pool.gateway is not None and not (inhibited and pool.subnet.family == AF_INET)
+            ]
+        )
+        set_sysctl(f"net/ipv4/conf/{network.interface}/route_localnet", "1")
+        foreign.open_for(network.interface, dns=not network.is_predefined)
+        if has_6:
+            _forward_6()
 
     def _check_routes(self, network: Network, netlink: Netlink) -> None:
         for subnet, number in links.routed_subnets(netlink):
@@ -112,9 +128,11 @@ class Bridges:
         there = {(link.name, link.mac) for link in links.all_links(netlink) if link.kind == "bridge"}
         return {item.id for item in self._records.all() if (item.interface, _mac(item)) in there}
 
-    def _apply(self, present: Collection[str]) -> None:
+    def _filter(self, present: Collection[str]) -> Callable[[], None]:
+        """What makes the firewall that of these networks (ids): it needs no records any more, and may run beside."""
         networks = [network for network in self._records.all() if network.id in present]
-        self._nft(firewall.table(self.table, networks, self._records.ports()))
+        text = firewall.table(self.table, networks, self._records.ports())
+        return lambda: self._nft(text)
 
     def _nft(self, text: str) -> None:
         ended = run("nft", "-f", "-", given=text)
@@ -172,10 +190,13 @@ class Bridges:
             present = self._present(netlink) - {network.id for network in removed}
             if not ours and present:
                 return
-            self._apply(present)
-            for network, link in ours:
-                foreign.close_for(network.interface)
-                netlink.send([links.delete_link(link.number)])
+            filtered = beside(self._filter(present))
+            try:
+                for network, link in ours:
+                    foreign.close_for(network.interface)
+                    _delete(netlink, link)
+            finally:
+                filtered()
 
     def _is_empty(self, id: str) -> bool:
         return not self._records.endpoints(network=id)
@@ -185,6 +206,20 @@ class Bridges:
         with FileLock(self._lock_path), Netlink() as netlink:
             present = self._present(netlink)
         return [network for network in self._records.all() if network.id in present and self._is_empty(network.id)]
+
+
+def _delete(netlink: Netlink, link: Link) -> None:
+    """The kernel takes 40 ms to say that a bridge is gone, and a few to make it so."""
+
+    def delete() -> None:
+        os.closerange(3, 1 << 16)  # a lock above all
+        with Netlink() as own:
+            own.send([links.delete_link(link.number)])
+
+    detached(delete)
+    deadline = time.monotonic() + _DELETE_SECONDS
+    while links.find(netlink, number=link.number) is not None and time.monotonic() < deadline:
+        time.sleep(0.0005)
 
 
 def mtu(network: Network) -> int:

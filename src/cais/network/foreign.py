@@ -6,12 +6,19 @@ taken from the chains of others; nothing else there is touched.
 
 from __future__ import annotations
 
+from cais.network.netlink import Netlink, Request, attributes
 from cais.network.programs import run
 from cais.spec.named import NamedTuple
 
 _MARK = "cais "
 # Its chains accept what they know and reject the rest, whatever their policy.
 _REJECTING = ("firewalld",)
+
+_NETFILTER = 12  # the protocol
+_GETCHAIN = 10 << 8 | 4
+_TABLE, _NAME, _HOOK, _POLICY, _KIND = 1, 3, 4, 5, 7
+_FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
+_HOOKS = {1: "input", 2: "forward"}
 
 
 class _Chain(NamedTuple):
@@ -63,21 +70,27 @@ def close_for(interface: str) -> None:
 
 
 def _chains() -> list[_Chain]:
-    """The base chains of others for what is forwarded, or comes in."""
-    listed = run("nft", "list", "chains")
-    found: list[_Chain] = []
-    family = table = name = ""
-    for line in listed.output.splitlines() if listed is not None else ():
-        words = line.split()
-        if words[:1] == ["table"]:
-            family, table = words[1:3]
-        elif words[:1] == ["chain"]:
-            name = words[1]
-        elif words[:2] == ["type", "filter"] and words[3] in ("forward", "input") and family in ("ip", "ip6", "inet"):
-            rejects = "policy drop" in line or table in _REJECTING
-            if not table.startswith("cais"):
-                found.append(_Chain(family, table, name, words[3], rejects))
+    """The base chains of others for what is forwarded, or comes in; asked by netlink, as nft takes its time."""
+    found = []
+    try:
+        with Netlink(_NETFILTER) as netlink:
+            for answer in netlink.dump(Request(_GETCHAIN, 0, b"\0\0\0\0")):
+                chain = _chain(answer)
+                if chain is not None and not chain.table.startswith("cais"):
+                    found.append(chain)
+    except OSError:
+        return []  # a kernel without nftables
     return found
+
+
+def _chain(answer: bytes) -> _Chain | None:
+    values = attributes(answer, 4)
+    hook = int.from_bytes(attributes(values.get(_HOOK, b"")).get(1, b"\xff"), "big")
+    if answer[0] not in _FAMILIES or hook not in _HOOKS or values.get(_KIND) != b"filter\0":
+        return None
+    table, name = (values[key].rstrip(b"\0").decode("utf-8", "replace") for key in (_TABLE, _NAME))
+    drops = not any(values.get(_POLICY, b"\1"))
+    return _Chain(_FAMILIES[answer[0]], table, name, _HOOKS[hook], drops or table in _REJECTING)
 
 
 def _legacy(all: bool = False) -> list[tuple[str, str]]:

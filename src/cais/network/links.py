@@ -52,8 +52,8 @@ def mac_bytes(text: str) -> bytes:
 
 
 def add_bridge(name: str, mac: str, mtu: int) -> Request:
-    body = _header(up=True) + attribute(_IFNAME, name) + attribute(_ADDRESS, mac_bytes(mac)) + attribute(_MTU, mtu)
-    return Request(_NEWLINK, CREATE | EXCL, body + _info("bridge"))
+    body = _header() + attribute(_IFNAME, name) + attribute(_ADDRESS, mac_bytes(mac)) + attribute(_MTU, mtu)
+    return Request(_NEWLINK, CREATE | EXCL, body + _info("bridge"), (errno.EEXIST,))
 
 
 def add_pair(name: str, bridge: int, inside: str, mac: str, mtu: int, netns_fd: int) -> Request:

@@ -43,7 +43,7 @@ class Host:
     def state(self) -> str:
         """Everything of the kernel that has to be as it was: rules and bridges."""
         rules = _run("nft list ruleset")
-        return rules + _run("ip -br link show type bridge") + _run("ip route")
+        return rules + _run("ip -br link show type bridge") + _run("ip route").replace(" linkdown", "")
 
 
 def namespace() -> int:
