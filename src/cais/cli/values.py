@@ -192,27 +192,3 @@ def filters(texts: list[str]) -> dict[str, list[str]]:
         name, _, value = text.partition("=")
         asked.setdefault(name.strip().lower(), []).append(value.strip())
     return asked
-
-
-def moment(text: str, now: float) -> float:
-    """A point in time as ``--since`` takes it, in seconds since 1970: RFC 3339, a number of seconds, or a duration ago.
-
-    Raises Invalid.
-    """
-    from cais.errors import Invalid
-    from cais.spec import timestamp
-
-    try:
-        return now - duration_nanoseconds(text) / 1_000_000_000
-    except BadValue:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    found = timestamp.parse(text)
-    if not found:
-        raise Invalid(
-            f"invalid value for a time: {text!r}", hint="Give 2026-01-31T12:00:00Z, or 42m for 42 minutes ago."
-        )
-    return found

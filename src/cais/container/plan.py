@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.container.health import HealthCheck
+    from cais.container.log_options import LogOptions
     from cais.container.mount_options import MountPoint
 
 
@@ -74,6 +75,7 @@ class Plan(NamedTuple):
     networking: Networking = Networking()
     restart: RestartPolicy = RestartPolicy()
     health: HealthCheck | None = None
+    log: LogOptions | None = None
     security: Security = Security()
     namespaces: Namespaces = Namespaces()
     devices: Devices = Devices()
@@ -104,7 +106,7 @@ class Plan(NamedTuple):
             value["mounts"] = [mount._asdict() for mount in self.mounts]
         if self.resources != defaults.resources:
             value["resources"] = self.resources._asdict()
-        for name in (*_VALUES, "health"):
+        for name in (*_VALUES, "health", "log"):
             if name in value:
                 value[name] = value[name].to_json()
         return value
@@ -123,6 +125,10 @@ class Plan(NamedTuple):
                 from cais.container.health import HealthCheck
 
                 item = HealthCheck.from_json(item)
+            elif key == "log":
+                from cais.container.log_options import LogOptions
+
+                item = LogOptions.from_json(item)
             elif key in _VALUES:
                 item = _VALUES[key].from_json(item)
             elif key == "rlimits":
@@ -202,6 +208,7 @@ def plan(
         sig_proxy=wanted.sig_proxy,
         restart=restart.for_run(wanted.restart, auto_remove=wanted.remove),
         health=_health(run, wanted),
+        log=_log(wanted),
         namespaces=own,
         oom_score_adj=_oom_score(wanted.oom_score_adj),
         cgroup_parent=_cgroup_parent(wanted.cgroup_parent),
@@ -222,6 +229,14 @@ def _networking(run: Mapping[str, Any], wanted: RunOptions) -> Networking:
     return networking(wanted, tuple(run.get("ExposedPorts") or ()))
 
 
+def _log(wanted: RunOptions) -> LogOptions | None:
+    if not wanted.log_driver and not wanted.log_opts:
+        return None
+    from cais.container import log_options
+
+    return log_options.parse(wanted.log_driver, wanted.log_opts)
+
+
 def _health(run: Mapping[str, Any], wanted: RunOptions) -> HealthCheck | None:
     if (
         not run.get("Healthcheck")
@@ -236,7 +251,6 @@ def _health(run: Mapping[str, Any], wanted: RunOptions) -> HealthCheck | None:
 
 # What this version does not do yet: fields of RunOptions by the flag they come from.
 _NOT_YET = {
-    "log_driver": "log-driver", "log_opts": "log-opt",
     "storage_opts": "storage-opt",
 }  # fmt: skip
 

@@ -88,6 +88,7 @@ def under_conmon(
     ``before`` is called when its attach socket is there and nothing was written yet. ``restarts``: it was waited for
     this, and nothing is done where somebody has ended the wait.
     """
+    from cais.container.log_sink import LogSink
     from cais.runtime import conmon
 
     runtime = store.rooms.runtime
@@ -108,20 +109,21 @@ def under_conmon(
             ready = prepare.prepare(store.rooms, record, plan, console_size=console_size)
             for line in ready.warnings:
                 warn(line)
-            conmon.create(
-                runtime,
-                ready.spec,
-                ready.bundle,
-                name=record.name,
-                log=store.log_path(record.id),
-                exit_directory=exits,
-                stdin=plan.stdin,
-                # As Docker: a detached container's input waits for others, a terminal's has no end.
-                leave_stdin_open=plan.detach or plan.tty,
-                on_exit=commands.on_exit,
-                environment=commands.environment,
-                keep=ready.connection.reserved,
-            )
+            with LogSink(plan.log, store.log_path(record.id), ready.bundle.directory) as sink:
+                conmon.create(
+                    runtime,
+                    ready.spec,
+                    ready.bundle,
+                    name=record.name,
+                    log=sink.arguments,
+                    exit_directory=exits,
+                    stdin=plan.stdin,
+                    # As Docker: a detached container's input waits for others, a terminal's has no end.
+                    leave_stdin_open=plan.detach or plan.tty,
+                    on_exit=commands.on_exit,
+                    environment=commands.environment,
+                    keep=ready.connection.reserved,
+                )
             ready.connection.close()
             if before is not None:
                 before(ready.bundle)

@@ -220,7 +220,7 @@ def inspect(
         "ResolvConfPath": f"{directory}/resolv.conf",
         "HostnamePath": f"{directory}/hostname",
         "HostsPath": f"{directory}/hosts",
-        "LogPath": log_path,
+        "LogPath": log_path if plan.log is None or plan.log.has_file else "",
         "Name": "/" + record.name,
         "RestartCount": record.restarts.number,
         "Driver": "overlay2",
@@ -232,7 +232,7 @@ def inspect(
         "HostConfig": host_config.in_dockers_order(
             {
                 "Binds": mount_views.binds(plan.mounts),
-                "LogConfig": {"Type": "json-file", "Config": {}},
+                "LogConfig": _log_config(plan),
                 "RestartPolicy": {"Name": plan.restart.name, "MaximumRetryCount": plan.restart.retries},
                 "AutoRemove": record.auto_remove,
                 "VolumeDriver": plan.volume_driver,
@@ -267,6 +267,12 @@ def inspect(
             **_stopping(plan),
         },
     }
+
+
+def _log_config(plan: Plan) -> dict[str, Any]:
+    if plan.log is None:
+        return {"Type": "json-file", "Config": {}}
+    return {"Type": plan.log.driver, "Config": dict(plan.log.options)}
 
 
 def _stopping(plan: Plan) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cais.container.published import Published
     from cais.container.views import ContainerSummary
     from cais.engine.container_files import ContainerFiles
+    from cais.engine.container_logs import ContainerLog
     from cais.engine.container_update import UpdateOptions
     from cais.network.records import PublishedPort
 
@@ -130,29 +131,27 @@ class Containers(ContainerLife):
         id: str,
         follow: bool = False,
         tail: int | None = None,
-        since: float | None = None,
-        until: float | None = None,
+        since_nanoseconds: int | None = None,
+        until_nanoseconds: int | None = None,
     ) -> Iterator[LogLine]:
-        """What it wrote, line by line; ``follow`` goes on to its end. Times are in seconds since 1970.
+        """What it wrote, line by line; ``follow`` goes on to its end. Times are in nanoseconds since 1970.
 
         Raises NotFound, and Unsupported for one that keeps no log.
         """
-        from cais.container import logs
+        return self._logs(id, follow).lines(tail, since_nanoseconds, until_nanoseconds)
 
-        record = self._records.get(id)
-        path = os.path.join(self._stores.root, "containers", record.id, "log")
+    def log_texts(self, id: str, follow: bool = False, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
+        """As ``logs``, but what stands together at once: (stream, bytes)."""
+        return self._logs(id, follow).texts(tail)
 
-        def waited(seconds: float) -> bool:
-            time.sleep(seconds)
-            try:
-                return self._look(self._records.get(record.id)).status == "running"
-            except NotFound:
-                return False
+    def log_details(self, id: str) -> dict[str, str]:
+        """The labels and variables that its log options name. Raises NotFound."""
+        return self._logs(id, False).details()
 
-        def stamp(moment: float | None) -> str:
-            return "" if moment is None else logs.timestamp(int(moment * 1_000_000_000))
+    def _logs(self, id: str, follow: bool) -> ContainerLog:
+        from cais.engine.container_logs import ContainerLog
 
-        return logs.read(path, follow=waited if follow else None, tail=tail, since=stamp(since), until=stamp(until))
+        return ContainerLog(self._records.get(id), self._records, self._runs, self._stores.root, follow)
 
     def remove(self, id: str, force: bool = False, volumes: bool = False) -> str:
         """Its id. ``volumes``: with its anonymous volumes. Raises NotFound, Conflict (it runs)."""

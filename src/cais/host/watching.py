@@ -24,17 +24,19 @@ class Watch:
         except OSError:
             pass
 
-    def wait(self, seconds: float = _LATEST_SECONDS) -> None:
-        """Returns after a change, or after ``seconds`` (one at most)."""
+    def wait(self, seconds: float = _LATEST_SECONDS) -> bool:
+        """Returns after a change, or after ``seconds`` (one at most) with False."""
         seconds = min(max(seconds, 0.0), _LATEST_SECONDS if self._descriptor >= 0 else 0.1)
         poll = select.poll()
         if self._descriptor >= 0:
             poll.register(self._descriptor, select.POLLIN)
-        if poll.poll(int(seconds * 1000) + 1):
-            try:
-                os.read(self._descriptor, 1 << 16)
-            except BlockingIOError:
-                pass
+        if not poll.poll(int(seconds * 1000) + 1):
+            return False
+        try:
+            os.read(self._descriptor, 1 << 16)
+        except BlockingIOError:
+            pass
+        return True
 
     def close(self) -> None:
         if self._descriptor >= 0:

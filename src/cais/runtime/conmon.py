@@ -26,7 +26,7 @@ def create(
     bundle: Bundle,
     *,
     name: str,
-    log: str,
+    log: Sequence[str],
     exit_directory: str,
     stdin: bool,
     leave_stdin_open: bool,
@@ -37,7 +37,7 @@ def create(
     """Makes the container of ``bundle`` under conmon, ready for ``start``; the pid of its first process.
 
     Its attach socket is there: who connects now gets all that it will write. ``leave_stdin_open``: its input does not
-    end with that of the first who attaches. ``log`` is written in conmon's k8s-file format; the exit code goes to
+    end with that of the first who attaches. ``log`` are conmon's arguments for it; the exit code goes to
     ``exit_directory/<id>``; then the command ``on_exit`` is run with ``environment``. conmon keeps the descriptors
     ``keep`` open. Raises Unavailable without
     conmon; Failed or NotFound with Docker's exit codes where the container did not start.
@@ -53,7 +53,7 @@ def create(
     command = [conmon, "--api-version", "1", "-c", bundle.id, "-u", bundle.id, "-n", name]
     command += ["-r", runtime.program(bundle).path, "-b", bundle.directory]
     command += ["-p", os.path.join(bundle.directory, "pid"), "-P", os.path.join(bundle.directory, "conmon.pid")]
-    command += ["--exit-dir", exit_directory, "-l", f"k8s-file:{log}", "--log-level", "error"]
+    command += ["--exit-dir", exit_directory, *log, "--log-level", "error"]
     command += ["--socket-dir-path", bundle.directory]
     command += [part for argument in arguments for part in ("--runtime-arg", argument)]
     if spec["process"]["terminal"]:

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import time
+
 import pytest
 
 from cais.container import logs
-from cais.container.logs import LogWriter
+from cais.container.logs import timestamp
+
+
+class LogWriter:
+    """Writes as conmon does; keeps to ``max_bytes`` and ``files``."""
+
+    def __init__(self, path: str, max_bytes: int = 0, files: int = 1) -> None:
+        self.path, self.max_bytes, self.files = path, max_bytes, files
+
+    def write(self, stream: bytes, data: bytes) -> None:
+        stamp = timestamp(time.time_ns()).encode()
+        with open(self.path, "ab") as file:
+            for line in data.splitlines(keepends=True):
+                kind = b"F" if line.endswith(b"\n") else b"P"
+                file.write(b"%b %b %b %b\n" % (stamp, stream, kind, line.removesuffix(b"\n")))
+        if self.max_bytes and os.path.getsize(self.path) >= self.max_bytes:
+            names = [self.path, *(f"{self.path}.{number}" for number in range(1, self.files))]
+            for older, newer in reversed(list(zip(names[1:], names, strict=False))):
+                if os.path.exists(newer):
+                    os.replace(newer, older)
 
 
 @pytest.fixture
 def log(tmp_path):
-    writer = LogWriter(str(tmp_path / "log"))
-    yield str(tmp_path / "log"), writer
-    writer.close()
+    return str(tmp_path / "log"), LogWriter(str(tmp_path / "log"))
 
 
 def texts(path, **options):
-    return [line.text for line in logs.read(path, **options)]
+    return [line.text for line in logs.lines(path, **options)]
 
 
 def test_lines_and_parts(log):
@@ -24,16 +45,10 @@ def test_lines_and_parts(log):
     writer.write(b"stdout", b"one\ntwo\n\nthr")
     writer.write(b"stderr", b"error\n")
     writer.write(b"stdout", b"ee\n\xff\xfe\n")
-    found = list(logs.read(path))
+    found = list(logs.lines(path))
     assert [line.text for line in found] == [b"one\n", b"two\n", b"\n", b"thr", b"error\n", b"ee\n", b"\xff\xfe\n"]
     assert [line.stream for line in found][3:5] == ["stdout", "stderr"]
     assert b"".join(line.text for line in found if line.stream == "stdout") == b"one\ntwo\n\nthree\n\xff\xfe\n"
-
-
-def test_long_lines_are_cut_into_parts(log):
-    path, writer = log
-    writer.write(b"stdout", b"x" * 50_000 + b"\nend")
-    assert b"".join(texts(path)) == b"x" * 50_000 + b"\nend"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 999, 3000, 10_000])
@@ -63,12 +78,79 @@ def test_follow_reads_what_comes_with_the_end(log):
     writer.write(b"stdout", b"first\n")
     calls = []
 
-    def still_runs(seconds):
-        calls.append(seconds)
+    def still_runs():
+        calls.append(None)
         writer.write(b"stdout", b"more %d\n" % len(calls))
         return len(calls) < 2
 
     assert texts(path, follow=still_runs) == [b"first\n", b"more 1\n", b"more 2\n"]
+
+
+def raw(path):
+    return b"".join(text for _, text in logs.texts(path))
+
+
+def test_texts_are_what_was_written(tmp_path):
+    """Times of both lengths, both streams, parts, and lines that are none; in order."""
+    import random
+
+    kinds = [b"stdout F", b"stdout P", b"stderr F", b"stderr P"]
+    path = tmp_path / "log"
+    for seed in range(150):
+        chosen = random.Random(seed)
+        stamp, kind, wanted, written = b"2026-11-23T14:08:07.000000000Z", kinds[0], b"", b""
+        for _ in range(chosen.randrange(300)):
+            if chosen.random() < 0.3:
+                stamp = b"2026-11-23T14:08:07.%09d" % chosen.randrange(10**9) + chosen.choice([b"Z", b"+00:00"])
+            if chosen.random() < 0.1:
+                kind = chosen.choice(kinds)
+            if chosen.random() < 0.02:
+                written += chosen.choice([b"garbage", b"", b"  ", b"x" * 50]) + b"\n"
+            text = bytes(chosen.choices(b"ab \x00\xff stdout F", k=chosen.choice([0, 1, 5, 100, 3000])))
+            written += b"%b %b %b\n" % (stamp, kind, text)
+            wanted += text + (b"\n" if kind.endswith(b"F") else b"")
+        path.write_bytes(written)
+        assert raw(str(path)) == wanted, seed
+
+
+def test_older_and_compressed_files_are_one_log(tmp_path):
+    """A line may begin in one file and end in the next."""
+    whole = b"".join(b"2026-01-01T00:00:00.000000001Z stdout F line %d\n" % number for number in range(1000))
+    (tmp_path / "log.2.gz").write_bytes(gzip.compress(whole[:20_007]))
+    (tmp_path / "log.1").write_bytes(whole[20_007:40_001])
+    (tmp_path / "log").write_bytes(whole[40_001:])
+    wanted = [b"line %d\n" % number for number in range(1000)]
+    path = str(tmp_path / "log")
+    assert texts(path) == wanted
+    for count in (0, 1, 99, 500, 700, 999, 1000, 5000):
+        assert texts(path, tail=count) == wanted[len(wanted) - min(count, 1000) :], count
+
+
+def test_followed_over_new_files(tmp_path):
+    path = str(tmp_path / "log")
+    writer = LogWriter(path, 1000, 4)
+    calls = []
+
+    def still_runs():
+        calls.append(None)
+        for number in range(30):
+            writer.write(b"stdout", b"%d-%d\n" % (len(calls), number))
+        return len(calls) < 20
+
+    found = texts(path, follow=still_runs)
+    assert found == [b"%d-%d\n" % (call, number) for call in range(1, 21) for number in range(30)]
+
+
+def test_follow_ends_when_the_log_is_removed(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(b"2026-01-01T00:00:00.000000001Z stdout F a\n")
+    turns = iter((True, True, False))
+
+    def still_runs():
+        path.unlink(missing_ok=True)
+        return next(turns)
+
+    assert texts(str(path), follow=still_runs) == [b"a\n"]
 
 
 def test_no_log_is_empty(tmp_path):
@@ -76,5 +158,5 @@ def test_no_log_is_empty(tmp_path):
 
 
 def test_stamps_sort_as_text():
-    assert logs.timestamp(1) == "1970-01-01T00:00:00.000000001Z"
+    assert timestamp(1) == "1970-01-01T00:00:00.000000001Z"
     assert logs.normalised("2026-01-01T02:00:00.5+02:00") == "2026-01-01T00:00:00.500000000Z"

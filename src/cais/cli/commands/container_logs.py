@@ -6,6 +6,9 @@ from cais.cli.declare import Command, Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
     from cais.cli.call import Call
 
 _WHEN = '(e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)'
@@ -17,6 +20,7 @@ COMMAND = Command(
     arguments=(1, 1),
     complete="container",
     flags=(
+        Flag("details", "", "", "Show extra details provided to logs"),
         Flag("follow", "f", "", "Follow log output"),
         Flag("since", "", "string", f"Show logs since timestamp {_WHEN}"),
         Flag("tail", "n", "string", "Number of lines to show from the end of the logs", "all"),
@@ -28,28 +32,47 @@ COMMAND = Command(
 
 
 def run(call: Call) -> int:
-    import sys
+    import os
     import time
 
-    from cais.cli.values import moment
+    from cais.cli.moments import nanoseconds
 
-    now = time.time()
+    now = time.time_ns()
     tail = call["tail"]
-    lines = call.engine.containers.logs(
-        call.arguments[0],
-        follow=call["follow"],
-        tail=int(tail) if tail.isascii() and tail.isdigit() else None,
-        since=moment(call["since"], now) if call["since"] else None,
-        until=moment(call["until"], now) if call["until"] else None,
-    )
-    streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
-    for line in lines:
-        stream = streams[line.stream]
-        if call["timestamps"]:
-            stream.write(line.time.encode() + b" ")
-        stream.write(line.text)
-        if call["follow"]:
-            stream.flush()
-    sys.stdout.buffer.flush()
-    sys.stderr.buffer.flush()
+    count = int(tail) if tail.isascii() and tail.isdigit() else None
+    since, until = (nanoseconds(call[flag], now) if call[flag] else None for flag in ("since", "until"))
+    containers = call.engine.containers
+    name = call.arguments[0]
+    if since is None and until is None and not call["timestamps"] and not call["details"]:
+        pieces = containers.log_texts(name, follow=call["follow"], tail=count)
+    else:
+        lines = containers.logs(
+            name, follow=call["follow"], tail=count, since_nanoseconds=since, until_nanoseconds=until
+        )
+        details = _details(containers.log_details(name)) if call["details"] else None
+        pieces = _marked(lines, call["timestamps"], details)
+    for stream, text in pieces:
+        descriptor = 1 if stream == "stdout" else 2
+        view = memoryview(text)
+        while view:
+            view = view[os.write(descriptor, view) :]
     return 0
+
+
+def _marked(lines: Iterable[Any], timestamps: bool, details: bytes | None) -> Iterator[tuple[str, bytes]]:
+    """With time and details before each line; a line that was written in parts has them once."""
+    begun = dict.fromkeys(("stdout", "stderr"), False)
+    for line in lines:
+        head = b""
+        if not begun[line.stream]:
+            head = line.time.encode() + b" " if timestamps else b""
+            if details is not None:
+                head += details + b" "
+        begun[line.stream] = not line.text.endswith(b"\n")
+        yield line.stream, head + line.text
+
+
+def _details(values: Mapping[str, str]) -> bytes:
+    from urllib.parse import quote_plus
+
+    return ",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(values.items())).encode()

@@ -1,0 +1,144 @@
+"""Logs of real containers: limits that hold, followed to the end, a disk that is full."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from container_process import Cais, wait_until
+
+_COUNT = "i=0; while [ $i -lt {} ]; do echo line $i; i=$((i+1)); done"
+
+
+def _writers() -> int:
+    found = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                found += b"cais-log" in Path(f"/proc/{name}/cmdline").read_bytes()
+            except OSError:
+                continue
+    return found
+
+
+def _files(box, name: str) -> dict[str, int]:
+    directory = Path(box.inspect(name)["LogPath"]).parent
+    return {path.name: path.stat().st_size for path in directory.iterdir() if path.name.startswith("log")}
+
+
+@pytest.mark.parametrize(("files", "more"), [(1, ()), (3, ()), (3, ("--log-opt", "compress=true"))])
+def test_the_limits_hold(box, files, more):
+    before = _writers()
+    name = f"limits{files}{len(more)}"
+    box("run", "-d", "--network", "none", "--name", name, "--log-opt", "max-size=20k", "--log-opt", f"max-file={files}",
+        *more, "box", "sh", "-c", _COUNT.format(4000))  # fmt: skip
+    assert box("wait", name) == "0\n"
+    wait_until(lambda: _writers() == before)
+    sizes = _files(box, name)
+    assert len(sizes) == files
+    assert all(size <= 20_000 for size in sizes.values())
+    lines = box("logs", name).splitlines()
+    # Nothing is missing between the files, and the end is there.
+    assert lines == [f"line {number}" for number in range(4000 - len(lines), 4000)]
+    assert len(lines) > 300 * (files - 1)
+    assert box("logs", "--tail", "3", name) == "line 3997\nline 3998\nline 3999\n"
+    config = box.inspect(name)["HostConfig"]["LogConfig"]
+    assert config["Type"] == "json-file"
+    assert config["Config"]["max-file"] == str(files)
+    box("rm", name)
+
+
+def test_followed_over_new_files_to_the_end(box):
+    box("run", "-d", "--network", "none", "--name", "followed", "--log-opt", "max-size=30k", "--log-opt", "max-file=50",
+        "box", "sh", "-c", _COUNT.format(10000))  # fmt: skip
+    lines = box("logs", "-f", "followed").splitlines()
+    assert lines == [f"line {number}" for number in range(10000)]
+    box("rm", "-f", "followed")
+
+
+def test_followed_from_the_tail_until_it_is_removed(box):
+    box("run", "-d", "--network", "none", "--name", "gone", "box", "sh", "-c", "echo a; echo b; sleep 1000")
+    wait_until(lambda: box("logs", "gone") == "a\nb\n")
+    follower = box.start("logs", "-f", "--tail", "1", "gone")
+    assert follower.stdout.readline() == b"b\n"
+    box("rm", "-f", "gone")
+    assert follower.wait(20) == 0
+    assert follower.stdout.read() == b""
+
+
+def test_two_streams_times_and_details(box):
+    box("run", "-d", "--network", "none", "--name", "two", "--label", "app=a b", "--log-opt", "labels=app",
+        "box", "sh", "-c", "echo out; echo err >&2; printf part; echo ed")  # fmt: skip
+    box("wait", "two")
+    done = subprocess.run(box.command("logs", "two"), env=box.env, capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"out\nparted\n", b"err\n")
+    done = subprocess.run(box.command("logs", "-t", "--details", "two"), env=box.env, capture_output=True, check=True)
+    stamp, details, text = done.stdout.splitlines()[0].decode().split(" ")
+    assert (len(stamp), stamp[-1], details, text) == (30, "Z", "app=a+b", "out")
+    assert len(done.stdout.splitlines()) == 2
+    assert box("logs", "--since", "1h", "--until", "0s", "two", code=0).count("\n") == 3
+    assert box("logs", "--since", stamp, "--until", stamp, "two").startswith("out\n")
+    assert box("logs", "--until", "1h", "two") == ""
+    box("rm", "two")
+
+
+def test_followed_over_a_restart(box):
+    """The end of one run is not the end where a restart follows; the log goes on."""
+    box("run", "-d", "--network", "none", "--name", "again", "--restart", "on-failure:2", "box", "sh", "-c",
+        "echo run; exit 1")  # fmt: skip
+    assert box("logs", "-f", "again") == "run\nrun\nrun\n"
+    box("rm", "-f", "again")
+
+
+def test_drivers(box):
+    box("run", "-d", "--network", "none", "--name", "silent", "--log-driver", "none", "box", "echo", "hi")
+    box("wait", "silent")
+    assert box("logs", "silent", code=1) == "Error: configured logging driver does not support reading\n"
+    assert box.inspect("silent")["LogPath"] == ""
+    assert box.inspect("silent")["HostConfig"]["LogConfig"] == {"Type": "none", "Config": {}}
+    box("run", "-d", "--network", "none", "--name", "locally", "--log-driver", "local", "box", "echo", "hi")
+    box("wait", "locally")
+    wait_until(lambda: box("logs", "locally") == "hi\n")
+    said = box("run", "-d", "--network", "none", "--log-driver", "gelf", "box", "true", code=125)
+    assert "the log driver 'gelf' is not supported by cais" in said
+    assert "json-file, local, journald and none" in said
+    if not os.path.exists("/run/systemd/journal/socket"):
+        said = box("run", "-d", "--network", "none", "--log-driver", "journald", "box", "true", code=125)
+        assert "journald is not enabled on this host" in said
+    box("rm", "silent", "locally")
+
+
+@pytest.mark.parametrize("limits", [(), ("--log-opt", "max-size=100m")])
+def test_a_full_disk_does_not_stop_the_container(busybox_tar, tmp_path, limits):
+    """What is written while the disk is full is lost; the container goes on, and its log after it, too."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: mounts a tmpfs")
+    root = tmp_path / "root"
+    root.mkdir()
+    box = Cais(root)
+    box("import", "--change", "CMD sh", str(busybox_tar), "box")
+    box("create", "--name", "full", "--network", "none", *limits, "box", "sh", "-c",
+        f"{_COUNT.format(20000)}; >/tmp/done; trap 'echo after' USR1; while :; do sleep 0.05; done")  # fmt: skip
+    directory = root / "containers" / box.inspect("full")["Id"]
+    before = _writers()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(directory)], check=True)
+    try:
+        box("start", "full")
+        wait_until(lambda: not box("exec", "full", "cat", "/tmp/done", code=None), 60)
+        assert box.state("full")["Running"]
+        lines = box("logs", "full").splitlines()
+        assert lines[:100] == [f"line {number}" for number in range(100)]
+        assert 1000 < len(lines) < 20000
+        with open(directory / "log", "r+b") as log:
+            log.truncate(50_000)
+        os.kill(box.pid("full"), signal.SIGUSR1)
+        wait_until(lambda: box("logs", "--tail", "1", "full").endswith("after\n"))
+    finally:
+        box("kill", "full", code=None)
+        box("wait", "full")
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+    wait_until(lambda: _writers() == before)
+    box("rm", "-f", "full")
