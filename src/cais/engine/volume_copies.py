@@ -24,36 +24,30 @@ def clone(
     volume = store.get(split(source)[0])
     check_plain(store, volume.name, "clone")
     with _standing(stores, "" if "@" in source else volume.name, warn):
-        fill = _copy_of(stores, store, source, volume)
+        fill = _copy_of(stores, store, source)
         return store.clone(volume, name, fill, volume.labels if labels is None else labels)
 
 
 def take(stores: Stores, store: VolumeStore, name: str, snapshot: str, warn: Callable[[str], None]) -> VolumeSnapshot:
     """Keeps the files of a volume as they are now, under a name. Raises Conflict, NotFound, Invalid."""
-    volume = store.get(name)
+    store.get(name)
     check_plain(store, name, "snapshot")
     with _standing(stores, name, warn):
-        return VolumeSnapshots(store).take(name, snapshot, _copy_of(stores, store, name, volume))
+        return VolumeSnapshots(store).take(name, snapshot, _copy_of(stores, store, name))
 
 
 def restore(stores: Stores, store: VolumeStore, name: str, snapshot: str, users: Callable[[], Sequence[str]]) -> None:
     """The files of a snapshot take the place of the volume's, at once. Raises Conflict while a container runs."""
-    volume = store.get(name)
-    fill = _copy_of(stores, store, f"{name}@{snapshot}", volume)
+    fill = _copy_of(stores, store, f"{name}@{snapshot}")
     store.replace(name, fill, doing="restore", users=users)
 
 
-def _copy_of(stores: Stores, store: VolumeStore, source: str, volume: Volume) -> Callable[[str], None]:
+def _copy_of(stores: Stores, store: VolumeStore, source: str) -> Callable[[str], None]:
     from cais.host.copying import copy_tree
 
     path = opened(stores, store, source)
 
     def fill(directory: str) -> None:
-        if "size" in volume.options:
-            from cais.volume.options import size_bytes
-            from cais.volume.quota import set_limit
-
-            set_limit(directory, size_bytes(volume.name, volume.options["size"]))
         try:
             copy_tree(path, directory)
         except OSError as error:

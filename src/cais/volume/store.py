@@ -68,7 +68,8 @@ class VolumeStore:
         taken = Conflict(f"clone {name}: a volume with this name exists", hint="Remove it first, or choose another.")
         if self._find(name) is not None:
             raise taken
-        if not self._add(Volume(name, "", False, time.time(), dict(labels), source.options), fill):
+        bounded = _bounded(source, fill)
+        if not self._add(Volume(name, "", False, time.time(), dict(labels), source.options), bounded):
             raise taken
         return self.get(name)
 
@@ -99,7 +100,7 @@ class VolumeStore:
             return self.get(name)
         with self._alone(old, doing, users):
             pass  # what is in use now is said before the work
-        id, lock = self.stage(name, fill)
+        id, lock = self.stage(name, _bounded(old, fill))
         with lock:
             try:
                 # The name may mean other files by now: those that it means are the ones to be replaced.
@@ -311,6 +312,20 @@ class VolumeStore:
             )
             for row in rows
         ]  # fmt: skip
+
+
+def _bounded(volume: Volume, fill: Callable[[str], None]) -> Callable[[str], None]:
+    """``fill`` for files that take the place of, or are a copy of, those of a volume with a quota."""
+    if "size" not in volume.options:
+        return fill
+
+    def bounded(path: str) -> None:
+        from cais.volume.options import dress
+
+        dress(path, {"size": volume.options["size"]})
+        fill(path)
+
+    return bounded
 
 
 def _empty(path: str) -> None:
