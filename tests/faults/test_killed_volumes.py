@@ -14,7 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.root
 
-KILLS = 60
+KILLS = 40
 FILES = 400
 SECONDS = 0.35  # longer than any of the commands takes
 
@@ -94,7 +94,7 @@ def test_a_first_use_killed_at_random_moments(cais_with_base, tmp_path):
     chance = random.Random(20261125)
     context = cais.context("many", "FROM base\nCOPY many /many\n", [(f"many/{n}", b"one") for n in range(FILES)])
     cais("build", "-q", "-t", "many", str(context))
-    for number in range(12):
+    for number in range(7):
         use = ("run", "--rm", "--network", "none", "-v", f"first{number}:/many", "many", "true")
         for _ in range(chance.randrange(1, 4)):
             kill(cais, chance, use)

@@ -68,6 +68,8 @@ def far(tmp_path_factory) -> Iterator[Far]:
     (directory / "ssh_config").write_text(
         f"Host *\n  IdentityFile {directory}/user\n  IdentitiesOnly yes\n  UserKnownHostsFile {directory}/known\n"
         "  StrictHostKeyChecking yes\n  BatchMode yes\n"
+        # One login for all commands.
+        f"  ControlMaster auto\n  ControlPath {directory}/c%p\n  ControlPersist 60\n"
     )
     (directory / "bin").mkdir()
     _script(directory / "bin" / "ssh", f'exec {shutil.which("ssh")} -F {directory}/ssh_config "$@"')
@@ -90,6 +92,9 @@ def far(tmp_path_factory) -> Iterator[Far]:
         made("import", "--change", "CMD sh", "-", "base", input=archive)
         yield made
     finally:
+        subprocess.run(
+            [directory / "bin" / "ssh", "-O", "exit", "-p", str(port), "root@127.0.0.1"], capture_output=True
+        )
         server.terminate()
         server.wait()
 

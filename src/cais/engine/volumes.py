@@ -252,6 +252,19 @@ class Volumes:
                     os.makedirs(volume.path, 0o755, exist_ok=True)
                     mended = "made again, empty"
                 findings.append((f"volume {volume.name}", "its directory is not there", mended))
+        snapshots = VolumeSnapshots(self._store)
+        for snapshot in snapshots.all():
+            if not os.path.isdir(snapshot.path):
+                if repair:
+                    snapshots.remove(snapshot.volume, snapshot.name)
+                name = f"snapshot {snapshot.volume}@{snapshot.name}"
+                findings.append((name, "its directory is not there", "forgotten" if repair else ""))
+        lost = "SELECT DISTINCT volume FROM container_volumes WHERE volume NOT IN (SELECT name FROM volumes)"
+        for (name,) in self._stores.database.rows(lost):
+            if repair:
+                self._enter()
+                self._store.create(name)
+            findings.append((f"volume {name}", "a container has it, and it is not there", "made again, empty" * repair))
         if repair:
             from cais.host.files import remove_tree
 

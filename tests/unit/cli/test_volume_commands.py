@@ -168,3 +168,21 @@ def test_system_df_and_prune(cais, data):
     assert cais("system", "prune", "-f").stdout == "Total reclaimed space: 0B\n"
     assert cais("system", "prune", "-f", "--volumes").stdout.startswith(f"Deleted Volumes:\n{anonymous}\n")
     assert cais("volume", "ls", "-q").stdout == "data\n"
+
+
+def test_check_finds_what_is_gone(cais, data):
+    import shutil
+
+    cais("volume", "snapshot", data, "a")
+    cais("volume", "create", "gone")
+    for name in ("gone", "data@a"):
+        shutil.rmtree(mountpoint(cais, name))
+    found = cais("system", "check")
+    assert found.returncode == 1
+    assert found.stdout.splitlines()[:2] == [
+        "volume gone: its directory is not there", "snapshot data@a: its directory is not there",
+    ]  # fmt: skip
+    assert cais("system", "check", "--repair").returncode == 0
+    assert cais("system", "check").stdout == "All is well\n"
+    assert cais("volume", "ls", "--snapshots", "-q").stdout == ""
+    assert os.path.isdir(mountpoint(cais, "gone"))
