@@ -160,6 +160,28 @@ class Containers(ContainerLife):
         self._runs.store.remove(record, force=force, volumes=volumes)
         return record.id
 
+    def remove_link(self, name: str) -> None:
+        """``/container/alias``: from its next start on the container does not know the other by that alias.
+
+        Raises NotFound; Conflict for a name alone, which is the container's own.
+        """
+        parent, slash, alias = name.strip("/").partition("/")
+        if not slash:
+            self._records.get(parent)
+            raise Conflict("Conflict, cannot remove the default link name of the container")
+
+        def without(plan: dict[str, Any]) -> dict[str, Any]:
+            found = False
+            for network in plan.get("networking", {}).get("networks", ()):
+                kept = [text for text in network.get("links", ()) if text.rpartition(":")[2] != alias]
+                found = found or len(kept) < len(network.get("links", ()))
+                network["links"] = kept
+            if not found:
+                raise NotFound(f"No such container: {parent}/{alias}")
+            return plan
+
+        self._records.change_plan(self._records.get(parent).id, without)
+
     def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> PruneReport:
         """Removes what does not run. Filters: ``until`` (a time or a duration), ``label``, ``label!``."""
         from cais.container import views

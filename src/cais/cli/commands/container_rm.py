@@ -16,6 +16,7 @@ COMMAND = Command(
     complete="container",
     flags=(
         Flag("force", "f", "", "Force the removal of a running container (uses SIGKILL)"),
+        Flag("link", "l", "", "Remove the specified link"),
         Flag("volumes", "v", "", "Remove anonymous volumes associated with the container"),
     ),
     examples=("cais rm web", "cais rm -fv web", "cais rm $(cais ps -aq)"),
@@ -30,6 +31,9 @@ def run(call: Call) -> int:
 
     def remove(name: str) -> str | None:
         try:
+            if call["link"]:
+                containers.remove_link(name)
+                return name
             containers.remove(name, force=call["force"], volumes=call["volumes"])
         except NotFound as error:
             if not call["force"]:
