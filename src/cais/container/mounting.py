@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from cais.container.mount_options import MountPoint
 from cais.errors import CaisError, Invalid, NotFound, Unsupported, from_os_error
 from cais.host import mounts, syscalls
+from cais.host.namespaces import in_user_namespace
 from cais.runtime import spec
 from cais.runtime.guardian import VIEW
 from cais.spec.digest import Digest
@@ -78,10 +79,33 @@ class Mounting:
             from cais.host.selinux import relabel
 
             relabel(source)
+        if point.propagation.endswith(("shared", "slave")):
+            source = self._propagating(source, point)
         options = ["rbind" if point.recursive else "bind", *_readonly(point, source)]
-        if point.propagation:
-            options.append(point.propagation)
+        # crun takes the "r" of these for a recursive bind.
+        propagation = point.propagation or "rprivate"
+        options.append(propagation if point.recursive else propagation.removeprefix("r"))
         return spec.bind(source, point.target, options)
+
+    def _propagating(self, source: str, point: MountPoint) -> str:
+        """A mount of ``source`` that mounts of the host come to, or go to: those of this command's own namespace get
+        what the host mounts, and give nothing back. Raises Invalid where the host's mount is not of that sort."""
+        kind, place, process = _on_the_host(source)
+        if kind == "private" or (kind == "slave" and point.propagation.endswith("shared")):
+            wanted = "a shared" if point.propagation.endswith("shared") else "a shared or slave"
+            raise Invalid(
+                f"path {point.source} is mounted on {place} but it is not {wanted} mount", exit_code=125,
+                hint=f"Make it one: mount --make-rshared {place}",
+            )  # fmt: skip
+        if not point.propagation.endswith("shared") or in_user_namespace():
+            return source
+        tree = mounts.clone_elsewhere(process, source, recursive=point.recursive)
+        try:
+            target = self._place(os.path.isdir(source))
+            syscalls.move_mount(tree, target)
+        finally:
+            os.close(tree)
+        return target
 
     def _volume(self, point: MountPoint) -> str:
         volume = self._volumes.use(point.source)
@@ -129,6 +153,45 @@ class Mounting:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._views.append(path)
         return path
+
+
+def propagation(path: str, process: str) -> tuple[str, str]:
+    """``shared``, ``slave`` or ``private``, and the mount point, of the mount that ``path`` is on for ``process``.
+    Raises OSError."""
+    real = os.path.realpath(path)
+    best, kind = "", "private"
+    with open(f"/proc/{process}/mountinfo", "rb") as lines:
+        for line in lines:
+            fields = line.split(b" ")
+            place = os.fsdecode(fields[4].replace(b"\\040", b" ").replace(b"\\011", b"\t").replace(b"\\134", b"\\"))
+            if (real == place or real.startswith(place.rstrip("/") + "/")) and len(place) >= len(best):
+                tags = b" ".join(fields[6 : fields.index(b"-")])
+                best = place
+                kind = "shared" if b"shared:" in tags else "slave" if b"master:" in tags else "private"
+    return kind, best
+
+
+def _on_the_host(path: str) -> tuple[str, str, str]:
+    """``propagation``, and for whom: the first of this process's ancestors to whom the mount is a shared one. Those of
+    this process itself are its own, and at most slaves."""
+    process, answer = "self", ("private", "/", "self")
+    while process != "0":
+        try:
+            kind, place = propagation(path, process)
+            answer = (kind, place, process)
+            with open(f"/proc/{process}/stat", "rb") as file:
+                process = file.read().rpartition(b") ")[2].split()[1].decode()
+        except OSError:
+            break  # of another user
+        if kind == "shared":
+            break
+    return answer
+
+
+def root_propagation(points: Sequence[MountPoint]) -> str:
+    """What the container's root has to be, that its mounts be what was asked for; "" for the default."""
+    asked = {point.propagation.removeprefix("r") for point in points}
+    return "shared" if "shared" in asked else "rslave" if "slave" in asked else ""
 
 
 def _mode_there(rootfs: str, target: str) -> int:

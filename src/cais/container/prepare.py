@@ -100,6 +100,8 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
             around=around,
             console_size=console_size,
         )
+        if plan.mounts:
+            _propagate(document, plan)
         directories = frozenset(point.target for point in plan.mounts if point.kind != "bind" and not point.subpath)
         made = mount_points.prepare(bundle.rootfs, steps.points(document, directories))
         note_stubs(container_directory(rooms, record.id), made)
@@ -141,6 +143,14 @@ def _resolved(rooms: Rooms, plan: Plan, bundle: Bundle) -> list[Mapping[str, Any
     from cais.container.mounting import Mounting
 
     return Mounting(rooms.snapshots, rooms.volumes, bundle.directory).prepare(plan.mounts, bundle.rootfs)
+
+
+def _propagate(document: dict[str, Any], plan: Plan) -> None:
+    from cais.container.mounting import root_propagation
+
+    wanted = root_propagation(plan.mounts)
+    if wanted:
+        document["linux"]["rootfsPropagation"] = wanted
 
 
 def _ceilings(plan: Plan) -> tuple[dict[str, int], list[str]]:

@@ -164,6 +164,36 @@ def _cloned(source: str, options: Sequence[str], recursive: bool) -> int:
     return tree
 
 
+def clone_elsewhere(process: str, path: str, *, recursive: bool = True) -> int:
+    """A detached mount of ``path`` as a process has it in its mount namespace: where that is a shared one, this is its
+    peer. The caller attaches and closes it. Raises OSError."""
+    import threading
+
+    found: list[int | OSError] = []
+    flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | (syscalls.AT_RECURSIVE if recursive else 0)
+
+    def take() -> None:
+        # A thread that enters that namespace and ends in it.
+        try:
+            namespace = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                syscalls.unshare(syscalls.CLONE_FS)  # else a thread may not change its mount namespace
+                syscalls.setns(namespace, syscalls.CLONE_NEWNS)
+            finally:
+                os.close(namespace)
+            found.append(syscalls.open_tree(path, flags))
+        except OSError as error:
+            found.append(error)
+
+    syscalls.load()
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    if isinstance(found[0], OSError):
+        raise found[0]
+    return found[0]
+
+
 def _mount_bind_classic(source: str, target: str, options: Sequence[str], recursive: bool) -> None:
     syscalls.mount(source, target, "", syscalls.MS_BIND | (syscalls.MS_REC if recursive else 0))
     flags = _flags(options)

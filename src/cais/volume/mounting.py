@@ -123,31 +123,10 @@ def _is_mounted(path: str, process: str) -> bool:
 
 
 def _taken_from(process: str, path: str) -> int:
-    """In a thread, which enters that namespace and ends in it.
-
-    -1 where the process ended meanwhile, or is in another user namespace: an ordinary user's containers share none.
-    """
-    import threading
-
-    found: list[int | OSError] = []
-
-    def take() -> None:
-        try:
-            namespace = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                syscalls.unshare(syscalls.CLONE_FS)  # else a thread may not change its mount namespace
-                syscalls.setns(namespace, syscalls.CLONE_NEWNS)
-            finally:
-                os.close(namespace)
-            found.append(syscalls.open_tree(path, syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC))
-        except OSError as error:
-            found.append(error)
-
-    thread = threading.Thread(target=take)
-    thread.start()
-    thread.join()
-    if isinstance(found[0], int):
-        return found[0]
-    if found[0].errno in (errno.ENOENT, errno.ESRCH, errno.EINVAL, errno.EPERM):
-        return -1
-    raise from_os_error(found[0], f"take the mount at {path} from process {process}")
+    """-1 where the process ended meanwhile, or is in another user namespace: an ordinary user's containers share none."""
+    try:
+        return mounts.clone_elsewhere(process, path, recursive=False)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESRCH, errno.EINVAL, errno.EPERM):
+            return -1
+        raise from_os_error(error, f"take the mount at {path} from process {process}")
