@@ -123,7 +123,7 @@ def _is_mounted(path: str, process: str) -> bool:
 
 
 def _taken_from(process: str, path: str) -> int:
-    """-1 where the process ended meanwhile, or is in another user namespace: an ordinary user's containers share none."""
+    """-1 where the process ended meanwhile, or is in a user namespace of its own."""
     try:
         return mounts.clone_elsewhere(process, path, recursive=False)
     except OSError as error:
