@@ -107,6 +107,7 @@ FAMILIES = {
             ("commit", "container_commit", _COMMIT),
             ("cp", "container_cp", _CP),
             ("create", "container_create", _CREATE),
+            ("debug", "container_debug", "Have a shell with its own tools in a container that may have none"),
             ("diff", "container_diff", _DIFF),
             ("edit", "container_edit", "Change ports, mounts, variables of a container that is there"),
             ("exec", "container_exec", _EXEC),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.container.edit import Edits
+    from cais.container.foreground import Streams
     from cais.container.logs import LogLine
     from cais.container.published import Published
     from cais.container.views import ContainerSummary
@@ -77,6 +78,23 @@ class Containers(ContainerLife):
         from cais.engine.container_edit import edit
 
         edit(self._stores, self._runs, id, edits, warn)
+
+    def debug(
+        self,
+        id: str,
+        args: Sequence[str] = (),
+        *,
+        image: str = "busybox",
+        terminal: bool = False,
+        streams: Streams | None = None,
+    ) -> int:
+        """Runs a shell, or ``args``, with the tools of ``image`` beside the container's processes; the exit code.
+
+        Raises as ``cais.engine.container_debug.run``.
+        """
+        from cais.engine.container_debug import run
+
+        return run(self._stores, self._runs, id, args, image=image, terminal=terminal, streams=streams)
 
     def get(self, id: str) -> Container:
         """By id, the start of one, or name. Raises NotFound, Invalid."""

@@ -8,11 +8,12 @@ from cais.errors import CaisError, from_os_error
 from cais.host import syscalls
 
 
-def bind_from(pid: int, path: str, target: str) -> None:
+def bind_from(pid: int, path: str, target: str, *, recursive: bool = False) -> None:
     """Mounts at ``target`` what the process ``pid`` sees at ``path``. A link there leads to what it sees, not out.
 
-    Raises Denied, NotFound, Failed.
+    ``recursive``: with what is mounted below. Raises Denied, NotFound, Failed.
     """
+    flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | (syscalls.AT_RECURSIVE if recursive else 0)
     syscalls.load()
     read, write = os.pipe2(os.O_CLOEXEC)
     hold_read, hold = os.pipe2(os.O_CLOEXEC)
@@ -22,7 +23,7 @@ def bind_from(pid: int, path: str, target: str) -> None:
             os.close(hold)
             namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
             syscalls.setns(namespace, syscalls.CLONE_NEWNS)
-            tree = syscalls.open_tree(path, syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC)
+            tree = syscalls.open_tree(path, flags)
             os.write(write, f"{tree}".encode())
             os.read(hold_read, 1)  # until the parent has it
         except OSError as error:
