@@ -1,0 +1,363 @@
+"""Containers on networks: the command itself on a host of its own (a network namespace), with a neighbour outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.command import PROJECT
+
+pytestmark = pytest.mark.root
+
+HOST, OUTSIDE = "198.51.100.1", "198.51.100.2"
+
+
+class Machine:
+    """A host: a network namespace with an outside, and a root directory with the image ``box``."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "root"
+        self.processes = [subprocess.Popen(["unshare", "-n", "sleep", "infinity"]) for _ in range(2)]
+        self.pids = [process.pid for process in self.processes]
+        own = os.readlink("/proc/self/ns/net")
+        wait_until(lambda: all(os.readlink(f"/proc/{pid}/ns/net") != own for pid in self.pids))
+        for pid in self.pids:
+            self._enter(pid, "ip", "link", "set", "lo", "up")
+        self.run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "inner", "netns", str(self.pids[1]))
+        for pid, name, address in ((self.pids[0], "uplink", HOST), (self.pids[1], "inner", OUTSIDE)):
+            self._enter(pid, "ip", "address", "add", f"{address}/24", "dev", name)
+            self._enter(pid, "ip", "-6", "address", "add", f"fd77::{address[-1]}/64", "dev", name, "nodad")
+            self._enter(pid, "ip", "link", "set", name, "up")
+        self.run("ip", "route", "add", "default", "via", OUTSIDE)
+
+    def _enter(self, pid: int, *argv: str) -> str:
+        done = subprocess.run([*self.prefix(pid), *argv], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    @staticmethod
+    def prefix(pid: int) -> list[str]:
+        return ["nsenter", f"--net=/proc/{pid}/ns/net"]
+
+    def run(self, *argv: str) -> str:
+        """A program on the host."""
+        return self._enter(self.pids[0], *argv)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        env = {**os.environ, "CAIS_ROOT": str(self.root), "PYTHONPATH": str(PROJECT / "src")}
+        argv = [*self.prefix(self.pids[0]), sys.executable, "-m", "cais", *words]
+        return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def __call__(self, *words: str, code: int | None = 0) -> str:
+        process = self.start(*words)
+        said = process.communicate(timeout=60)[0]
+        assert code is None or process.returncode == code, f"cais {' '.join(words)}: {process.returncode}\n{said}"
+        return said.strip()
+
+    def fetch(self, url: str, *, outside: bool = False, code: int = 0) -> str:
+        """What a URL says, on the host or in the neighbour."""
+        argv = [*self.prefix(self.pids[1] if outside else self.pids[0]), "curl", "-gs", "--max-time", "3", url]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) == (code == 0), f"{url}: {done.returncode}"
+        return done.stdout.strip()
+
+    def inspect(self, name: str) -> Any:
+        return json.loads(self("container", "inspect", name))[0]
+
+    def server(self, name: str, *words: str) -> str:
+        """A container that serves its /etc by HTTP; its short id, which is what ``/hostname`` says."""
+        return self("run", "-d", "--name", name, *words, "box", "httpd", "-f", "-h", "/etc")[:12]
+
+    def left(self) -> dict[str, Any]:
+        """What is on the host beside the uplink."""
+        links = [link["ifname"] for link in json.loads(self.run("ip", "-j", "link"))]
+        inode = os.stat(f"/proc/{self.pids[0]}/ns/net").st_ino
+        return {
+            "links": sorted(set(links) - {"lo", "uplink"}),
+            "rules": self.run("nft", "list", "tables").splitlines(),
+            "processes": [
+                (pid, Path(f"/proc/{pid}/cmdline").read_bytes()[:40])
+                for pid in filter(str.isdigit, os.listdir("/proc"))
+                if int(pid) not in self.pids and _is_in(pid, inode)
+            ],
+        }
+
+    def nothing_left(self) -> bool:
+        return not any(self.left().values())
+
+    def close(self) -> None:
+        for name in self("ps", "-aq", code=None).split():
+            self("rm", "-f", "-v", name, code=None)
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def _is_in(pid: str, inode: int) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino == inode
+    except OSError:
+        return False
+
+
+def wait_until(condition: Any, seconds: float = 15) -> None:
+    paused = threading.Event()
+    for _ in range(int(seconds * 50)):
+        if condition():
+            return
+        paused.wait(0.02)
+    raise AssertionError("it did not come to be")
+
+
+@pytest.fixture(scope="module")
+def machine(busybox_tar: Path) -> Iterator[Machine]:
+    for program in ("nft", "ip", "curl", "crun", "conmon"):
+        if not shutil.which(program):
+            pytest.skip(f"needs {program}")
+    directory = Path(tempfile.mkdtemp(prefix="cais-networks-", dir="/var/tmp"))
+    made = Machine(directory)
+    try:
+        made("import", str(busybox_tar), "box")
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def host(machine: Machine) -> Iterator[Machine]:
+    """The machine; everything a test has made is removed, and then nothing of it may be left."""
+    yield machine
+    for name in machine("ps", "-aq").split():
+        machine("rm", "-f", "-v", name)
+    machine("network", "prune", "-f")
+    wait_until(machine.nothing_left)
+
+
+def test_a_published_port_is_reached_from_everywhere(host: Machine) -> None:
+    web = host.server("web", "-p", "8080:80", "-p", "127.0.0.1:8081:80")
+    assert host.fetch("http://127.0.0.1:8080/hostname") == web
+    assert host.fetch(f"http://{HOST}:8080/hostname") == web
+    assert host.fetch(f"http://{HOST}:8080/hostname", outside=True) == web
+    assert host.fetch("http://127.0.0.1:8081/hostname") == web
+    host.fetch(f"http://{HOST}:8081/hostname", outside=True, code=1)
+    # From a neighbour, and from itself, by the host's address.
+    script = f"timeout 3 wget -qO- http://{HOST}:8080/hostname"
+    assert host("run", "--rm", "box", "sh", "-c", script) == web
+    assert host("exec", "web", "sh", "-c", script) == web
+    assert host("port", "web").splitlines() == ["80/tcp -> 0.0.0.0:8080", "80/tcp -> 127.0.0.1:8081"]
+    assert host("ps", "--format", "{{.Ports}}") == "0.0.0.0:8080->80/tcp, 127.0.0.1:8081->80/tcp"
+
+
+def test_ranges_random_ports_and_udp(host: Machine) -> None:
+    host.server("web", "-p", "9000-9002:90-92", "-p", "80", "-p", "5353:53/udp", "--expose", "70-71")
+    found = host.inspect("web")["NetworkSettings"]["Ports"]
+    assert {target: [item["HostPort"] for item in items or ()] for target, items in found.items()} == {
+        "90/tcp": ["9000"], "91/tcp": ["9001"], "92/tcp": ["9002"], "53/udp": ["5353"], "70/tcp": [], "71/tcp": [],
+        "80/tcp": [found["80/tcp"][0]["HostPort"]],
+    }  # fmt: skip
+    assert host.fetch(f"http://127.0.0.1:{found['80/tcp'][0]['HostPort']}/hostname")
+    assert host("ps", "-q", "--filter", "publish=9001") and not host("ps", "-q", "--filter", "publish=9003")
+    assert host("ps", "-q", "--filter", "expose=70") and not host("ps", "-q", "--filter", "network=none")
+
+
+ECHO = """import socket
+echo = socket.socket(type=socket.SOCK_DGRAM)
+echo.bind(("", 53))
+while True:
+    echo.sendto(*echo.recvfrom(9))
+"""
+ASK = """import socket, sys
+asking = socket.socket(type=socket.SOCK_DGRAM)
+asking.settimeout(0.5)
+asking.sendto(b"echo", (sys.argv[1], 5354))
+print(asking.recv(9).decode())
+"""
+
+
+def test_datagrams(host: Machine) -> None:
+    if not os.access("/usr/bin/python3", os.X_OK):
+        pytest.skip("needs a Python of the system, to be run in a container")
+    binds = [word for path in ("/usr", "/lib", "/lib64") for word in ("-v", f"{path}:{path}:ro")]
+    host("run", "-d", "-p", "5354:53/udp", *binds, "box", "/usr/bin/python3", "-c", ECHO)
+
+    def answered(pid: int, address: str) -> bool:
+        argv = [*host.prefix(pid), sys.executable, "-c", ASK, address]
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout == "echo\n"
+
+    wait_until(lambda: answered(host.pids[1], HOST))
+    wait_until(lambda: answered(host.pids[0], "127.0.0.1"))
+
+
+def test_all_exposed_ports_are_published(host: Machine) -> None:
+    web = host.server("web", "-P", "--expose", "80-81")
+    ports = host.inspect("web")["NetworkSettings"]["Ports"]
+    assert sorted(ports) == ["80/tcp", "81/tcp"]
+    assert host.fetch(f"http://127.0.0.1:{ports['80/tcp'][0]['HostPort']}/hostname") == web
+
+
+def test_taken_ports_are_named_with_who_has_them(host: Machine) -> None:
+    host.server("web", "-p", "8080:80")
+    said = host("run", "--rm", "-p", "8080:80", "box", "true", code=125)
+    assert "0.0.0.0:8080 failed: port is already allocated" in said and "web" in said
+    argv = [*host.prefix(host.pids[0]), sys.executable, "-c"]
+    program = "import socket,sys; s=socket.create_server(('0.0.0.0', 7777)); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([*argv, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listening:
+        assert listening.stdout is not None and listening.stdin is not None
+        listening.stdout.readline()
+        said = host("run", "--rm", "-p", "7777:80", "box", "true", code=125)
+        listening.stdin.close()
+    assert "already allocated" in said and str(listening.pid) in said
+    assert host("ps", "-aq", "--filter", "name=web") and len(host("ps", "-aq").split()) == 1
+
+
+def test_names_and_aliases(host: Machine) -> None:
+    if not Path("/usr/lib/podman/aardvark-dns").exists():
+        pytest.skip("needs aardvark-dns (package aardvark-dns)")
+    host("network", "create", "back")
+    host.server("db", "--network", "back", "--network-alias", "store", "-h", "tall")
+    address = host("inspect", "-f", "{{.NetworkSettings.Networks.back.IPAddress}}", "db")
+    for name in ("db", "store", "tall"):
+        assert address in host("run", "--rm", "--network", "back", "box", "nslookup", name)
+    assert address not in host("run", "--rm", "box", "nslookup", "db", code=None)
+    known = host.inspect("db")["NetworkSettings"]["Networks"]["back"]
+    assert known["Aliases"] == ["store"] and set(known["DNSNames"]) >= {"db", "store", "tall"}
+
+
+def test_networks_are_apart(host: Machine) -> None:
+    for words in (("one",), ("two",), ("--internal", "inner")):
+        host("network", "create", *words)
+    web = host.server("web", "--network", "one", "--network", "inner")
+    addresses = {name: item["IPAddress"] for name, item in host.inspect("web")["NetworkSettings"]["Networks"].items()}
+    assert set(addresses) == {"one", "inner"}
+    for network, address, code in (("one", addresses["one"], 0), ("two", addresses["one"], 1),
+                                   ("inner", addresses["inner"], 0), ("bridge", addresses["one"], 1)):  # fmt: skip
+        # Not as the first process, which would not be ended by a signal.
+        script = f"timeout 2 wget -qO- http://{address}/hostname || exit 1"
+        said = host("run", "--rm", "--network", network, "box", "sh", "-c", script, code=code)
+        assert (web in said) == (code == 0)
+    outside = ("ping", "-c1", "-W2", OUTSIDE)
+    host("run", "--rm", "--network", "one", "box", *outside)
+    host("run", "--rm", "--network", "inner", "box", *outside, code=1)
+
+
+def test_static_addresses(host: Machine) -> None:
+    host("network", "create", "--subnet", "10.91.0.0/24", "--ipv6", "--subnet", "fd91::/64", "fixed")
+    words = ("--network", "fixed", "--ip", "10.91.0.77", "--ip6", "fd91::77", "--mac-address", "02:42:aa:bb:cc:dd")
+    web = host.server("web", *words, "-p", "8080:80")
+    seen = host("exec", "web", "ip", "address", "show", "eth0")
+    assert all(word in seen for word in ("10.91.0.77/24", "fd91::77/64", "02:42:aa:bb:cc:dd"))
+    assert host.fetch("http://[fd77::1]:8080/hostname", outside=True) == web
+    assert "in use" in host("run", "--rm", "--network", "fixed", "--ip", "10.91.0.77", "box", "true", code=125)
+    host("stop", "-t", "0", "web")
+    host("start", "web")
+    network = host.inspect("web")["NetworkSettings"]["Networks"]["fixed"]
+    assert network["IPAddress"] == "10.91.0.77" and network["GlobalIPv6Address"] == "fd91::77"
+    assert network["IPAMConfig"] == {"IPv4Address": "10.91.0.77", "IPv6Address": "fd91::77"}
+
+
+def test_another_containers_network(host: Machine) -> None:
+    web = host.server("web", "-p", "8080:80", "--add-host", "x:192.0.2.1", "--dns", "192.0.2.53")
+    script = "hostname; timeout 3 wget -qO- http://127.0.0.1/hostname; cat /etc/hosts /etc/resolv.conf"
+    said = host("run", "--rm", "--network", "container:web", "box", "sh", "-c", script)
+    assert said.splitlines()[:2] == [web, web] and "192.0.2.1\tx" in said and "nameserver 192.0.2.53" in said
+    host("stop", "-t", "0", "web")
+    assert "non running container" in host("run", "--rm", "--network", "container:web", "box", "true", code=125)
+    assert "No such container: nobody" in host("run", "--rm", "--network", "container:nobody", "box", "true", code=125)
+
+
+def test_host_and_none(host: Machine) -> None:
+    assert "uplink" in host("run", "--rm", "--network", "host", "box", "ip", "link")
+    said = host("run", "--rm", "--network", "host", "-p", "80:80", "box", "hostname")
+    assert said.splitlines() == [
+        "WARNING: Published ports are discarded when using host network mode", os.uname().nodename
+    ]  # fmt: skip
+    links = host("run", "--rm", "--network", "none", "box", "ip", "-o", "link").splitlines()
+    assert len(links) == 1 and "lo:" in links[0]
+    assert host.nothing_left()
+
+
+def test_hosts_names_and_links(host: Machine) -> None:
+    host.server("web")
+    words = ("-h", "a", "--domainname", "example.org", "--add-host", "up:host-gateway", "--link", "web:db")
+    script = "cat /etc/hosts; hostname -f; timeout 3 wget -qO- http://db/hostname"
+    lines = host("run", "--rm", *words, "box", "sh", "-c", script).splitlines()
+    web = host.inspect("web")["NetworkSettings"]
+    assert f"{web['IPAddress']}\tdb {host.inspect('web')['Id'][:12]} web" in lines
+    assert f"{web['Gateway']}\tup" in lines
+    assert any(line.endswith("\ta.example.org a") for line in lines)
+    assert lines[-2:] == ["a.example.org", host.inspect("web")["Id"][:12]]
+
+
+def test_connect_and_disconnect_while_it_runs(host: Machine) -> None:
+    host("network", "create", "--subnet", "10.92.0.0/24", "late")
+    host.server("web")
+    host("network", "connect", "--ip", "10.92.0.9", "--alias", "w", "late", "web")
+    assert "10.92.0.9/24" in host("exec", "web", "ip", "-o", "address", "show", "eth1")
+    assert "10.92.0.9" in host("exec", "web", "cat", "/etc/hosts")
+    assert host("run", "--rm", "--network", "late", "box", "wget", "-qO-", "http://10.92.0.9/hostname")
+    assert "already exists in network late" in host("network", "connect", "late", "web", code=None)
+    host("restart", "-t", "0", "web", code=None)
+    host("network", "disconnect", "bridge", "web")
+    seen = host("exec", "web", "ip", "-o", "-4", "address")
+    assert "10.92.0.9/24" in seen and "172." not in seen
+    assert list(host.inspect("web")["NetworkSettings"]["Networks"]) == ["late"]
+    host("stop", "-t", "0", "web")
+    host("network", "connect", "bridge", "web")
+    host("start", "web")
+    assert set(host.inspect("web")["NetworkSettings"]["Networks"]) == {"late", "bridge"}
+
+
+def test_refused_words(host: Machine) -> None:
+    for words, message in (
+        (("--network", "nowhere"), "network nowhere not found"),
+        (("--network", "container:x", "-h", "a"), "conflicting options: hostname and the network mode"),
+        (("--ip", "172.17.0.9"), "supported on user defined networks only"),
+        (("-p", "99999:1"), "invalid hostPort: 99999"),
+    ):
+        assert message in host("run", "--rm", *words, "box", "true", code=125)
+    assert host("ps", "-aq") == "" and host.nothing_left()
+
+
+def test_a_container_that_does_not_start_leaves_nothing(host: Machine) -> None:
+    host("run", "--rm", "-p", "8080:80", "box", "/nothing", code=127)
+    host("run", "-d", "--name", "bad", "-p", "8080:80", "box", "/nothing", code=127)
+    wait_until(host.nothing_left)
+    host.server("web", "-p", "8080:80")
+
+
+@pytest.mark.parametrize("killed", ["command", "monitor", "both"])
+@pytest.mark.parametrize("how", ["next", "repair"])
+def test_nothing_is_left_of_what_was_killed(host: Machine, killed: str, how: str) -> None:
+    host("network", "create", "back")
+    if killed == "command":
+        started = host.start("run", "--name", "web", "-p", "8080:80", "--network", "back", "box", "sleep", "1000")
+        wait_until(lambda: host("ps", "-q", "--filter", "name=web"))
+        started.kill()
+        started.communicate()
+    else:
+        host.server("web", "-p", "8080:80", "--network", "back")
+        pid = int(host("inspect", "-f", "{{.State.Pid}}", "web"))
+        os.kill(int((host.root / "run" / host.inspect("web")["Id"] / "conmon.pid").read_text()), signal.SIGKILL)
+        if killed == "both":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            host("kill", "web")
+    wait_until(lambda: not host("ps", "-q"))
+    if how == "repair":
+        host("system", "check", "--repair", code=None)
+    else:
+        host("create", "--name", "next", "box", "true")
+    wait_until(host.nothing_left)
+    assert host("system", "check") == "All is well"
