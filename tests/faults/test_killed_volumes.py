@@ -123,3 +123,14 @@ def test_what_was_paused_for_a_snapshot_goes_on_when_that_is_killed(cais_with_ba
                 time.sleep(0.005)
     finally:
         cais("rm", "-f", "busy")
+
+
+def test_a_volume_is_not_removed_from_under_a_container_that_is_made(cais_with_base):
+    cais = cais_with_base
+    creating = [cais.start("create", "--network", "none", "-v", f"d{number}:/d", "base", "true") for number in range(4)]
+    while any(process.poll() is None for process in creating):
+        cais("volume", "prune", "-af")
+    names = set(cais("volume", "ls", "-q").stdout.split())
+    for id in cais("ps", "-aq").stdout.split():
+        mounts = json.loads(cais("inspect", id).stdout)[0]["Mounts"]
+        assert {mount["Name"] for mount in mounts} <= names

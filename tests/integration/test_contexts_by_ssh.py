@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -243,3 +244,26 @@ def test_a_terminal_here_is_a_terminal_there(far):
         pass  # the terminal of a program that has ended
     os.close(terminal)
     assert b"got words" in seen and os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_interrupted_here_ends_there(far, number):
+    """Where the connection is the command's own."""
+    alone = far.directory / f"alone-{number}"
+    alone.mkdir()
+    _script(alone / "ssh", f'exec {far.directory}/bin/ssh -o ControlPath=none "$@"')
+    name = f"interrupted-{number}"
+    words = ["-c", "far", "run", "--rm", "--name", name, "--network", "none", "--stop-timeout", "1", "base", "sh", "-c",
+             "trap 'exit 3' TERM; echo runs; while :; do busybox sleep 0.05; done"]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cais", *words], env={**far.env, "PATH": f"{alone}:{far.env['PATH']}"},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0,
+    )  # fmt: skip
+    assert process.stdout.readline() == b"runs\n"
+    os.killpg(process.pid, number)
+    assert process.wait(20) != 0
+    end = time.monotonic() + 20
+    while far("ps", "-aq", "--filter", f"name={name}").stdout:
+        assert time.monotonic() < end, "it goes on"
+        time.sleep(0.05)
+    process.stdout.close()

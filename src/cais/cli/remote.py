@@ -7,6 +7,7 @@ What the command would read or write of this machine's files goes through the st
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from cais.errors import Unavailable
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from cais.cli.arguments import Given
     from cais.engine.contexts import Endpoint
 
-# The program is looked for by the shell there, which says where it looked.
+# The program is looked for by the shell there, which says where it looked. It ends with the session of ssh, its parent:
+# what is interrupted here does not go on there. A connection that several share (ControlMaster) outlives a command.
 _SCRIPT = (
     'p=$1; shift; command -v "$p" >/dev/null 2>&1 || { echo "Error: $p is not installed on $(uname -n) '
-    '(PATH=$PATH)" >&2; exit 125; }; exec "$p" "$@"'
+    '(PATH=$PATH)" >&2; exit 125; }; '
+    'if command -v setpriv >/dev/null 2>&1; then exec setpriv --pdeathsig TERM -- "$p" "$@"; fi; exec "$p" "$@"'
 )
 
 
@@ -30,7 +33,7 @@ def run(endpoint: Endpoint, words: str, module: ModuleType, given: Given, debug:
     from cais.cli.remote_files import sent
 
     with sent(words, module, given) as plan:
-        command = ["env", *plan.environment] if plan.environment else []
+        command = ["exec", *(("env", *plan.environment) if plan.environment else ())]
         command += ["sh", "-c", _SCRIPT, "cais", endpoint.program or "cais"]
         command += ["--debug"] if debug else []
         command += ["--root", endpoint.root] if endpoint.root else []
@@ -52,7 +55,7 @@ def _ssh(url: str, command: list[str], stdin: int, stdout: int) -> int:
     terminal = stdin == 0 and stdout == 1 and all(os.isatty(number) for number in (0, 1, 2))
     words = ["ssh", "-t" if terminal else "-T", "-e", "none", "-o", "LogLevel=ERROR"]
     words += [*(("-p", port) if port else ()), *(("-l", user) if user else ()), "--", host.strip("[]")]
-    words.append(" ".join(_quoted(word) for word in command))
+    words.append(" ".join((command[0], *map(_quoted, command[1:]))))
     sys.stdout.flush()
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
     try:
@@ -61,9 +64,11 @@ def _ssh(url: str, command: list[str], stdin: int, stdout: int) -> int:
         raise Unavailable("cannot reach another host: there is no ssh", hint="Install it (Debian: openssh-client).")
     if stdin > 2:
         os.close(stdin)  # its other end is to know when ssh has gone
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
     while True:
         try:
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) % 256
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            return code if code >= 0 else 128 - code
         except KeyboardInterrupt:
             continue  # ssh has it, too, and ends, or passes it on
 

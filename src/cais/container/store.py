@@ -130,6 +130,7 @@ class Containers:
         except OSError as error:
             raise from_os_error(error, "create a container")
         finally:
+            self.rooms.volumes.let_go()
             if not done:
                 self.rooms.snapshots.discard(prepared)
                 self._remove_volumes(volumes)
@@ -149,7 +150,7 @@ class Containers:
         raise Conflict("no random name is free: give the container one with --name", exit_code=125)
 
     def _with_volumes(self, plan: Plan, volumes: list[tuple[str, bool]]) -> Plan:
-        """Makes the volumes that are missing; the plan names them from now on."""
+        """Makes the volumes that are missing; the plan names them from now on. The caller lets them go."""
         points = []
         for point in plan.mounts:
             if point.kind == "volume":
@@ -161,6 +162,7 @@ class Containers:
                     self.happenings.volume("create", volume.name, driver="local")
                 point = point._replace(source=volume.name)
                 volumes.append((volume.name, point.anonymous))
+                self.rooms.volumes.hold(volume.name)
             points.append(point)
         return plan._replace(mounts=tuple(points))
 
@@ -168,8 +170,11 @@ class Containers:
         """What it runs from its next start on, with the volumes of it. Raises Conflict where another command changed
         it since ``record`` was read."""
         volumes: list[tuple[str, bool]] = []
-        plan = self._with_volumes(plan, volumes)
-        self.records.replace_plan(record, encode(plan.to_json()).decode("utf-8", "surrogateescape"), volumes)
+        try:
+            plan = self._with_volumes(plan, volumes)
+            self.records.replace_plan(record, encode(plan.to_json()).decode("utf-8", "surrogateescape"), volumes)
+        finally:
+            self.rooms.volumes.let_go()
         self.happenings.container("update", record)
 
     def directory(self, id: str) -> str:

@@ -23,7 +23,7 @@ class VolumeStore:
     def __init__(self, root: str, database: Database) -> None:
         self.directory = os.path.join(root, "volumes")
         self.database = database
-        self._used: list[FileLock] = []
+        self._held: list[FileLock] = []
 
     def create(
         self,
@@ -193,7 +193,13 @@ class VolumeStore:
             change.execute("UPDATE volumes SET last_used = ?, uses = uses + 1 WHERE name = ?", (time.time(), name))
 
     def use(self, name: str) -> Volume:
-        """The volume for a container that starts. Until ``let_go`` nobody replaces or removes its files.
+        """The volume for a container that starts, held as by ``hold``. Raises as that."""
+        volume = self.hold(name)
+        self.touch(name)
+        return volume
+
+    def hold(self, name: str) -> Volume:
+        """The volume; until ``let_go`` nobody replaces or removes its files.
 
         Raises NotFound, Conflict (a build has locked this cache).
         """
@@ -214,15 +220,14 @@ class VolumeStore:
             except OSError as error:
                 raise from_os_error(error, f"lock the volume {name}")
             if self.is_current(volume):
-                self._used.append(lock)
-                self.touch(name)
+                self._held.append(lock)
                 return volume
             lock.release()
 
     def let_go(self) -> None:
-        """The container's record says that it runs, or it does not run: others may ask that from now on."""
-        while self._used:
-            self._used.pop().release()
+        """The container's record says that it has them, and whether it runs: others may ask that from now on."""
+        while self._held:
+            self._held.pop().release()
 
     def in_use(self, volume: Volume) -> bool:
         """Whether a build that runs has this cache mounted."""
