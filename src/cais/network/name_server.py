@@ -10,7 +10,6 @@ started again by the next change. Its files follow from the records, and are wri
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
 
 from cais.host.files import random_name, write_all
@@ -20,12 +19,8 @@ from cais.network.records import Endpoint, Network, NetworkRecords
 
 _PROGRAMS = ("/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns")
 _DETACH = 2
+_SIGHUP, _SIGTERM = 1, 15
 _PID_FILE = "aardvark.pid"
-
-
-def serves(network: Network) -> bool:
-    """Whether a network's containers find each other by name: not in the default one, as in Docker."""
-    return network.driver == "bridge" and not network.is_predefined
 
 
 def text(network: Network, endpoints: Sequence[Endpoint]) -> str:
@@ -48,21 +43,21 @@ class NameServer:
         with FileLock(os.path.join(self._root, "dns.lock")):
             wanted = {}
             for network in self._records.all():
-                endpoints = self._records.endpoints(network=network.id) if serves(network) else []
+                endpoints = self._records.endpoints(network=network.id) if network.has_names else []
                 if endpoints:
                     wanted[network.id] = text(network, endpoints).encode()
             program = self._program() if wanted else ""
             pid = self.running()
             if not wanted or not program:
                 if pid:
-                    _send(pid, signal.SIGTERM)
+                    _send(pid, _SIGTERM)
                 self._write({})
                 return not wanted
             changed = self._write(wanted)
             if not pid:
                 self._start(program)
             elif changed:
-                _send(pid, signal.SIGHUP)
+                _send(pid, _SIGHUP)
             return True
 
     def running(self) -> int:

@@ -31,11 +31,6 @@ def plug(netlink: Netlink, network: Network, endpoint: Endpoint, netns_fd: int, 
         raise _explained(error, network, network.driver)
 
 
-def is_direct(network: Network) -> bool:
-    """Whether the default route has no gateway: an ipvlan on the third layer knows no neighbours."""
-    return network.driver == "ipvlan" and network.options.get("ipvlan_mode") in ("l3", "l3s")
-
-
 def _parent(netlink: Netlink, network: Network, note: Callable[[], None]) -> int:
     name = _name(network)
     found = links.find(netlink, name)

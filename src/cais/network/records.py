@@ -89,6 +89,11 @@ class Network(NamedTuple):
     def is_predefined(self) -> bool:
         return self.name in PREDEFINED
 
+    @property
+    def has_names(self) -> bool:
+        """Whether its containers find each other by name: not in the default network, as in Docker."""
+        return self.driver == "bridge" and not self.is_predefined
+
     def pool(self, family: int) -> Pool | None:
         """The first of its pools of a family."""
         return next((pool for pool in self.pools if pool.subnet.family == family), None)

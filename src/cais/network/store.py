@@ -14,7 +14,6 @@ from cais.network import leases
 from cais.network.addresses import AF_INET, AF_INET6, Address, parse_address
 from cais.network.bridges import Bridges
 from cais.network.inside import Interface, configure, remove_link, route
-from cais.network.name_server import NameServer, serves
 from cais.network.netlink import Netlink, NetlinkError
 from cais.network.records import Endpoint, Network, NetworkRecords, Pool, PublishedPort
 from cais.network.wishes import EndpointWish, Joined, PortWish
@@ -22,6 +21,7 @@ from cais.network.wishes import EndpointWish, Joined, PortWish
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.network.definition import NetworkOptions
+    from cais.network.name_server import NameServer
 
 
 class Networks:
@@ -44,7 +44,12 @@ class Networks:
         self._root = root
         self._database = database
         self.bridges = Bridges(root, self.records)
-        self._name_server = NameServer(root, self.records)
+
+    @property
+    def name_server(self) -> NameServer:
+        from cais.network.name_server import NameServer
+
+        return NameServer(self._root, self.records)
 
     def create(self, wanted: NetworkOptions, now: float) -> Network:
         """Only its record: see ``definition.define`` for what is raised."""
@@ -218,8 +223,8 @@ class Networks:
     def _release(self, networks: Collection[str]) -> None:
         """What stands on the host for those of them (ids) that nobody is in any more goes."""
         found = [network for id in networks for network in self.records.find(id)]
-        if any(map(serves, found)):
-            self._name_server.follow()
+        if any(network.has_names for network in found):
+            self.name_server.follow()
         self.bridges.release(networks)
         for network in found:
             if network.made_parent and not self.records.endpoints(network=network.id):
@@ -286,8 +291,6 @@ class Networks:
         self, networks: Sequence[Network], endpoints: Sequence[Endpoint], netns_fd: int,
         wishes: Sequence[EndpointWish], published: Collection[PublishedPort],
     ) -> None:  # fmt: skip
-        from cais.network import parents
-
         targets = {port.target_ip for port in published}
         try:
             with Netlink() as netlink:
@@ -298,6 +301,8 @@ class Networks:
                             has_ports = not targets.isdisjoint((endpoint.ip4, endpoint.ip6))
                             self.bridges.plug(netlink, network, endpoint, netns_fd, has_ports)
                         else:
+                            from cais.network import parents
+
                             parents.plug(
                                 netlink,
                                 network,
@@ -313,8 +318,8 @@ class Networks:
 
     def _name_servers(self, networks: Sequence[Network], endpoints: Sequence[Endpoint]) -> tuple[str, ...]:
         """Addresses of the name servers that know the others there; () where nobody does."""
-        served = [item for network, item in zip(networks, endpoints, strict=True) if serves(network)]
-        if not served or not self._name_server.follow():
+        served = [item for network, item in zip(networks, endpoints, strict=True) if network.has_names]
+        if not served or not self.name_server.follow():
             return ()
         return tuple(address for item in served for address in (item.gateway4, item.gateway6) if address)
 
@@ -349,7 +354,7 @@ class Networks:
             for item in self.records.endpoints(container=container):
                 names = tuple(dict.fromkeys((name, *item.aliases, container[:12])))
                 self.records.update_endpoint(change, item._replace(name=name, names=names))
-        self._name_server.follow()
+        self.name_server.follow()
 
     def sweep(self, alive: Iterable[str]) -> list[str]:
         """Has all that are not among the ids ``alive`` leave; which did. A reboot has removed what the kernel had."""
@@ -384,8 +389,6 @@ class Networks:
 
 
 def _interface(network: Network, endpoint: Endpoint, wish: EndpointWish) -> Interface:
-    from cais.network.parents import is_direct
-
     addresses: list[tuple[Address, int]] = []
     gateways: list[Address] = []
     direct: list[int] = []
@@ -395,7 +398,7 @@ def _interface(network: Network, endpoint: Endpoint, wish: EndpointWish) -> Inte
     ):
         if text:
             addresses.append((parse_address(text), prefix))
-            if is_default and is_direct(network):
+            if is_default and _is_direct(network):
                 direct.append(family)
             elif is_default and gateway:
                 gateways.append(parse_address(gateway))
@@ -403,6 +406,11 @@ def _interface(network: Network, endpoint: Endpoint, wish: EndpointWish) -> Inte
         address = parse_address(text)
         addresses.append((address, 16 if address.family == AF_INET else 64))
     return Interface(endpoint.interface, addresses, gateways, direct)
+
+
+def _is_direct(network: Network) -> bool:
+    """Whether the default route has no gateway: an ipvlan on the third layer knows no neighbours."""
+    return network.driver == "ipvlan" and network.options.get("ipvlan_mode") in ("l3", "l3s")
 
 
 def _refused(error: OSError, networks: Sequence[Network]) -> CaisError:

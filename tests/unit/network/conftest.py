@@ -111,4 +111,12 @@ def on_host(
     in_child: Callable[[Callable[[], object]], str], tmp_path: Path
 ) -> Callable[[Callable[[Host], object]], str]:
     """Runs a test's action on a host of its own, in a child."""
-    return lambda action: in_child(lambda: action(Host(tmp_path)))
+
+    def run(action: Callable[[Host], object]) -> object:
+        host = Host(tmp_path)
+        try:
+            return action(host)
+        finally:
+            host.networks.sweep([])
+
+    return lambda action: in_child(lambda: run(action))

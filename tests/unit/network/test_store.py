@@ -155,16 +155,16 @@ def test_names_are_found_and_the_server_comes_and_goes(on_host: OnHost) -> None:
         assert lookup(one, "10.20.0.1", "c2") == "10.20.0.2"
         host.networks.rename("2" * 64, "other")
         assert lookup(one, "10.20.0.1", "other") == "10.20.0.2"
-        server = host.networks._name_server.running()
+        server = host.networks.name_server.running()
         assert server
         os.kill(server, 9)
-        while host.networks._name_server.running():
+        while host.networks.name_server.running():
             pass
         three = namespace()
         join(host, 3, three, EndpointWish("web"))  # the next command starts it again
         assert lookup(three, "10.20.0.1", "c1") == "10.20.0.9"
         assert host.networks.sweep([]) == ["1" * 64, "2" * 64, "3" * 64]
-        while host.networks._name_server.running():
+        while host.networks.name_server.running():
             pass
         host.networks.remove(host.networks.records.get("web"))
         assert host.state() == before
