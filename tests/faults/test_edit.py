@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from container_process import Cais, wait_until
 
+from cais.engine.settings import Settings
+from cais.engine.stores import Stores
+
 pytestmark = pytest.mark.root
 
 
@@ -64,3 +67,37 @@ def test_one_that_would_be_gone_with_its_end_is_not_stopped(box: Cais) -> None:
     assert "--rm" in box("container", "edit", "-e", "A=1", "passing", code=1)
     assert box.pid("passing") == pid
     box("rm", "-f", "passing")
+
+
+def edit_killed_when(box: Cais, condition) -> None:
+    """``container edit`` of ``web`` by SIGKILL at the moment when ``condition`` of its facts first holds."""
+    editor = box.start("container", "edit", "--label", "edited=yes", "web")
+    records = Stores(Settings(str(box.root)))
+    try:
+        while editor.poll() is None:
+            if condition(records.database.row("SELECT state, plan FROM containers WHERE name = 'web'")):
+                editor.kill()
+                break
+    finally:
+        editor.wait()
+        records.close()
+        editor.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda row: row[0] == "exited",
+        lambda row: "edited" in row[1],
+        lambda row: "edited" in row[1] and row[0] == "running",
+    ],
+    ids=["stopped", "changed", "started"],
+)
+def test_killed_it_is_the_old_one_or_the_new_one_and_can_be_started(box: Cais, web: str, condition) -> None:
+    edit_killed_when(box, condition)
+    facts = box.inspect("web")
+    assert facts["Id"] == web and facts["Config"]["Labels"] in ({}, None, {"edited": "yes"})
+    wait_until(lambda: box.state("web")["Status"] in ("exited", "running"))
+    box("start", "web")
+    assert box.state("web")["Running"]
+    assert "start" in box("exec", "web", "cat", "/starts")

@@ -138,3 +138,16 @@ def test_it_ends_when_everything_around_it_was_killed(cais):
     os.kill(facts["State"]["Pid"], signal.SIGKILL)
     wait_until(lambda: not watchers(cais))
     cais("rm", "-f", "orphaned")
+
+
+def test_a_watch_that_was_killed_is_taken_up_by_the_next_command(cais):
+    run(cais, "unwatched", "--health-cmd", "true")
+    wait_until(lambda: health(cais, "unwatched")["Log"])
+    (waiter,) = (cais.root / "containers").glob("*/health.waiter")
+    os.kill(int(waiter.read_text().split()[0]), signal.SIGKILL)
+    wait_until(lambda: len(watchers(cais)) == 0)
+    last = health(cais, "unwatched")["Log"][-1]["End"]
+    cais("create", "--name", "any", "--network", "none", "box")
+    wait_until(lambda: health(cais, "unwatched")["Log"][-1]["End"] != last)
+    cais("rm", "-f", "unwatched", "any")
+    wait_until(lambda: not watchers(cais))

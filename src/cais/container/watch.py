@@ -48,6 +48,16 @@ def begin(directory: str, check: HealthCheck, command: Sequence[str], environmen
     """The container is about to start: ``command`` checks it, and goes on with ``next_check``."""
     waiting.end(directory, waiting.HEALTH)
     write(directory, (read(directory) or Health()).begun())
+    _wait(directory, check, command, environment)
+
+
+def resume(directory: str, check: HealthCheck, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """The container runs: where the one who waited for its next check was killed, another one does from now on."""
+    if waiting.find(directory, waiting.HEALTH) is None:
+        _wait(directory, check, command, environment)
+
+
+def _wait(directory: str, check: HealthCheck, command: Sequence[str], environment: Mapping[str, str]) -> None:
     arguments = waiting.delayed(check.wait_seconds(Health().status, 0), command)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:

@@ -68,17 +68,32 @@ class ContainerRuns:
         return ContainerRecords(self._stores.database)
 
     def sweep(self) -> None:
-        """Removes what killed commands left: bundles nobody owns, containers that should be gone with their end."""
+        """Removes what killed commands left: bundles nobody owns, containers that should be gone with their end.
+
+        Where who waited for a health check was killed, another one does.
+        """
         running = set()
         for record in self.records.running():
-            if self.store.state(record).is_up:
+            state = self.store.state(record)
+            if state.is_up:
                 running.add(record.id)
+            if state.lives and '"health":' in record.plan_json:
+                self._resume_watch(record)
         for record in self.records.forgotten():
             if self.store.witness(record).unseen(wait=False):
                 self.remove_quietly(record, wait=False)
         for bundle in self.runtime.leftovers(frozenset(running)):
             self.runtime.delete(bundle)
         self.store.rooms.connections.sweep()
+
+    def _resume_watch(self, record: ContainerRecord) -> None:
+        from cais.container import watch
+        from cais.container.plan import Plan
+
+        check = Plan.from_json(record.plan).health
+        if check is not None and check.args:
+            directory = self.store.directory(record.id)
+            watch.resume(directory, check, self.command("health", record.id), ENVIRONMENT)
 
     def sweep_all(self) -> None:
         """As ``_sweep``, and by a look at everything."""

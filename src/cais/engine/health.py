@@ -70,8 +70,7 @@ def check(stores: Stores, id: str) -> list[str]:
             found = health.after(plan.health, result, record.started)
             watch.write(directory, found)
             if found.status != health.status:
-                known = {**plan.labels, "image": record.image_name, "name": record.name}
-                stores.events.write("container", f"health_status: {found.status}", record.id, known)
+                runs.store.happenings.container(f"health_status: {found.status}", record)
             health = found
     wait = plan.health.wait_seconds(health.status, time.time() - record.started)
     return waiting.delayed(wait, runs.command("health", record.id))
