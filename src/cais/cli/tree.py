@@ -29,11 +29,13 @@ _RM = "Remove one or more containers"
 _RMI = "Remove one or more images"
 _SAVE = "Save one or more images to a tar archive (streamed to STDOUT by default)"
 _START = "Start one or more stopped containers"
+_STATS = "Display a live stream of container(s) resource usage statistics"
 _STOP = "Stop one or more running containers"
 _PORT = "List port mappings or a specific mapping for the container"
 _TAG = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"
 _UNPAUSE = "Unpause all processes within one or more containers"
 _UPDATE = "Update configuration of one or more containers"
+_TOP = "Display the running processes of a container"
 _WAIT = "Block until one or more containers stop, then print their exit codes"
 
 # The sections of `cais --help`, in Docker's order: words, module, text.
@@ -69,8 +71,10 @@ OTHERS = (
     ("rmi", "image_rm", _RMI),
     ("save", "image_save", _SAVE),
     ("start", "container_start", _START),
+    ("stats", "container_stats", _STATS),
     ("stop", "container_stop", _STOP),
     ("tag", "image_tag", _TAG),
+    ("top", "container_top", _TOP),
     ("unpause", "container_unpause", _UNPAUSE),
     ("update", "container_update", _UPDATE),
     ("wait", "container_wait", _WAIT),
@@ -124,7 +128,9 @@ FAMILIES = {
             ("rm", "container_rm", _RM),
             ("run", "container_run", _RUN),
             ("start", "container_start", _START),
+            ("stats", "container_stats", _STATS),
             ("stop", "container_stop", _STOP),
+            ("top", "container_top", _TOP),
             ("unpause", "container_unpause", _UNPAUSE),
             ("update", "container_update", _UPDATE),
             ("wait", "container_wait", _WAIT),

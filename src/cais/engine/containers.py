@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from cais.container.views import ContainerSummary
     from cais.engine.container_files import ContainerFiles
     from cais.engine.container_logs import ContainerLog
+    from cais.engine.container_stats import ContainerStats
+    from cais.engine.container_top import Table
     from cais.engine.container_update import UpdateOptions
     from cais.network.records import PublishedPort
 
     Rows = list[ContainerSummary]
+    Stats = list[ContainerStats]
     Findings = list[tuple[str, str, str]]
 
 __all__ = ["AttachOptions", "Container", "Containers", "ExecOptions", "PruneReport", "RunOptions", "RunResult"]
@@ -165,6 +168,18 @@ class Containers(ContainerLife):
     def log_details(self, id: str) -> dict[str, str]:
         """The labels and variables that its log options name. Raises NotFound."""
         return self._logs(id, False).details()
+
+    def stats(self, names: Sequence[str] = (), all: bool = False, seconds: float = 1.0) -> Iterator[Stats]:
+        """What they use, again every ``seconds``; without names those that run, or ``all``. Raises NotFound."""
+        from cais.engine.container_stats import stats
+
+        return stats(self._runs, self._records, names, all, seconds)
+
+    def top(self, id: str, options: Sequence[str] = ()) -> Table:
+        """(titles, rows) of its processes; ``options`` are those of ps. Raises NotFound, Conflict, Invalid, Failed."""
+        from cais.engine.container_top import top
+
+        return top(self._runs, self._records.get(id), options)
 
     def _logs(self, id: str, follow: bool) -> ContainerLog:
         from cais.engine.container_logs import ContainerLog

@@ -22,7 +22,7 @@ def out_of_memory(group: str) -> bool:
     """Whether the kernel killed something in it because its memory was used up. The group must still be there."""
     if not group:
         return False
-    relative = _relative(group)
+    relative = path_of(group)
     for path in (f"{_ROOT}/memory{relative}/memory.oom_control", f"{_ROOT}{relative}/memory.events"):
         for line in _read(path).splitlines():
             name, _, count = line.partition(" ")
@@ -54,14 +54,15 @@ def freeze(group: str, still: bool) -> bool:
 
 def _freezer(group: str) -> tuple[str, tuple[str, str]]:
     """The file that makes it stand still, and what it says: (it goes on, it stands still)."""
-    relative = _relative(group)
+    relative = path_of(group)
     legacy = f"{_ROOT}/freezer{relative}/freezer.state"
     if os.path.exists(legacy):
         return legacy, ("THAWED", "FROZEN")
     return f"{_ROOT}{relative}/cgroup.freeze", ("0", "1")
 
 
-def _relative(group: str) -> str:
+def path_of(group: str) -> str:
+    """The path of a group below each hierarchy."""
     return group.removeprefix(_ROOT).removeprefix("/freezer") if group.startswith(_ROOT) else group
 
 
