@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 
 from cais.host.processes import wait
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ _PASSED = (
 # So many SIGINT or SIGTERM, and the container is killed.
 PATIENCE = 3
 _RETRY_MILLISECONDS = 10
+
+
+class Streams(NamedTuple):
+    """The caller's descriptors; ``stdin`` -1 where nothing is handed in."""
+
+    stdin: int = -1
+    stdout: int = 1
+    stderr: int = 2
 
 
 class Signals:

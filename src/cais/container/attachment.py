@@ -13,8 +13,7 @@ import select
 from collections.abc import Callable
 
 from cais.container import terminal
-from cais.container.attach import PATIENCE, Signals, write_out
-from cais.container.foreground import Streams
+from cais.container.attach import PATIENCE, Signals, Streams, write_out
 from cais.errors import Unavailable, Unsupported, from_os_error
 from cais.host.processes import leave_to_cat
 from cais.runtime.runner import Bundle

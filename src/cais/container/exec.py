@@ -7,8 +7,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 
 from cais.container import spec_oci
-from cais.container.attach import Pump
-from cais.container.foreground import Streams
+from cais.container.attach import Pump, Streams
 from cais.container.options import ExecOptions
 from cais.container.plan import Plan
 from cais.errors import CaisError, Failed

@@ -5,24 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from cais.container.attach import Pump, Signals
+from cais.container.attach import Pump, Signals, Streams
 from cais.container.prepare import Ready
 from cais.errors import Failed
 from cais.host.processes import wait
 from cais.runtime.runner import Runtime, Started
-from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.container.terminal import ConsoleSocket
-
-
-class Streams(NamedTuple):
-    """The caller's descriptors; ``stdin`` -1 where nothing is handed in."""
-
-    stdin: int = -1
-    stdout: int = 1
-    stderr: int = 2
 
 
 def run(

@@ -18,7 +18,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cais.container.foreground import Streams
+    from cais.container.attach import Streams
     from cais.container.store import Containers
     from cais.runtime.runner import Bundle
 

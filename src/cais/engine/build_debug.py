@@ -57,7 +57,7 @@ class Place:
         Raises as ``container run`` does.
         """
         from cais.container import foreground
-        from cais.container.attach import Signals
+        from cais.container.attach import Signals, Streams
         from cais.container.prepare import Ready
         from cais.runtime import mount_points, steps
 
@@ -72,7 +72,7 @@ class Place:
                     try:
                         with Signals() as signals:
                             start = foreground.run_on_terminal if terminal else foreground.run
-                            return start(self._runtime, ready, foreground.Streams(stdin), signals)
+                            return start(self._runtime, ready, Streams(stdin), signals)
                     finally:
                         mount_points.remove(bundle.rootfs, made)
                 finally:

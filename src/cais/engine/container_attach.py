@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 
 from cais.container import detach_keys, ending, terminal
+from cais.container.attach import Streams
 from cais.container.attachment import Attachment
-from cais.container.foreground import Streams
 from cais.container.options import AttachOptions, RunOptions
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cais.container import exec as execution
-from cais.container.foreground import Streams
+from cais.container.attach import Streams
 from cais.container.options import ExecOptions, RunOptions, parse_environment
 from cais.container.plan import Plan
+from cais.container.state import look
 from cais.engine.container_runs import ContainerRuns
 from cais.errors import Conflict
 from cais.host.files import random_name
@@ -26,13 +27,13 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
 
         wanted = detach_keys.DEFAULT if options.detach_keys is None else options.detach_keys
         keys = detach_keys.DetachKeys(detach_keys.parse(wanted))
-    state = runs.store.state(record)
+    runtime = runs.runtime
+    state = look(record, runtime, runs.directory)
     if state.process is None:
         raise Conflict(f"container {record.id} is not running")
     if state.status == "paused":
         raise Conflict(f"Container {name} is paused, unpause the container before exec")
     runs.enter_beside(record)
-    runtime = runs.runtime
     bundle = runtime.opened(record.id)
     started_with = read_configuration(bundle.directory)
     if started_with is None:
@@ -40,9 +41,14 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
     user = execution.look_up(plan, options, state.process.pid)
     document = execution.process(started_with["process"], plan, options, added, user, runtime.host.capabilities)
     id = random_name(32)
+    words = " ".join(options.command)
+    runs.happenings.container(f"exec_create: {words}", record, execID=id)
+    runs.happenings.container(f"exec_start: {words}", record, execID=id)
     if options.detach:
         execution.run_detached(runtime, bundle, id, document)
         return 0
-    return execution.run(
-        runtime, bundle, id, document, streams if options.interactive else streams._replace(stdin=-1), keys
-    )
+    given = streams if options.interactive else streams._replace(stdin=-1)
+    code = execution.run(runtime, bundle, id, document, given, keys)
+    if code is not None:
+        runs.happenings.container("exec_die", record, execID=id, exitCode=str(code))
+    return code

@@ -13,7 +13,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cais.container.foreground import Streams
+    from cais.container.attach import Streams
 
 _ATTACHED = AttachOptions()
 
@@ -172,7 +172,7 @@ class ContainerLife:
 
 
 def _streams(interactive: bool, streams: Streams | None) -> Streams:
-    from cais.container.foreground import Streams
+    from cais.container.attach import Streams
 
     found = Streams(0) if streams is None else streams
     return found if interactive else found._replace(stdin=-1)

@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cais.container.foreground import Streams
+    from cais.container.attach import Streams
+    from cais.container.happenings import Happenings
     from cais.container.mount_options import MountPoint
     from cais.container.networking import Networking
     from cais.container.restart import Restarts
@@ -37,6 +38,7 @@ class ContainerRuns:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._made: Store | None = None
+        self._runtime: Runtime | None = None
 
     def enter(self) -> None:
         """The private namespaces of this process; an ordinary user's are in what all its containers share."""
@@ -275,7 +277,23 @@ class ContainerRuns:
     @property
     def runtime(self) -> Runtime:
         """What the store runs with."""
-        return self.store.rooms.runtime
+        if self._runtime is None:
+            from cais.runtime.runner import Runtime
+
+            self._runtime = Runtime(self._stores.root, self._stores.settings.runtime)
+        return self._runtime
+
+    @property
+    def directory(self) -> str:
+        """The parent of all containers' directories."""
+        return os.path.join(self._stores.root, "containers")
+
+    @property
+    def happenings(self) -> Happenings:
+        """What is told to the log of events."""
+        from cais.container.happenings import Happenings
+
+        return Happenings(self._stores.events)
 
     @property
     def store(self) -> Store:
@@ -283,20 +301,16 @@ class ContainerRuns:
             from cais.container.connecting import Connections
             from cais.container.prepare import Rooms
             from cais.container.store import Containers as Store
-            from cais.runtime.runner import Runtime
             from cais.volume.store import VolumeStore
 
             root = self._stores.root
-            runtime = Runtime(root, self._stores.settings.runtime)
             rooms = Rooms(
                 self._stores.snapshots,
                 VolumeStore(root, self._stores.database),
-                runtime,
-                os.path.join(root, "containers"),
+                self.runtime,
+                self.directory,
                 self._stores.events,
-                Connections(
-                    root, self._stores.database, runtime, os.path.join(root, "containers"), self._stores.holder
-                ),
+                Connections(root, self._stores.database, self.runtime, self.directory, self._stores.holder),
             )
             self._made = Store(self._stores.database, rooms)
         return self._made
