@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from cais.container import debug, foreground
-from cais.container.attach import Signals
-from cais.container.foreground import Streams
+from cais.container.attach import Signals, Streams
 from cais.container.prepare import Ready
 from cais.container.records import ContainerRecord
 from cais.engine.container_runs import ContainerRuns

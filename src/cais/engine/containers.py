@@ -17,8 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.container.attach import Streams
     from cais.container.edit import Edits
-    from cais.container.foreground import Streams
     from cais.container.logs import LogLine
     from cais.container.published import Published
     from cais.container.views import ContainerSummary
