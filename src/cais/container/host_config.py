@@ -59,6 +59,8 @@ def isolation(plan: Plan, *, runtime: str, cgroup_namespace: str) -> dict[str, A
         value["Sysctls"] = dict(item.split("=", 1) for item in plan.sysctls)
     if plan.annotations:
         value["Annotations"] = dict(item.partition("=")[::2] for item in plan.annotations)
+    if plan.storage_opts:
+        value["StorageOpt"] = dict(item.split("=", 1) for item in plan.storage_opts)
     if plan.init:
         value["Init"] = True
     return value

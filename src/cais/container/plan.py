@@ -11,7 +11,7 @@ from cais.container.isolation import Devices, Namespaces, Security
 from cais.container.networking import DEFAULT, Attachment, Networking
 from cais.container.options import RunOptions
 from cais.container.restart import RestartPolicy
-from cais.errors import Invalid, NotFound, Unsupported
+from cais.errors import Invalid, NotFound
 from cais.runtime import spec
 from cais.runtime.limits import Resources
 from cais.spec.named import NamedTuple
@@ -84,6 +84,7 @@ class Plan(NamedTuple):
     runtime: str = ""
     isolation: str = ""
     cidfile: str = ""
+    storage_opts: tuple[str, ...] = ()
 
     @property
     def args(self) -> tuple[str, ...]:
@@ -164,7 +165,6 @@ def plan(
     paths start from; ``find_container(name, kind)`` gives the id of another container whose namespace of that
     kind is joined; ``inherited`` are the mounts of other containers (--volumes-from). Raises Invalid, NotFound,
     Unsupported."""
-    _refuse(wanted)
     entrypoint, command = _command(run, wanted)
     # What was asked for stands before what the image adds, as in Docker.
     given = options.parse_environment(wanted)
@@ -215,6 +215,7 @@ def plan(
         runtime=wanted.runtime,
         isolation=wanted.isolation,
         cidfile=wanted.cidfile,
+        storage_opts=_storage_opts(wanted),
         **_asked_for(wanted, networks.mode, own.ipc),
     )
 
@@ -247,18 +248,6 @@ def _health(run: Mapping[str, Any], wanted: RunOptions) -> HealthCheck | None:
     from cais.container import health
 
     return health.check_for(run, wanted)
-
-
-# What this version does not do yet: fields of RunOptions by the flag they come from.
-_NOT_YET = {
-    "storage_opts": "storage-opt",
-}  # fmt: skip
-
-
-def _refuse(wanted: RunOptions) -> None:
-    for field, default in RunOptions._field_defaults.items():
-        if field in _NOT_YET and getattr(wanted, field) != default and getattr(wanted, field) not in ([], ()):
-            raise Unsupported(f"--{_NOT_YET[field]} is not supported by this version of cais", exit_code=125)
 
 
 def _command(run: Mapping[str, Any], wanted: RunOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -341,6 +330,14 @@ def _rlimits(wanted: RunOptions) -> tuple[tuple[str, int, int], ...]:
     from cais.runtime.ulimits import parse_ulimit
 
     return tuple(parse_ulimit(item) for item in wanted.ulimits)
+
+
+def _storage_opts(wanted: RunOptions) -> tuple[str, ...]:
+    if not wanted.storage_opts:
+        return ()
+    from cais.container import storage
+
+    return storage.check(wanted.storage_opts)
 
 
 def _oom_score(value: int) -> int:

@@ -118,6 +118,10 @@ class Containers:
         done = False
         try:
             os.makedirs(directory, 0o711, exist_ok=True)
+            if plan.storage_opts:
+                from cais.container import storage
+
+                storage.bound(prepared.directory, plan.storage_opts)
             plan = self._with_volumes(plan, volumes)
             record = ContainerRecord(
                 id, name, image.id, image.name, image.manifest, image.chain or "", prepared.id, time.time(),

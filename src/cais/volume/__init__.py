@@ -7,7 +7,6 @@ What is written as a whole (a copy, an import) is made beside, and takes its pla
     records    a volume as a value, and the tables
     store      volumes by name: records and directories
     options    the options of the driver local, checked; owner, mode and bound of a new directory
-    quota      the bound of a directory, by project quotas of the file system
     mounting   volumes that are a file system from elsewhere, mounted while a container runs
     filling    the first use of a volume by a container
     snapshots  the files of a volume as they were

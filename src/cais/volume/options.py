@@ -75,6 +75,25 @@ def dress(path: str, options: Mapping[str, str]) -> None:
     if "mode" in options:
         os.chmod(path, int(options["mode"], 8))
     if "size" in options:
-        from cais.volume.quota import set_limit
+        bound(path, size_bytes("", options["size"]))
 
-        set_limit(path, size_bytes("", options["size"]))
+
+def bound(path: str, limit_bytes: int) -> None:
+    """Bounds what may lie below the empty directory ``path``. Raises Unsupported with Docker's words, Denied."""
+    import errno
+
+    from cais.errors import Denied, Unsupported, from_os_error
+    from cais.host import quota
+
+    try:
+        quota.set_limit((path,), limit_bytes)
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            raise Denied("only root may bound the size of a volume")
+        if quota.is_missing(error):
+            raise Unsupported(
+                "quota size requested but no quota support",
+                hint="Mount the file system of the root directory with project quotas (XFS: prjquota; ext4: tune2fs -O "
+                "project,quota and prjquota), or use -o type=tmpfs -o device=tmpfs -o o=size=..",
+            )
+        raise from_os_error(error, "bound the size of a volume")

@@ -108,6 +108,8 @@ def planned(**flags):
             'invalid argument "foo" for "--gpus" flag: count must be an integer: strconv.Atoi: parsing "foo": '
             "invalid syntax",
         ),
+        ({"storage_opts": ["foo=1"]}, "Unknown option foo"),
+        ({"storage_opts": ["size"]}, "invalid storage option"),
         ({"annotations": ["=foo"]}, "invalid Annotations: the empty string is not permitted as an annotation key"),
         (
             {"ulimits": ["nofile=1:2:3"]},

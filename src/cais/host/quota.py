@@ -1,4 +1,4 @@
-"""The bound of a volume's directory: a project quota, where the file system has them switched on (XFS, ext4).
+"""The bound of a directory: a project quota, where the file system has them switched on (XFS, ext4).
 
 All that is made below a directory with a project id counts for it. The id is made of the directory's inode, which no
 other directory of the file system has; it goes with the directory.
@@ -11,8 +11,7 @@ import errno
 import fcntl
 import os
 import struct
-
-from cais.errors import Denied, Unsupported, from_os_error
+from collections.abc import Sequence
 
 # linux/fs.h: struct fsxattr (flags, extent size, extents, project, extent size of copies, padding), and its ioctls.
 _FSXATTR = struct.Struct("=IIIII8x")
@@ -26,12 +25,15 @@ _BLOCK_LIMITS = 1
 _FIRST_PROJECT = 1 << 20
 
 
-def set_limit(path: str, size_bytes: int) -> None:
-    """Bounds what may lie below the empty directory ``path``. Raises Unsupported with Docker's words, Denied."""
-    try:
-        device = _device(path)
-        project = _FIRST_PROJECT + os.stat(path).st_ino % ((1 << 32) - _FIRST_PROJECT - 1)
-        _set_quota(device, project, size_bytes)
+def set_limit(paths: Sequence[str], size_bytes: int) -> None:
+    """Bounds what may lie below the directories ``paths``, which are empty, together.
+
+    Raises OSError; ``is_missing`` says whether it means that the file system has no such quotas.
+    """
+    device = _device(paths[0])
+    project = _FIRST_PROJECT + os.stat(paths[0]).st_ino % ((1 << 32) - _FIRST_PROJECT - 1)
+    _set_quota(device, project, size_bytes)
+    for path in paths:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             found = bytearray(_FSXATTR.size)
@@ -41,16 +43,13 @@ def set_limit(path: str, size_bytes: int) -> None:
             fcntl.ioctl(descriptor, _FS_IOC_FSSETXATTR, new)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        if error.errno == errno.EPERM:
-            raise Denied("only root may bound the size of a volume")
-        if error.errno in (errno.ENOSYS, errno.ENOTTY, errno.EOPNOTSUPP, errno.ESRCH, errno.EINVAL, errno.ENOTBLK):
-            raise Unsupported(
-                "quota size requested but no quota support",
-                hint="Mount the file system of the root directory with project quotas (XFS: prjquota; ext4: tune2fs -O "
-                "project,quota and prjquota), or use -o type=tmpfs -o device=tmpfs -o o=size=..",
-            )
-        raise from_os_error(error, "bound the size of a volume")
+
+
+def is_missing(error: OSError) -> bool:
+    """Whether the file system has no project quotas, or they are not switched on."""
+    return error.errno in (
+        errno.ENOSYS, errno.ENOTTY, errno.EOPNOTSUPP, errno.ESRCH, errno.EINVAL, errno.ENOTBLK,
+    )  # fmt: skip
 
 
 def _device(path: str) -> str:
