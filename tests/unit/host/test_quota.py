@@ -7,8 +7,10 @@ import subprocess
 
 import pytest
 
+from cais.container import storage
 from cais.errors import CaisError, Unsupported
-from cais.volume import quota
+from cais.host import quota
+from cais.volume import options
 
 PROGRAM = r"""
 #include <stdio.h>
@@ -35,7 +37,20 @@ def test_layout(tmp_path):
     assert quota._FSXATTR.unpack(bytes(12) + b"\7\0\0\0" + bytes(12))[3] == 7
 
 
-def test_a_file_system_without_quotas(tmp_path):
-    with pytest.raises(CaisError) as caught:
-        quota.set_limit("/proc/self/fd", 1 << 20)
-    assert isinstance(caught.value, Unsupported) and "no quota support" in caught.value.message
+def test_a_file_system_without_quotas():
+    with pytest.raises(OSError) as caught:
+        quota.set_limit(["/proc/self/fd"], 1 << 20)
+    assert quota.is_missing(caught.value)
+    with pytest.raises(CaisError) as refused:
+        options.bound("/proc/self/fd", 1 << 20)
+    assert isinstance(refused.value, Unsupported) and "no quota support" in refused.value.message
+
+
+def test_a_container_says_so_in_dockers_words(tmp_path):
+    for name in ("fs", "work"):
+        (tmp_path / name).mkdir()
+    try:
+        storage.bound(str(tmp_path), ("size=1g",))
+    except CaisError as error:
+        assert error.message == "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
+        assert error.exit_code == 125
