@@ -151,3 +151,21 @@ def test_a_watch_that_was_killed_is_taken_up_by_the_next_command(cais):
     wait_until(lambda: health(cais, "unwatched")["Log"][-1]["End"] != last)
     cais("rm", "-f", "unwatched", "any")
     wait_until(lambda: not watchers(cais))
+
+
+def test_paused_it_is_not_checked_and_a_check_under_way_says_nothing(cais):
+    run(
+        cais, "paused", "--health-cmd", "touch /begun; sleep 1000", "--health-timeout", "500ms", "--health-retries", "1"
+    )
+    wait_until(lambda: cais.inspect("paused")["ExecIDs"])
+    try:
+        cais("pause", "paused")
+    except AssertionError as error:
+        pytest.skip(f"this host cannot pause: {error}")
+    before = health(cais, "paused")["Log"]
+    run(cais, "clock", "--health-cmd", "true")
+    wait_until(lambda: len(health(cais, "clock")["Log"]) == 5)  # longer than the check may take
+    assert health(cais, "paused")["Log"] == before
+    cais("unpause", "paused")
+    wait_until(lambda: len(health(cais, "paused")["Log"]) > len(before))
+    cais("rm", "-f", "paused", "clock")

@@ -19,7 +19,7 @@ from cais.spec.go_duration import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from cais.runtime.runner import Bundle, Runtime
@@ -28,19 +28,30 @@ _BUFFER_BYTES = 1 << 16
 _DEEPEST = 64
 
 
-def run(runtime: Runtime, bundle: Bundle, plan: Plan, check: HealthCheck, given: Mapping[str, Any], pid: int) -> Result:
+def run(
+    runtime: Runtime,
+    bundle: Bundle,
+    plan: Plan,
+    check: HealthCheck,
+    given: Mapping[str, Any],
+    pid: int,
+    stands_still: Callable[[], bool],
+) -> Result | None:
     """Runs the check in the container of ``bundle``, whose first process is ``pid`` and was started as ``given``.
 
-    As the container's user, with its environment and directory. What cannot be run is a result, too.
+    As the container's user, with its environment and directory. What cannot be run is a result, too; what did not come
+    to its end because the container ``stands_still`` is none.
     """
     start = time.time()
     try:
         options = ExecOptions(command=check.args)
         user = execution.look_up(plan, options, pid)
         document = execution.process(given, plan, options, (), user, runtime.host.capabilities)
-        code, output = _run(runtime, bundle, document, check.timeout_nanoseconds / 1e9)
+        code, output, was_paused = _run(runtime, bundle, document, check.timeout_nanoseconds / 1e9, stands_still)
     except CaisError as error:
         return Result(start, time.time(), NO_EXIT_CODE, error.message)
+    if was_paused:
+        return None
     if code is None:
         code = NO_EXIT_CODE
         said = f"Health check exceeded timeout ({format_duration(check.timeout_nanoseconds)})"
@@ -49,9 +60,13 @@ def run(runtime: Runtime, bundle: Bundle, plan: Plan, check: HealthCheck, given:
 
 
 def _run(
-    runtime: Runtime, bundle: Bundle, document: Mapping[str, Any], timeout_seconds: float
-) -> tuple[int | None, str]:
-    """(exit code or None where it was killed for its time, output)."""
+    runtime: Runtime,
+    bundle: Bundle,
+    document: Mapping[str, Any],
+    timeout_seconds: float,
+    stands_still: Callable[[], bool],
+) -> tuple[int | None, str, bool]:
+    """(exit code or None where it was killed for its time, output, whether the container stood still then)."""
     id = random_name(32)
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     read, write = os.pipe2(os.O_CLOEXEC)
@@ -65,13 +80,14 @@ def _run(
         os.close(write)
     try:
         in_time, output = _collect(started, read, time.monotonic() + timeout_seconds)
+        was_paused = not in_time and stands_still()
         if not in_time:
-            _kill(started)
+            _kill(started)  # one that stands still ends when it goes on
         code = processes.finish(runtime, started)
     finally:
         os.close(read)
         processes.forget(bundle, id)
-    return (code if in_time else None), output
+    return (code if in_time else None), output, was_paused
 
 
 def _collect(started: processes.Executed, read: int, deadline: float) -> tuple[bool, str]:

@@ -36,7 +36,10 @@ def inspect(
         from cais.container import health, watch
 
         check = health.HealthCheck.from_json(record.plan["health"])
-        health.add_to_inspect(value, check, watch.read(directory))
+        found = watch.read(directory)
+        if found is not None and not state.lives:
+            found = found.ended()  # also where nobody was left to note it
+        health.add_to_inspect(value, check, found)
     if state.process is not None:
         from cais.runtime import exec as processes
 

@@ -59,14 +59,18 @@ def check(stores: Stores, id: str) -> list[str]:
     if not watch.is_wanted(directory) or not state.is_up:
         return []
     health = watch.read(directory) or Health()
+
+    def stands_still() -> bool:
+        return runs.store.state(record).status == "paused"
+
     bundle = runs.runtime.opened(record.id)
     given = read_configuration(bundle.directory)
     if state.process is not None and state.status == "running" and given is not None:
-        result = probe.run(runs.runtime, bundle, plan, plan.health, given["process"], state.process.pid)
+        result = probe.run(runs.runtime, bundle, plan, plan.health, given["process"], state.process.pid, stands_still)
         # What was found while it was paused, or at its end, says nothing.
         if not watch.is_wanted(directory):
             return []
-        if runs.store.state(record).status == "running":
+        if result is not None and runs.store.state(record).status == "running":
             found = health.after(plan.health, result, record.started)
             watch.write(directory, found)
             if found.status != health.status:
