@@ -69,12 +69,16 @@ class Mounting:
         source = self.source(point)
         if not source:
             return _tmpfs(point, _mode_there(rootfs, point.target))
-        if point.kind == "volume" and point.copy:
-            from cais.volume.filling import fill
-            from cais.volume.options import has_dress
-
+        if point.kind == "volume":
             volume = self._volumes.get(point.source)
-            fill(volume.path, rootfs, point.target, dressed=has_dress(volume.options))
+            if point.copy:
+                from cais.volume.filling import fill
+
+                fill(volume.path, rootfs, point.target, volume.options)
+            if volume.options:
+                from cais.volume.options import is_readonly
+
+                point = point._replace(readonly=point.readonly or is_readonly(volume.options))
         if point.relabel:
             from cais.host.selinux import relabel
 

@@ -9,27 +9,31 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 
 from cais.errors import from_os_error
 from cais.host import syscalls
 from cais.host.copying import copy_attributes, copy_tree
 from cais.host.files import remove_tree
 from cais.host.locks import FileLock
+from cais.volume.options import has_dress, is_mount, is_readonly
 
 _COPYING, _COPIED = "filling", "filled"
 
 
-def fill(data: str, rootfs: str, target: str, *, dressed: bool = False) -> bool:
+def fill(data: str, rootfs: str, target: str, options: Mapping[str, str] | None = None) -> bool:
     """Copies the directory ``target`` of ``rootfs`` into ``data``, if ``data`` is empty; True where it did.
 
-    ``dressed``: owner and mode of ``data`` itself stay. The root file system may be hostile: ``target`` is resolved
-    inside it, and links below are copied, not followed.
+    ``options`` are the volume's: owner and mode that they give ``data`` itself stay; what is mounted there from
+    elsewhere is filled where it is, and left alone where it is read-only. The root file system may be hostile:
+    ``target`` is resolved inside it, and links below are copied, not followed.
     """
+    options = options or {}
     beside = os.path.dirname(data)
     copied = os.path.join(beside, _COPIED)
     try:
         # In this order: whoever moves files into it has ``copied`` until all are there.
-        if not _is_empty(data) and not os.path.lexists(copied):
+        if (not _is_empty(data) and not os.path.lexists(copied)) or is_readonly(options):
             return False
         source = _source(rootfs, target)
         try:
@@ -37,8 +41,11 @@ def fill(data: str, rootfs: str, target: str, *, dressed: bool = False) -> bool:
                 if not os.path.lexists(copied):
                     if source < 0 or not _is_empty(data):
                         return False
+                    if is_mount(options):
+                        copy_tree(source, data)  # nothing moves from one file system to another
+                        return True
                     _copy(source, beside)
-                _move(copied, data, dressed)
+                _move(copied, data, has_dress(options))
         finally:
             if source >= 0:
                 os.close(source)

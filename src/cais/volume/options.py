@@ -22,6 +22,11 @@ def is_mount(options: Mapping[str, str]) -> bool:
     return any(options.get(key) for key in MOUNT_KEYS)
 
 
+def is_readonly(options: Mapping[str, str]) -> bool:
+    """Whether what is mounted for the volume is mounted read-only."""
+    return "ro" in options.get("o", "").split(",")
+
+
 def has_dress(options: Mapping[str, str]) -> bool:
     """Whether owner or mode of the directory were asked for: then the first use leaves them alone."""
     return any(key in options for key in _OWN)

@@ -81,7 +81,7 @@ def test_owner_and_mode_of_a_new_volume_outlive_its_first_use(store, tmp_path):
     volume = store.create("data", options={"uid": "5", "gid": "6", "mode": "1770"})
     (tmp_path / "image" / "d").mkdir(parents=True)
     (tmp_path / "image" / "d" / "file").touch()
-    assert fill(volume.path, str(tmp_path / "image"), "/d", dressed=True)
+    assert fill(volume.path, str(tmp_path / "image"), "/d", volume.options)
     status = os.stat(volume.path)
     assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (5, 6, 0o1770)
     assert os.listdir(volume.path) == ["file"]
