@@ -276,6 +276,29 @@ def test_what_run_offers(cais: Cais) -> None:
     cais.assert_nothing_left()
 
 
+def test_flags_of_isolation(cais: Cais) -> None:
+    flags = ("--network", "none")
+    script = f"ls -d /dev/x /proc/{os.getpid()}; hostname; cat /proc/self/oom_score_adj"
+    said = cais.sh(script, *flags, "--pid", "host", "--uts", "host", "--ipc", "host", "--device", "/dev/null:/dev/x",
+                   "--oom-score-adj", "500")  # fmt: skip
+    assert said == ["/dev/x", f"/proc/{os.getpid()}", os.uname().nodename, "500"]
+    said = cais.sh("grep -e CapEff -e Seccomp: /proc/self/status", *flags, "--privileged")
+    assert said[0].split()[1].strip("0")[-8:] == "f" * 8 and said[1].split()[1] == "0"
+    assert "may not make it smaller" in "".join(cais.sh("true", *flags, "--oom-score-adj", "-900"))
+    refused = cais.sh("true", *flags, "--storage-opt", "size=1g", code=125)
+    assert any("--storage-opt" in line for line in refused)
+
+
+def test_namespaces_of_another_container(cais: Cais, conmon: None) -> None:
+    cais("run", "-d", "--name", "donor", "--network", "none", "--ipc", "shareable", "box", "sh", "-c",
+         "echo shared >/dev/shm/file; exec sleep 1000")  # fmt: skip
+    joined = ("--network", "none", "--pid", "container:donor", "--ipc", "container:donor")
+    wait_until(lambda: "shared" in cais.sh("cat /dev/shm/file; true", *joined))
+    assert any("sleep 1000" in line for line in cais.sh("ps", *joined))
+    cais("rm", "-f", "donor")
+    cais.assert_nothing_left()
+
+
 def test_volumes_and_bound_directories(cais: Cais, ordinary_account: Any) -> None:
     script = "cat /data/seed; echo more > /data/more; chown 1000:1000 /data/more"
     assert cais.sh(script, "-v", "named:/data") == ["from the image"]

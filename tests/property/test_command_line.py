@@ -82,6 +82,7 @@ def choice(*values: str) -> st.SearchStrategy[str]:
 
 PORT = st.integers(1, 65535)
 FLAGS = [
+    flag("attach", choice("stdin", "STDOUT", "stderr"), many=True),
     flag("name", WORD), flag("rm"), flag("privileged"), flag("read-only"), flag("init"), flag("tty"),
     flag("interactive"), flag("oom-kill-disable"), flag("publish-all"), flag("detach"),
     flag("env", st.builds("{}={}".format, WORD, TEXT), many=True),

@@ -85,6 +85,7 @@ class Plan(NamedTuple):
     isolation: str = ""
     cidfile: str = ""
     storage_opts: tuple[str, ...] = ()
+    attach: tuple[str, ...] = ()
 
     @property
     def args(self) -> tuple[str, ...]:
@@ -216,6 +217,7 @@ def plan(
         isolation=wanted.isolation,
         cidfile=wanted.cidfile,
         storage_opts=_storage_opts(wanted),
+        attach=tuple(name.lower() for name in wanted.attach),
         **_asked_for(wanted, networks.mode, own.ipc),
     )
 

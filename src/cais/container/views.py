@@ -249,13 +249,11 @@ def inspect(
             "Hostname": plan.hostname,
             "Domainname": plan.networking.domainname,
             "User": plan.user,
-            "AttachStdin": plan.stdin and not plan.detach,
-            "AttachStdout": not plan.detach,
-            "AttachStderr": not plan.detach,
+            **_attached(plan),
             **({"ExposedPorts": {port: {} for port in plan.networking.exposed}} if plan.networking.exposed else {}),
             "Tty": plan.tty,
             "OpenStdin": plan.stdin,
-            "StdinOnce": plan.stdin,
+            "StdinOnce": plan.stdin and not plan.detach,
             "Env": list(plan.env) or None,
             "Cmd": list(plan.command) or None,
             "Image": record.image_name,
@@ -273,6 +271,12 @@ def _log_config(plan: Plan) -> dict[str, Any]:
     if plan.log is None:
         return {"Type": "json-file", "Config": {}}
     return {"Type": plan.log.driver, "Config": dict(plan.log.options)}
+
+
+def _attached(plan: Plan) -> dict[str, bool]:
+    """Which streams its ``run`` was attached to."""
+    given = plan.attach or ("stdout", "stderr", *(("stdin",) if plan.stdin else ()))
+    return {f"Attach{name.capitalize()}": name in given and not plan.detach for name in ("stdin", "stdout", "stderr")}
 
 
 def _stopping(plan: Plan) -> dict[str, Any]:
