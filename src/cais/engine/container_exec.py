@@ -29,6 +29,8 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
         keys = detach_keys.DetachKeys(detach_keys.parse(wanted))
     runtime = runs.runtime
     state = look(record, runtime, runs.directory)
+    if state.status == "restarting":
+        raise Conflict(f"Container {record.id} is restarting, wait until the container is running")
     if state.process is None:
         raise Conflict(f"container {record.id} is not running")
     if state.status == "paused":
