@@ -366,7 +366,7 @@ def alive(mark: str) -> list[str]:
 def test_killed_in_the_middle(cais: Cais, what: str) -> None:
     mark = f"98{len(what)}{os.getpid()}"
     if what == "run":
-        started = cais.start("run", "--name", "victim", "-u", "1000", "box", "sleep", mark)
+        started = cais.start("run", "--rm", "--name", "victim", "-u", "1000", "box", "sleep", mark)
     else:
         (cais.root.parent / "context" / "Dockerfile").write_text(f"FROM box\nUSER 1000\nRUN exec sleep {mark}\n")
         started = cais.start("build", "context")
