@@ -47,6 +47,7 @@ def test_seen_while_they_happen(box):
     watcher = Watcher(box, "--since", since, "--filter", "container=seen")
     box("run", "-d", "--network", "none", "--name", "seen", "--label", "tier=front", "box", "sleep", "100")
     watcher.until("start")
+    box("exec", "seen", "sh", "-c", "exit 4", code=4)
     box("kill", "-s", "USR1", "seen")
     watcher.until("kill")
     box("rename", "seen", "seen2")
@@ -57,6 +58,8 @@ def test_seen_while_they_happen(box):
     happened = [action for action in watcher.actions if action in _OF_LIFE]
     assert happened == ["create", "start", "kill", "rename", "kill", "kill", "die", "stop", "destroy"]
     by_action = {line["Action"]: line for line in watcher.lines}
+    assert "exec_create: sh -c exit 4" in by_action
+    assert by_action["exec_die"]["Actor"]["Attributes"]["exitCode"] == "4"
     attributes = by_action["die"]["Actor"]["Attributes"]
     assert attributes["exitCode"] == "137"
     assert attributes["tier"] == "front"
@@ -106,6 +109,13 @@ def test_images_and_volumes(box):
         assert found.count(line) == 1, line
     assert _between(box, since, "--filter", "type=image", "--filter", "event=tag") == ["image tag"]
     assert _between(box, since, "--filter", "image=other") == ["image tag"]
+
+
+def test_a_build_names_its_image(box, tmp_path):
+    since = f"{time.time():.9f}"
+    (tmp_path / "Dockerfile").write_text("FROM box\nLABEL a=b\n")
+    box("build", "-q", "-t", "built:1", str(tmp_path))
+    assert _between(box, since, "--filter", "image=built:1") == ["image tag"]
 
 
 def test_text_and_hostile_values(box):

@@ -94,6 +94,8 @@ def status_text(record: ContainerRecord, state: State, now: float, health: str =
         return f"Restarting ({state.exit_code}) {human_duration(now - state.finished)} ago"
     if state.status == "removing":
         return "Removal In Progress"
+    if state.status == "dead":
+        return "Dead"
     if state.status == "exited":
         return f"Exited ({state.exit_code}) {human_duration(now - state.finished)} ago"
     return "Created"
@@ -102,9 +104,11 @@ def status_text(record: ContainerRecord, state: State, now: float, health: str =
 LIST_KEYS = frozenset(
     (
         "id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network", "health",
-        "publish", "expose",
+        "publish", "expose", "is-task",
     )
 )  # fmt: skip
+# Nothing here is a task of a swarm.
+_TRUTHS = {"true": True, "1": True, "True": True, "false": False, "0": False, "False": False}
 _STATUSES = frozenset(("created", "restarting", "running", "removing", "paused", "exited", "dead"))
 _HEALTH = frozenset(("none", "starting", "healthy", "unhealthy"))
 
@@ -124,7 +128,9 @@ def check_filters(filters: Mapping[str, Sequence[str]], keys: frozenset[str] = L
             if key == "health" and value not in _HEALTH:
                 raise Invalid(f"unrecognized filter value for health: {value}")
             if key == "exited" and not value.lstrip("-").isdigit():
-                raise Invalid(f"invalid filter 'exited={value}'")
+                raise Invalid(f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax")
+            if key == "is-task" and value not in _TRUTHS:
+                raise Invalid(f"invalid filter 'is-task=[{value}]'")
 
 
 def passes(
@@ -139,6 +145,8 @@ def passes(
     def one_of(key: str, fits: Any) -> bool:
         return key not in filters or any(fits(value) for value in filters[key])
 
+    if any(_TRUTHS[value] for value in filters.get("is-task", ())):
+        return False
     for text in filters.get("label", ()):
         key, equals, value = text.partition("=")
         if key not in row.labels or (equals and row.labels[key] != value):

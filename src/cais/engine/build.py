@@ -146,6 +146,8 @@ class Builder:
             from cais.engine.build_bound import enforce
 
             enforce(self._stores)
+        for reference in product.names:
+            self._stores.events.write("image", "tag", product.image_id, {"name": reference.familiar})
         return BuildResult(
             product.image_id,
             run.digest,

@@ -57,6 +57,8 @@ def test_status():
         ({"status": ["exited", "running"]}, True),
         ({"status": ["created"]}, False),
         ({"exited": ["3"]}, True),
+        ({"is-task": ["false"]}, True),
+        ({"is-task": ["true"]}, False),
         ({"exited": ["0"]}, False),
         ({"ancestor": ["busybox"]}, True),
         ({"ancestor": ["x"]}, False),
