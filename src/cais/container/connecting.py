@@ -247,10 +247,14 @@ class Connections:
 
         gone = []
         for id in sorted(NetworkRecords(self._database).containers()):
-            if not self.runtime.is_owned(id) and self.runtime.process(self.runtime.opened(id)) is None:
+            if not self.is_used(id):
                 self.leave(id)
                 gone.append(id)
         return gone
+
+    def is_used(self, id: str) -> bool:
+        """Whether a container runs, or is being started or ended: what it has of its networks is its own."""
+        return self.runtime.is_owned(id) or self.runtime.process(self.runtime.opened(id)) is not None
 
 
 def wish(item: Attachment, hostname: str = "") -> EndpointWish:

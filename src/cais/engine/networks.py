@@ -173,8 +173,9 @@ class Networks:
 
     def check(self, repair: bool = False) -> Findings:
         """What is wrong with networks: (subject, problem, what was done)."""
-        rows = self._stores.database.rows("SELECT id FROM containers WHERE state = 'running'")
-        return self._store.check({row[0] for row in rows}, repair)
+        connections = ContainerRuns(self._stores).store.rooms.connections
+        alive = {id for id in self._store.records.containers() if connections.is_used(id)}
+        return connections.where_bridges_are(lambda: self._store.check(alive, repair))
 
     def _note(self, action: str, network: Network, **more: str) -> None:
         known = {**more, "name": network.name, "type": network.driver}

@@ -13,6 +13,7 @@ that nothing of others is changed. It does not know what a container is: it is h
     bridges     bridges of the host, made and removed; firewall: the nftables text (pure); foreign: others' firewalls
     name_server DNS by container names: aardvark-dns
     parents     macvlan and ipvlan, which stand on an interface of the host
+    conntrack   connections that the kernel remembers
     inside      what is done in a container's network namespace
     links       requests to the kernel (pure); netlink: how they are sent
     addresses   addresses and subnets (pure)

@@ -170,14 +170,29 @@ class Bridges:
                 netlink.send(requests)
 
     def publish(self, ports: Sequence[PublishedPort]) -> None:
-        self._nft(firewall.add_ports(self.table, ports))
+        """Adds them to the firewall; one that does not agree with the records is made anew."""
+        ended = run("nft", "-f", "-", given=firewall.add_ports(self.table, ports))
+        if ended is None or ended.code != 0:
+            with FileLock(self._lock_path), Netlink() as netlink:
+                self._filter(self._present(netlink))()
+        _forget_connections(ports)
 
-    def unpublish(self, ports: Sequence[PublishedPort]) -> None:
-        """Where the firewall does not know one of them (after a reboot), it has none."""
-        ended = run("nft", "-f", "-", given=firewall.remove_ports(self.table, ports))
-        if ended is not None and ended.code != 0:
-            for port in ports:
-                run("nft", "-f", "-", given=firewall.remove_ports(self.table, [port]))
+    def unpublish(self, ports: Sequence[PublishedPort], note: Callable[[], None]) -> None:
+        """Takes them from the firewall, and by ``note`` from the records: nobody makes the firewall anew in between.
+
+        Where the firewall does not know one of them (after a reboot), it has none.
+        """
+        lock = FileLock(self._lock_path)
+        lock.acquire(shared=True)
+        try:
+            ended = run("nft", "-f", "-", given=firewall.remove_ports(self.table, ports))
+            if ended is not None and ended.code != 0:
+                for port in ports:
+                    run("nft", "-f", "-", given=firewall.remove_ports(self.table, [port]))
+            _forget_connections(ports)
+            note()
+        finally:
+            lock.release()
 
     def release(self, networks: Collection[str]) -> None:
         """Removes the bridges of those of these networks (ids) that nobody is in any more."""
@@ -201,6 +216,18 @@ class Bridges:
     def _is_empty(self, id: str) -> bool:
         return not self._records.endpoints(network=id)
 
+    def is_table_left(self) -> bool:
+        """Whether the firewall has our table although no bridge is there."""
+        with FileLock(self._lock_path), Netlink() as netlink:
+            return not self._present(netlink) and foreign.has_table(self.table)
+
+    def mend(self) -> None:
+        """Removes bridges that nobody is in, and makes the firewall what the others need."""
+        self.release([network.id for network in self.leftovers()])
+        if self.is_table_left():
+            with FileLock(self._lock_path), Netlink() as netlink:
+                self._filter(self._present(netlink))()
+
     def leftovers(self) -> list[Network]:
         """The networks whose bridge is there although nobody is in them."""
         with FileLock(self._lock_path), Netlink() as netlink:
@@ -220,6 +247,13 @@ def _delete(netlink: Netlink, link: Link) -> None:
     deadline = time.monotonic() + _DELETE_SECONDS
     while links.find(netlink, number=link.number) is not None and time.monotonic() < deadline:
         time.sleep(0.0005)
+
+
+def _forget_connections(ports: Sequence[PublishedPort]) -> None:
+    if any(port.protocol == "udp" for port in ports):
+        from cais.network.conntrack import forget
+
+        forget(ports)
 
 
 def mtu(network: Network) -> int:

@@ -179,7 +179,7 @@ class Networks:
             raise NotFound(f"container {container} is not connected to network {network.name}")
         ports = [port for port in self.records.ports(container) if port.target_ip in (mine.ip4, mine.ip6)]
         if ports:
-            self.bridges.unpublish(ports)
+            self.bridges.unpublish(ports, lambda: self._forget_ports(ports))
         if netns_fd is not None:
             try:
                 remove_link(netns_fd, mine.interface)
@@ -211,12 +211,6 @@ class Networks:
 
     def _drop(self, container: str, network: str) -> None:
         with self._database.transaction() as change:
-            for item in self.records.endpoints(container=container):
-                if item.network == network:
-                    change.execute(
-                        "DELETE FROM network_ports WHERE container = ? AND target_ip IN (?, ?)",
-                        (container, item.ip4, item.ip6),
-                    )
             change.execute("DELETE FROM network_endpoints WHERE container = ? AND network = ?", (container, network))
         self._release([network])
 
@@ -335,11 +329,18 @@ class Networks:
         if not endpoints and not ports:
             return
         if ports:
-            self.bridges.unpublish(ports)
+            self.bridges.unpublish(ports, lambda: self._forget_ports(ports))
         with self._database.transaction() as change:
-            change.execute("DELETE FROM network_ports WHERE container = ?", (container,))
             change.execute("DELETE FROM network_endpoints WHERE container = ?", (container,))
         self._release([endpoint.network for endpoint in endpoints])
+
+    def _forget_ports(self, ports: Sequence[PublishedPort]) -> None:
+        with self._database.transaction() as change:
+            for port in ports:
+                change.execute(
+                    "DELETE FROM network_ports WHERE protocol = ? AND host_ip = ? AND host_port = ? AND container = ?",
+                    port[:4],
+                )
 
     def _undo(self, container: str) -> None:
         """Leaves, in a namespace that goes on to be: its links go, too."""
@@ -375,17 +376,19 @@ class Networks:
             findings.append(
                 (f"network {', '.join(names)}", f"holds an address for {container[:12]}, which does not run", mended)
             )
-        for network in self.bridges.leftovers():
-            if repair:
-                self.bridges.release([network.id])
-            findings.append(
-                (
-                    f"network {network.name}",
-                    f"its bridge {network.interface} is there, and nobody is in it",
-                    "removed" if repair else "",
-                )
-            )
-        return findings
+        left = [
+            (f"network {network.name}", f"its bridge {network.interface} is there, and nobody is in it")
+            for network in self.bridges.leftovers()
+        ]
+        if self.bridges.is_table_left():
+            left.append(("networks", f"the firewall has a table {self.bridges.table}, and there is no bridge"))
+        served = any(self.records.get(item.network).has_names for item in self.records.endpoints())
+        if not served and self.name_server.running():
+            left.append(("networks", "the name server runs, and nobody asks it"))
+        if left and repair:
+            self.bridges.mend()
+            self.name_server.follow()
+        return findings + [(subject, problem, "removed" if repair else "") for subject, problem in left]
 
 
 def _interface(network: Network, endpoint: Endpoint, wish: EndpointWish) -> Interface:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -53,6 +54,94 @@ def test_a_published_port_is_reached_from_everywhere_and_nothing_is_left(on_host
         assert host.state() == before
         assert ask(host.outside, "10.9.0.1", 8080) == "ConnectionRefusedError"
         assert host.networks.records.containers() == set()
+
+    on_host(action)
+
+
+def test_who_goes_on_sending_reaches_the_new_container(on_host: OnHost) -> None:
+    """The kernel remembers where the first packet of a UDP sender went, be it to nobody."""
+
+    def action(host: Host) -> None:
+        client = within(host.outside, lambda: socket.socket(socket.AF_INET, UDP))
+        client.settimeout(0.5)
+        port = PortWish(53, "udp", host_port=5353)
+        client.sendto(b"?", ("10.9.0.1", 5353))  # nobody is there yet
+        for number in (1, 2):
+            space = namespace()
+            joined = join(host, number, space, EndpointWish("bridge"), ports=[port])
+            serve(space, 53, UDP)
+            for _ in range(3):
+                client.sendto(b"?", ("10.9.0.1", 5353))
+            assert client.recv(100) == b"10.9.0.2"
+            if number == 1:
+                other = namespace()
+                join(host, 3, other)  # the next one gets another address
+                os.close(joined.reserved[0])
+                host.networks.leave("1" * 64)
+                join(host, 4, namespace())
+
+    on_host(action)
+
+
+def test_many_at_once(on_host: OnHost) -> None:
+    """Joining and leaving in eight processes, with ports and without: nothing is given twice, nothing is left."""
+
+    def action(host: Host) -> None:
+        host.networks.create(NetworkOptions("n"), 1.0)
+        before = host.state()
+        children = []
+        for number in range(8):
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    for turn in range(5):
+                        _come_and_go(host, number, turn)
+                    code = 0
+                finally:
+                    os._exit(code)
+            children.append(child)
+        assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 8
+        assert host.networks.records.containers() == set()
+        assert host.state() == before
+
+    on_host(action)
+
+
+def _come_and_go(host: Host, number: int, turn: int) -> None:
+    space, id = namespace(), f"{number}{turn}" * 32
+    wish, ports = EndpointWish("n" if (number + turn) % 3 else "bridge"), [PortWish(80)] if number % 2 else []
+    joined = host.networks.join(id, f"c{number}", [wish], space, ports)
+    assert joined.endpoints[0].ip4 in within(space, lambda: _run("ip -4 -o addr show eth0"))
+    for descriptor in (*joined.reserved, space):
+        os.close(descriptor)
+    host.networks.leave(id)
+
+
+@pytest.mark.parametrize("moment", range(12))
+def test_killed_at_any_moment(on_host: OnHost, moment: int) -> None:
+    """What a killed process leaves is known: afterwards all is as it was."""
+
+    def action(host: Host) -> None:
+        host.networks.create(NetworkOptions("n"), 1.0)
+        before = host.state()
+        child = os.fork()
+        if child == 0:
+            try:
+                for turn in range(9):
+                    _come_and_go(host, 1, turn)
+            finally:
+                os._exit(0)
+        time.sleep(0.01 + moment * 0.013)  # a random moment; what it finds half done depends on the machine
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        host.networks.sweep([])
+        host.networks.check([], True)
+        deadline = time.monotonic() + 5
+        while host.state() != before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert host.state() == before
+        assert host.networks.check([], False) == []
 
     on_host(action)
 
