@@ -38,6 +38,7 @@ class Connection(NamedTuple):
     ``kind`` is ``host`` or ``none`` (a namespace of its own); ``path`` names one that is there, for the runtime.
     ``files_of``: the id of the container whose hosts, resolv.conf and ``hostname`` it shares, or "". ``addresses`` are
     its own, ``gateway`` is the host seen from inside, ``links`` are (address, names) of other containers.
+    ``dns`` are the name servers of its networks, ``asks_host``: they know nothing else, and the host's come after them.
     ``descriptors`` are kept open until it runs; ``reserved`` for as long as it runs.
     """
 
@@ -48,6 +49,7 @@ class Connection(NamedTuple):
     addresses: tuple[str, ...] = ()
     gateway: str = ""
     dns: tuple[str, ...] = ()
+    asks_host: bool = False
     links: tuple[tuple[str, str], ...] = ()
     descriptors: tuple[int, ...] = ()
     reserved: tuple[int, ...] = ()
@@ -154,11 +156,13 @@ class Connections:
             PortWish(item.port, item.protocol, item.host_ip, item.host_first, item.host_last)
             for item in wanted.wanted_ports
         ]
+        in_user = in_user_namespace()
         try:
-            if is_default and in_user_namespace():
+            if is_default and in_user:
                 return self._carry(record, wanted, made, ports)
+            own = () if in_user else ports  # what an ordinary user's bridges publish, the host does not see
             joined = self.where_bridges_are(
-                lambda: self.networks.join(record.id, record.name, wishes, made.descriptors[0], ports)
+                lambda: self.networks.join(record.id, record.name, wishes, made.descriptors[0], own)
             )
         except (Denied, Unavailable, Unsupported) as error:
             if not is_default or ports:
@@ -168,16 +172,41 @@ class Connections:
             return made._replace(warnings=(line,))
         addresses = tuple(text for item in joined.endpoints for text in (item.ip4, item.ip6) if text)
         gateways = [item.gateway4 or item.gateway6 for item in joined.endpoints]
-        return made._replace(
+        found = made._replace(
             addresses=addresses,
             gateway=next((text for text in gateways if text), ""),
             dns=joined.dns,
             links=self._links(wanted, joined.endpoints),
             reserved=joined.reserved,
         )
+        return self._carry_outside(record, wanted, found, ports) if in_user else found
+
+    def _carry_outside(
+        self, record: ContainerRecord, wanted: Networking, made: Connection, ports: Sequence[PortWish]
+    ) -> Connection:
+        """An ordinary user's bridges lead to each other alone: the way out, and in by ports, is one for each."""
+        from cais.network.inside import delete_default_routes
+
+        if all(self.networks.records.get(item.network).internal for item in wanted.networks):
+            return made
+        try:
+            delete_default_routes(made.descriptors[0])
+            carried = self._carry(record, wanted, made, ports, interface="pasta0")
+        except (Denied, Unavailable, Unsupported) as error:
+            if ports:
+                raise
+            line = f"WARNING: no network but its own bridges: {error.message}. {error.hint}".rstrip(" .") + "."
+            return made._replace(warnings=(line,))
+        return made._replace(gateway=carried.gateway, asks_host=True)
 
     def _carry(
-        self, record: ContainerRecord, wanted: Networking, made: Connection, ports: Sequence[PortWish]
+        self,
+        record: ContainerRecord,
+        wanted: Networking,
+        made: Connection,
+        ports: Sequence[PortWish],
+        *,
+        interface: str = "eth0",
     ) -> Connection:
         """By pasta, which ends when the bundle is removed."""
         from cais.network import pasta
@@ -190,7 +219,7 @@ class Connections:
         except OSError as error:
             raise from_os_error(error, "mount a network namespace")
         maps_host = any(text.endswith(HOST_GATEWAY) for text in wanted.hosts)
-        pasta.start(path, published, maps_host=maps_host)
+        pasta.start(path, published, interface=interface, maps_host=maps_host)
         return made._replace(addresses=(pasta.ADDRESS,), gateway=pasta.GATEWAY)
 
     def where_bridges_are(self, action: Callable[[], T]) -> T:

@@ -133,7 +133,9 @@ def network_files_of(rooms: Rooms, id: str, plan: Plan, connection: Connection) 
         extra_hosts=[(name, gateway if address == HOST_GATEWAY else address) for name, address in extra],
         addresses=connection.addresses,
         links=connection.links,
-        resolver=network_files.Resolver(wanted.dns, connection.dns, wanted.dns_search, wanted.dns_options),
+        resolver=network_files.Resolver(
+            wanted.dns, connection.dns, wanted.dns_search, wanted.dns_options, connection.asks_host
+        ),
     )
 
 

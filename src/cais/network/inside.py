@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from cais.host import syscalls
 from cais.network import links
-from cais.network.addresses import AF_INET6, Address
+from cais.network.addresses import AF_INET, AF_INET6, Address
 from cais.network.netlink import Netlink, Request
 from cais.spec.named import NamedTuple
 
@@ -84,6 +84,16 @@ def route(netns_fd: int, name: str, gateway: Address) -> None:
                 netlink.send([links.add_default_route(link.number, gateway)])
 
     within(netns_fd, change)
+
+
+def delete_default_routes(netns_fd: int) -> None:
+    """Raises NetlinkError, OSError."""
+
+    def delete() -> None:
+        with Netlink() as netlink:
+            netlink.send([links.delete_default_route(family) for family in (AF_INET, AF_INET6)])
+
+    within(netns_fd, delete)
 
 
 def set_sysctl(name: str, value: str) -> bool:

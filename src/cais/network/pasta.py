@@ -43,7 +43,7 @@ def unpublish(records: NetworkRecords, container: str) -> None:
         change.execute("DELETE FROM network_ports WHERE container = ?", (container,))
 
 
-def start(namespace: str, ports: Iterable[PublishedPort], *, maps_host: bool = False) -> None:
+def start(namespace: str, ports: Iterable[PublishedPort], *, interface: str = "eth0", maps_host: bool = False) -> None:
     """Connects the network namespace that is mounted at ``namespace`` with the host's network, until that is removed.
 
     ``maps_host``: the gateway's address is the host's loopback. Raises Unavailable with what the host lacks.
@@ -55,7 +55,7 @@ def start(namespace: str, ports: Iterable[PublishedPort], *, maps_host: bool = F
             exit_code=125,
         )
     arguments = ["--config-net", "--quiet", "--no-dhcp", "--no-dhcpv6", "-T", "none", "-U", "none"]
-    arguments += ["-a", ADDRESS, "-n", _PREFIX, "-g", GATEWAY]
+    arguments += ["-I", interface, "-a", ADDRESS, "-n", _PREFIX, "-g", GATEWAY]
     if not maps_host:
         arguments.append("--no-map-gw")
     given: dict[str, list[str]] = {flag: [] for flag in _PROTOCOLS.values()}

@@ -147,12 +147,18 @@ def remove_bundle(bundle: str) -> None:
     except OSError:
         views = []
     points = [os.path.join(bundle, name) for name in (*_MOUNT_POINTS, *views)]
-    for path in (*points, os.path.join(bundle, NETWORK)):
+    network = os.path.join(bundle, NETWORK)
+    for path in (network, *points):
         try:
             for _ in range(16):
                 syscalls.umount(path, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
         except OSError:
             pass
+    try:
+        # First: of several events that come at once, pasta sees one.
+        os.unlink(network)
+    except OSError:
+        pass
     try:
         for name in os.listdir(bundle):
             if name not in _MOUNT_POINTS and name not in views:

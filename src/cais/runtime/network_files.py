@@ -37,12 +37,13 @@ class NetworkFiles(NamedTuple):
 
 class Resolver(NamedTuple):
     """``servers`` are asked instead of the host's; with ``own`` the name servers of its networks are. ``search`` with
-    ``.`` alone is no domain."""
+    ``.`` alone is no domain. ``asks_host``: the host's come after ``own``."""
 
     servers: Sequence[str] = ()
     own: Sequence[str] = ()
     search: Sequence[str] = ()
     options: Sequence[str] = ()
+    asks_host: bool = False
 
 
 _HOSTS_OWN = Resolver()
@@ -137,7 +138,8 @@ def resolv_conf(host_text: str, network: str, resolver: Resolver = _HOSTS_OWN) -
     lines = [line.split() for line in host_text.splitlines()]
     servers = list(resolver.servers or (words[1] for words in lines if words[:1] == ["nameserver"] and words[1:]))
     if resolver.own:
-        servers = list(resolver.own)
+        more = [item for item in servers if not _is_loopback(item)] if resolver.asks_host else []
+        servers = [*resolver.own, *more]
     elif network != "host" and not resolver.servers:
         servers = [item for item in servers if not _is_loopback(item)] or list(_PUBLIC_SERVERS)
     search = list(resolver.search or _last(lines, ("search", "domain")))
