@@ -551,3 +551,65 @@ def test_programs_of_another_architecture(cais: Cais) -> None:
     words = ("--progress=plain", "--platform=linux/arm64", "-f", "-", "context")
     assert "made on arm64" in cais("build", *words, stdin=foreign.DOCKERFILE.encode())
     assert os.listdir("/proc/sys/fs/binfmt_misc") == before
+
+
+@pytest.fixture(scope="module")
+def networked(make: Make, ordinary_account: Any, place: Callable[[int], Path]) -> Cais:
+    """A user who may open /dev/net/tun, as on most systems."""
+    if not shutil.which("pasta"):
+        pytest.skip("needs pasta (package passt)")
+    device = place(0) / "tun"
+    try:
+        os.mknod(device, 0o20666, os.makedev(10, 200))
+    except OSError as error:
+        pytest.skip(f"no device node can be made: {error}")
+    device.chmod(0o666)
+    script = 'mount --bind "$0" /dev/net/tun && exec "$@"'
+    start = ("unshare", "-m", "--propagation", "private", "sh", "-c", script, str(device))
+    return make((*start, *as_user(ordinary_account)), ordinary_account.user_id)
+
+
+def of_pasta(cais: Cais) -> list[str]:
+    return [pid for pid in alive("/usr/bin/pasta") if str(cais.root) in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def fetched(url: str) -> str:
+    return subprocess.run(["curl", "-s", "--max-time", "3", url], capture_output=True, text=True).stdout.strip()
+
+
+def test_published_ports_and_names(cais: Cais, networked: Cais, conmon: None) -> None:
+    user = networked
+    user("network", "create", "back")
+    first = user("run", "-d", "--name", "web", "-p", "28471:80", "box", "httpd", "-f", "-h", "/etc")[:12]
+    words = ("--network", "back", "--network-alias", "store", "-p", "28472:80")
+    second = user("run", "-d", "--name", "db", *words, "box", "httpd", "-f", "-h", "/etc")[:12]
+    wait_until(lambda: fetched("http://127.0.0.1:28471/hostname") == first)
+    wait_until(lambda: fetched("http://127.0.0.1:28472/hostname") == second)
+    taken = user("run", "--rm", "-p", "28471:80", "box", "true", code=125)
+    assert "already allocated" in taken and first in taken
+    if os.path.exists("/usr/lib/podman/aardvark-dns"):
+        address = user("inspect", "-f", "{{.NetworkSettings.Networks.back.IPAddress}}", "db").strip()
+        assert address in "".join(user.sh("nslookup store", "--network", "back"))
+    assert user("port", "web") == "80/tcp -> 0.0.0.0:28471\n" and len(of_pasta(user)) == 2
+    user("exec", "web", "true")
+    user("rm", "-f", "web", "db")
+    wait_until(lambda: not of_pasta(user) and (user.root / "run" / ".holder").read_text() == "")
+    user("network", "rm", "back")
+    user.assert_nothing_left()
+
+
+def test_no_pasta_outlives_a_killed_command(networked: Cais) -> None:
+    started = networked.start("run", "--rm", "box", "sleep", "1000")
+    wait_until(lambda: of_pasta(networked))
+    wait_until(lambda: networked("ps", "-q"))
+    started.kill()
+    started.communicate()
+    wait_until(lambda: not of_pasta(networked))
+
+
+def test_without_a_tun_a_line_says_so(cais: Cais) -> None:
+    if os.stat("/dev/net/tun").st_mode & 0o6 == 0o6:
+        pytest.skip("every user may open /dev/net/tun here")
+    said = cais.sh("ip -o link | wc -l")
+    assert "/dev/net/tun cannot be opened" in said[0] and said[1:] == ["1"]
+    assert "/dev/net/tun" in cais("run", "--rm", "-p", "28473:80", "box", "true", code=125)
