@@ -342,7 +342,9 @@ def test_a_container_that_does_not_start_leaves_nothing(host: Machine) -> None:
 def test_nothing_is_left_of_what_was_killed(host: Machine, killed: str, how: str) -> None:
     host("network", "create", "back")
     if killed == "command":
-        started = host.start("run", "--name", "web", "-p", "8080:80", "--network", "back", "box", "sleep", "1000")
+        started = host.start(
+            "run", "--rm", "--name", "web", "-p", "8080:80", "--network", "back", "box", "sleep", "1000"
+        )
         wait_until(lambda: host("ps", "-q", "--filter", "name=web"))
         started.kill()
         started.communicate()
