@@ -92,6 +92,7 @@ class ContainerFiles:
         for piece in export(self._runs.store.rooms, record):
             file.write(piece)
         file.flush()
+        self._runs.store.happenings.container("export", record)
 
     def _found(self, id: str) -> ContainerRecord:
         record = self._records.get(id)

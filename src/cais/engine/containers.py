@@ -259,10 +259,12 @@ class Containers(ContainerLife):
         record = self._records.get(id)
         self._runs.enter()
         running = self._runs.store.state(record).status == "running"  # one that stands still already, stays so
-        return commit(
+        image = commit(
             self._stores, self._runs.store.rooms, record, reference=reference, author=author, message=message,
             changes=changes, pause=pause and running,
         )  # fmt: skip
+        self._runs.store.happenings.container("commit", record, comment=message, imageID=image, imageRef=reference)
+        return image
 
     @property
     def files(self) -> ContainerFiles:
