@@ -39,3 +39,18 @@ def test_what_is_clamped_is_said():
     assert ulimits.clamp_warnings(wanted, ceilings) == [
         "WARNING: the limit core is 0:400: this process may not have more."
     ]
+
+
+def test_version_2_is_given_the_same_and_lacks_what_it_never_had():
+    wanted = Resources(
+        64 << 20, 128 << 20, 32 << 20, memory_swappiness=10, oom_kill_disable=True, blkio_weight=300,
+        cpu_realtime_runtime_microseconds=100, device_read_bps=(("/dev/null", 5),),
+    )  # fmt: skip
+    host = HOST._replace(controllers=frozenset(("memory", "cpu", "io")))
+    given = limits.limits(wanted, host, lacking=limits.lacking("unified"))
+    assert given.resources == {
+        "memory": {"limit": 64 << 20, "swap": 128 << 20, "reservation": 32 << 20},
+        "blockIO": {"weight": 300, "throttleReadBpsDevice": [{"major": 1, "minor": 3, "rate": 5}]},
+    }
+    assert [line.split("support ")[1].split(" ")[0] for line in given.warnings] == ["memory", "OomKillDisable.", "CPU"]
+    assert limits.lacking("unified") < limits.FEATURES
