@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -46,6 +47,10 @@ def write_atomically(path: str, data: bytes, mode: int = 0o600) -> None:
         raise
 
 
+# How often one removal begins a directory anew that others fill meanwhile.
+_AGAIN = 100
+
+
 def remove_tree(path: str) -> None:
     """Removes a file or a whole directory tree; what is already gone is no error. Links are not followed."""
     try:
@@ -66,6 +71,7 @@ def remove_tree(path: str) -> None:
 def _remove_directory(parent: int, name: str | bytes) -> None:
     """Iterative, with few descriptors, so that no path is too long, and no depth too great for stack or limits."""
     levels: list[tuple[int, str | bytes, list[str]]] = []
+    again = 0
 
     def enter(above: int, name: str | bytes) -> None:
         descriptor = _open_directory(above, name)
@@ -86,10 +92,17 @@ def _remove_directory(parent: int, name: str | bytes) -> None:
                 continue
             levels.pop()
             os.close(descriptor)
+            above = levels[-1][0] if levels else parent
             try:
-                os.rmdir(name, dir_fd=levels[-1][0] if levels else parent)
+                os.rmdir(name, dir_fd=above)
             except FileNotFoundError:
                 pass
+            except OSError as error:
+                # A process that is ending wrote one more file.
+                again += 1
+                if error.errno != errno.ENOTEMPTY or again > _AGAIN:
+                    raise
+                enter(above, name)
     finally:
         for descriptor, _, _ in levels:
             os.close(descriptor)

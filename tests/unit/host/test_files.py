@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,23 @@ class TestTreeSize:
             file.write(os.urandom(1 << 16))
         assert tree_size_bytes(str(tmp_path / "tree")) == before + (1 << 16)
         remove_tree(str(tmp_path / "tree"))
+
+
+def test_a_tree_in_which_another_still_writes(tmp_path):
+    """A process that is ending writes a last file or two while its directory is removed."""
+    directory = tmp_path / "tree"
+
+    def write():
+        for number in range(30):
+            try:
+                (directory / str(number)).touch()
+            except FileNotFoundError:
+                return
+
+    for _ in range(50):
+        directory.mkdir()
+        writer = threading.Thread(target=write)
+        writer.start()
+        remove_tree(str(directory))
+        writer.join()
+        assert not directory.exists()
