@@ -32,8 +32,10 @@ class OrdinaryUser(NamedTuple):
         import struct  # noqa: F401
 
         from cais.host import files, syscalls  # noqa: F401
+        from cais.spec.digest import Digest
 
         syscalls.load()
+        Digest.of(b"")  # the interpreter's own modules, too
         os.setgroups([])
         os.setgid(self.group_id)
         os.setuid(self.user_id)
@@ -110,8 +112,8 @@ def ordinary_user(ordinary_account: OrdinaryUser) -> Any:
 
 
 @pytest.fixture(scope="session")
-def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root file system of busybox and its links, a user and a group, as a plain tar."""
+def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A root file system of busybox and its links, a user and a group, as a plain tar that every user may read."""
     program = shutil.which("busybox")
     if program is None:
         pytest.skip("needs busybox (package busybox-static)")
@@ -128,10 +130,12 @@ def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "tmp").mkdir(mode=0o1777)
     (root / "data").mkdir()
     (root / "data" / "seed").write_text("from the image\n")
-    archive = tmp_path_factory.mktemp("tar") / "busybox.tar"
+    # Not below the directory of pytest, which each run of it closes to other users.
+    place = Path(tempfile.mkdtemp(prefix="cais-busybox-", dir="/var/tmp"))
+    place.chmod(0o755)
+    archive = place / "busybox.tar"
     command = ["tar", "-C", str(root), "--owner=0", "--group=0", "--numeric-owner", "-cf", str(archive), "."]
     subprocess.run(command, check=True)
     archive.chmod(0o644)
-    for directory in archive.parents[:3]:
-        directory.chmod(0o755)
-    return archive
+    yield archive
+    shutil.rmtree(place, ignore_errors=True)

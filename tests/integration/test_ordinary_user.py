@@ -61,8 +61,9 @@ class Cais(NamedTuple):
         return json.loads(self("inspect", name))[0]
 
     def sh(self, script: str, *words: str, image: str = "box", code: int = 0) -> list[str]:
-        """The lines that a shell in a container of ``image`` says."""
-        return self("run", "--rm", *words, image, "sh", "-c", script, code=code).splitlines()
+        """The lines that a shell in a container of ``image`` says, without a network unless ``words`` have one."""
+        network = () if "--network" in words else ("--network", "none")
+        return self("run", "--rm", *network, *words, image, "sh", "-c", script, code=code).splitlines()
 
     def assert_nothing_left(self) -> None:
         """No container, no process, no bundle; and what is kept is sound."""
@@ -265,8 +266,8 @@ def test_a_capability_is_kept(cais: Cais, tmp_path: Path) -> None:
 
 def test_what_run_offers(cais: Cais) -> None:
     assert cais.sh("id -u; id -g; exit 7", "-u", "33:44", code=7) == ["33", "44"]
-    assert cais("run", "--rm", "-i", "box", "cat", stdin=b"in\n") == "in\n"
-    assert cais("run", "--rm", "-t", "box", "tty") == "/dev/pts/0\r\n"
+    assert cais("run", "--rm", "--network", "none", "-i", "box", "cat", stdin=b"in\n") == "in\n"
+    assert cais("run", "--rm", "--network", "none", "-t", "box", "tty") == "/dev/pts/0\r\n"
     assert cais.sh("ls /sys/class/net", "--network", "none") == ["lo"]
     assert cais.sh("ls /sys/class/net", "--network", "host") == sorted(os.listdir("/sys/class/net"))
     assert "Read-only file system" in cais.sh("touch /x", "--read-only", code=1)[0]
@@ -391,7 +392,9 @@ def test_several_at_once(cais: Cais) -> None:
         return cais.start("build", "-q", "-t", f"many{number}", "-f", f"context/Dockerfile.{number}", "context")
 
     running = [build(number) for number in range(4)]
-    running += [cais.start("run", "--rm", "-u", str(number), "box", "id", "-u") for number in range(3)]
+    running += [
+        cais.start("run", "--rm", "--network", "none", "-u", str(number), "box", "id", "-u") for number in range(3)
+    ]
     for process in running:
         said = process.communicate(timeout=120)[0]
         assert process.returncode == 0, said
@@ -610,6 +613,7 @@ def test_no_pasta_outlives_a_killed_command(networked: Cais) -> None:
 def test_without_a_tun_a_line_says_so(cais: Cais) -> None:
     if os.stat("/dev/net/tun").st_mode & 0o6 == 0o6:
         pytest.skip("every user may open /dev/net/tun here")
-    said = cais.sh("ip -o link | wc -l")
-    assert "/dev/net/tun cannot be opened" in said[0] and said[1:] == ["1"]
+    said = cais.sh("ip -o link | wc -l", "--network", "bridge")
+    assert "/dev/net/tun cannot be opened" in said[0] and "--network none" in said[0] and said[1:] == ["1"]
+    assert cais.sh("ip -o link | wc -l", "--network", "none") == ["1"]
     assert "/dev/net/tun" in cais("run", "--rm", "-p", "28473:80", "box", "true", code=125)

@@ -51,7 +51,7 @@ def start(namespace: str, ports: Iterable[PublishedPort], *, interface: str = "e
     if not os.access(_TUN, os.R_OK | os.W_OK):
         raise Unavailable(
             f"{_TUN} cannot be opened by this user",
-            hint=f"Allow it: chmod 0666 {_TUN} (udev does so on most systems). Or use --network none or host.",
+            hint=f"Allow it (chmod 0666 {_TUN}), or use --network none or host.",
             exit_code=125,
         )
     arguments = ["--config-net", "--quiet", "--no-dhcp", "--no-dhcpv6", "-T", "none", "-U", "none"]
