@@ -28,6 +28,8 @@ class _Terminated(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """See ``cais.cli.main``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        _hand_nothing_on()
     for stream in (sys.stdout, sys.stderr):
         # Names of files are bytes: what is not UTF-8 goes out as it came in, and no locale makes a command fail.
         reconfigure = getattr(stream, "reconfigure", None)
@@ -264,6 +266,16 @@ def _silence() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
+
+
+def _hand_nothing_on() -> None:
+    """What the caller has open beside the three streams: conmon would hold it for as long as its container runs."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:
+                pass  # that of the directory itself
 
 
 def _open_missing() -> None:

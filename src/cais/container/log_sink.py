@@ -23,6 +23,7 @@ PIPE = "log-pipe"
 # $1: the log; $2: the size of a file; $3: how many files; $4: "gzip" where older ones are compressed.
 # A full disk: what cannot be written is lost, the container goes on; likewise where the log cannot be opened any more.
 _SCRIPT = """
+cd /
 umask 027
 log=$1 max=$2 files=$3 pack=$4
 while :; do

@@ -19,7 +19,7 @@ HEALTH = "health.waiter"
 
 def delayed(seconds: float, command: Sequence[str]) -> list[str]:
     """What to execute so that ``command`` is executed in the same process after ``seconds``."""
-    return ["/bin/sh", "-c", 'sleep "$0" && exec "$@"', f"{seconds:.3f}", *command]
+    return ["/bin/sh", "-c", 'cd / && sleep "$0" && exec "$@"', f"{seconds:.3f}", *command]
 
 
 def note(directory: str, name: str, pid: int) -> None:

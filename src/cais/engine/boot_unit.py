@@ -33,7 +33,7 @@ class BootUnit:
         import sys
 
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        command = f"{_quoted(sys.executable)} -m cais --root {_quoted(self._stores.root)} system".replace("$", "$$")
+        command = f"{_quoted(sys.executable)} -P -m cais --root {_quoted(self._stores.root)} system".replace("$", "$$")
         network = "" if self._is_user else "After=network-online.target\nWants=network-online.target\n"
         return (
             "[Unit]\n"

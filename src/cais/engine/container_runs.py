@@ -233,8 +233,9 @@ class ContainerRuns:
         import sys
 
         settings = self._stores.settings
+        # -P: nothing is imported from the directory that the caller happens to stand in.
         return (
-            sys.executable, "-m", f"cais.engine.{module}", self._stores.root, settings.driver, settings.runtime,
+            sys.executable, "-P", "-m", f"cais.engine.{module}", self._stores.root, settings.driver, settings.runtime,
             *arguments,
         )  # fmt: skip
 

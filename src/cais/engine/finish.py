@@ -1,4 +1,4 @@
-"""``python -m cais.engine.finish ROOT DRIVER RUNTIME [--restart] CONTAINER``: run after a detached container's end.
+"""``python -P -m cais.engine.finish ROOT DRIVER RUNTIME [--restart] CONTAINER``: run after a detached container's end.
 
 conmon becomes it. Where the container's policy wants it to be started again, this process becomes a shell that sleeps,
 and then this command again, with ``--restart``.

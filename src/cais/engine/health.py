@@ -1,4 +1,4 @@
-"""``python -m cais.engine.health ROOT DRIVER RUNTIME CONTAINER``: one health check of a container that runs.
+"""``python -P -m cais.engine.health ROOT DRIVER RUNTIME CONTAINER``: one health check of a container that runs.
 
 Between two checks this process is a shell that sleeps (``container.watch``).
 """

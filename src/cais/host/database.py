@@ -167,6 +167,11 @@ class Database:
                 f"cannot create the root directory {directory}: {why}",
                 hint="Choose another root directory with CAIS_ROOT or --root.",
             )
+        try:
+            # Whatever the directory's mode: plans of containers hold their environments. SQLite's other files follow it.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except OSError:
+            pass  # it is there; or SQLite says what is wrong
         connection = sqlite3.connect(
             self.path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )

@@ -75,7 +75,7 @@ def create(
         kept += [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_KEPT) for descriptor in keep]
         actions += [(os.POSIX_SPAWN_DUP2, descriptor, descriptor) for descriptor in kept]  # not closed by exec
         environment = {**environment, "_OCI_SYNCPIPE": str(_SYNC_DESCRIPTOR)}
-        child = os.posix_spawn(conmon, command, environment, file_actions=actions, setsid=True)
+        child = _spawn(command, environment, actions)
     except OSError as error:
         os.close(read)
         raise from_os_error(error, f"start {conmon}")
@@ -86,6 +86,17 @@ def create(
         answer = pipe.readline()
     wait(child)
     return _answered(answer, spec, bundle, runtime)
+
+
+def _spawn(command: list[str], environment: Mapping[str, str], actions: list[Any]) -> int:
+    """In ``/``: what lives as long as a container holds no directory of the caller's, and reads nothing there."""
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir("/")
+        return os.posix_spawn(command[0], command, environment, file_actions=actions, setsid=True)
+    finally:
+        os.fchdir(here)
+        os.close(here)
 
 
 def start(runtime: Runtime, spec: dict[str, Any], bundle: Bundle) -> None:

@@ -25,6 +25,15 @@ def test_makes_its_directory_and_tables_and_keeps_what_is_committed(tmp_path):
     assert opened(tmp_path).rows("SELECT name FROM things") == [("a",)]
 
 
+def test_is_its_owners_alone_whatever_the_directory_says(tmp_path):
+    (tmp_path / "root").mkdir(mode=0o755)
+    with opened(tmp_path).transaction() as change:
+        change.execute("INSERT INTO things VALUES (?)", ("a",))
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "root").iterdir()}
+    assert {"cais.db", "cais.db-wal", "cais.db-shm"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+
+
 def test_rolls_back_where_anything_is_raised(tmp_path):
     database = opened(tmp_path)
     with pytest.raises(Conflict), database.transaction() as change:
