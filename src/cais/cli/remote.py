@@ -49,7 +49,7 @@ def run(endpoint: Endpoint, words: str, module: ModuleType, given: Given, debug:
 def _ssh(url: str, command: list[str], stdin: int, stdout: int) -> int:
     user, _, place = url.removeprefix("ssh://").rpartition("@")
     host, port = place, ""
-    if place.rpartition(":")[2].isdigit() and not place.endswith("]"):
+    if place.rpartition(":")[2].isdecimal() and not place.endswith("]"):
         host, _, port = place.rpartition(":")
     # A terminal there is for who sits at one here, and for all three streams: they become one.
     terminal = stdin == 0 and stdout == 1 and all(os.isatty(number) for number in (0, 1, 2))

@@ -66,7 +66,7 @@ def check_host(url: str) -> str:
         )
     user, at, place = rest.rpartition("@")
     port = ""
-    if place.rpartition(":")[2].isdigit() and not place.endswith("]"):
+    if place.rpartition(":")[2].isdecimal() and not place.endswith("]"):
         place, _, port = place.rpartition(":")
     bad = (
         kind != "ssh" or not separator or not place or not _HOST.issuperset(place) or place[0] == "-"
@@ -222,10 +222,10 @@ class Contexts:
                 for entry in archive:
                     if entry.name == "meta.json" and entry.isreg():
                         found = archive.extractfile(entry)
-                        meta = found.read() if found is not None else b""
+                        meta = found.read(_LIMIT_BYTES) if found is not None else b""
                     elif not entry.isdir():
                         raise Unsupported(f"cannot import the context: it has {entry.name!r}, and Cais uses no TLS")
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, EOFError, ValueError) as error:
             raise Invalid(f"cannot import the context: {error}")
         if not meta:
             raise Invalid("cannot import the context: the archive has no meta.json")
@@ -277,7 +277,7 @@ def _decode(data: bytes, name: str, path: str) -> Context:
         fields = [f"{key}={own[word]}" for key, word in (("root", "Root"), ("program", "Program")) if own.get(word)]
         host = docker.get("Host", "")
         description = str((value.get("Metadata") or {}).get("Description", ""))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Corrupt(f"the context {path} cannot be understood: {error}")
     endpoint = parse_endpoint([*([f"host={host}"] if host else []), *fields], lambda _: Context(DEFAULT))
     return Context(name, endpoint, description)

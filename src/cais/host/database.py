@@ -168,7 +168,7 @@ class Database:
                 hint="Choose another root directory with CAIS_ROOT or --root.",
             )
         try:
-            # Whatever the directory's mode: plans of containers hold their environments. SQLite's other files follow it.
+            # Whatever the directory's mode: plans of containers hold secrets. SQLite's other files follow this one.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except OSError:
             pass  # it is there; or SQLite says what is wrong

@@ -109,9 +109,10 @@ def base_mounts(
         mounts.append(_mount("/sys", "bind", "/sys", ["rbind", access, "nosuid", "noexec", "nodev"]))
     else:
         mounts.append(_mount("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", access]))
-        if host.cgroup_mode != "none" and host.cgroups_writable:
-            options = [access, "nosuid", "noexec", "nodev", "relatime"]
-            mounts.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", options))
+    if host.cgroup_mode != "none" and host.cgroups_writable:
+        # Over those of the host, too: a bound /sys is read-only, and what is mounted in it is not.
+        options = [access, "nosuid", "noexec", "nodev", "relatime"]
+        mounts.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", options))
     shm = ["nosuid", "noexec", "nodev", "mode=1777", f"size={shm_bytes}"]
     if shared.get("ipc") == "" and os.path.isdir("/dev/mqueue"):
         mounts.append(_mount("/dev/mqueue", "bind", "/dev/mqueue", ["rbind", "nosuid", "noexec", "nodev"]))
@@ -176,7 +177,13 @@ def build(
             hint="See: cais system info. Ids are given to a user in /etc/subuid and /etc/subgid, and need newuidmap.",
             exit_code=125,
         )
-    capabilities = [name for name in process.capabilities if name in host.capabilities]
+    # Who can make a node for the host's disk, and has no control group that forbids to open it, has the disk.
+    open_devices = not (host.cgroups_writable or host.user_namespace or privileged)
+    capabilities = [
+        name
+        for name in process.capabilities
+        if name in host.capabilities and not (open_devices and name == "CAP_MKNOD")
+    ]
     # As Docker: a user other than root starts with an empty set, and may gain up to the bounding set by set-uid files.
     active = capabilities if process.user_id == 0 else []
     kinds = ["pid", "ipc", "uts", "mount"]

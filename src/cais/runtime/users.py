@@ -37,11 +37,12 @@ def find(text: str, passwd: list[list[str]], group: list[list[str]], group_add: 
     name, home, group_id, has_entry = "", "/", 0, False
     user_id = _number(user_part) if user_part else 0
     for fields in passwd:
-        if len(fields) < 4 or not fields[2].isdigit():
+        own_id = _number(fields[2]) if len(fields) > 3 else None
+        if own_id is None:
             continue
         if fields[0] == user_part or (user_id is not None and fields[2] == str(user_id)):
-            name, user_id, has_entry = fields[0], int(fields[2]), True
-            group_id = int(fields[3]) if fields[3].isdigit() else 0
+            name, user_id, has_entry = fields[0], own_id, True
+            group_id = _number(fields[3]) or 0
             home = (fields[5] if len(fields) > 5 else "") or "/"
             break
     if user_id is None:
@@ -55,9 +56,9 @@ def find(text: str, passwd: list[list[str]], group: list[list[str]], group_add: 
         group_id = found
     elif has_entry:
         groups += [
-            int(fields[2])
+            number
             for fields in group
-            if len(fields) > 3 and fields[2].isdigit() and name in fields[3].split(",")
+            if len(fields) > 3 and name in fields[3].split(",") and (number := _number(fields[2])) is not None
         ]
     for item in group_add:
         found = _group(item, group)
@@ -71,8 +72,8 @@ def find(text: str, passwd: list[list[str]], group: list[list[str]], group_add: 
 
 def _group(text: str, group: list[list[str]]) -> int | None:
     for fields in group:
-        if len(fields) > 2 and fields[0] == text and fields[2].isdigit():
-            return int(fields[2])
+        if len(fields) > 2 and fields[0] == text and (number := _number(fields[2])) is not None:
+            return number
     return _number(text)
 
 

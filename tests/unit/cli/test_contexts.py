@@ -113,6 +113,8 @@ def test_export_and_import(context, tmp_path):
         ("meta.json", b"[1]", "cannot be understood"),
         ("meta.json", b'{"Endpoints":{"docker":{"Host":"tcp://h:1"}}}', "no daemon"),
         ("meta.json", b'{"Endpoints":{"docker":{"Host":"ssh://-x"}}}', "unable to parse"),
+        ("meta.json", b'{"Endpoints":{"docker":{"Host":"ssh://h:\xc2\xb2"}}}', "unable to parse"),
+        ("meta.json", b"[" * 100_000, "cannot be understood"),
         ("tls/docker/key.pem", b"secret", "uses no TLS"),
         ("other", b"", "uses no TLS"),
         ("meta.json", b"x" * (2 << 20), "too large"),

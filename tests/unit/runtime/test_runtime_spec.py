@@ -47,6 +47,24 @@ def test_in_a_user_namespace_nothing_is_asked_that_it_cannot_do():
     assert "gid=5" not in mount(spec.build(Process(("true",)), Host(id_count=1)), "/dev/pts")["options"]
 
 
+def test_control_groups_are_its_own_also_where_sys_is_the_hosts():
+    host = USER._replace(cgroup_mode="unified", cgroups_writable=True)
+    mounts = spec.build(Process(("true",)), host, network="host")["mounts"]
+    targets = [item["destination"] for item in mounts]
+    assert targets.index("/sys/fs/cgroup") > targets.index("/sys")
+    assert "ro" in mounts[targets.index("/sys/fs/cgroup")]["options"]
+
+
+def test_nobody_makes_nodes_where_no_control_group_says_which_may_be_used():
+    def bounding(host, **more):
+        return spec.build(Process(("true",)), host, **more)["process"]["capabilities"]["bounding"]
+
+    bare = ROOT._replace(cgroups_writable=False)
+    assert "CAP_MKNOD" in bounding(ROOT) and "CAP_MKNOD" not in bounding(bare)
+    assert "CAP_MKNOD" in bounding(bare, privileged=True)
+    assert "CAP_MKNOD" in bounding(USER)  # the kernel refuses by itself
+
+
 def test_another_user_than_root_starts_without_capabilities():
     capabilities = spec.build(Process(("true",), user_id=1000), ROOT)["process"]["capabilities"]
     assert capabilities["effective"] == capabilities["permitted"] == []

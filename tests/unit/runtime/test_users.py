@@ -31,6 +31,16 @@ def test_forms(text, user_id, group_id, groups, home):
     assert (found.user_id, found.group_id, found.groups, found.home) == (user_id, group_id, groups, home)
 
 
+@pytest.mark.parametrize("number", ["\u00b2", "\u0663", "9" * 5000, "-1", ""])
+def test_what_is_no_number_is_no_entry(number):
+    passwd = [["odd", "x", number, number, "", "/"], ["ada", "x", "1000", number, "", "/home/ada"]]
+    group = [["odd", "x", number, "ada"], ["staff", "x", "50", "ada"]]
+    assert users.find("ada", passwd, group)[:3] == (1000, 0, (0, 50))
+    for text in ("odd", "ada:odd"):
+        with pytest.raises(NotFound):
+            users.find(text, passwd, group)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
