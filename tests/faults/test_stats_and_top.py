@@ -68,6 +68,10 @@ def test_top(busy):
     lines = busy("top", "busy", "-o", "pid,comm").splitlines()
     assert lines[0] == f"{'PID':<20}COMMAND"
     assert sorted(line.split()[1] for line in lines[1:]) == ["sh", "sleep"]
+    # Options that only choose columns show its processes whoever they run as, and a forest is a forest.
+    busy("exec", "-d", "-u", "1000", "busy", "sleep", "2000")
+    wait_until(lambda: "sleep 2000" in busy("top", "busy", "-o", "pid,args"))
+    assert "sleep 2000" in busy("top", "busy", "-ef", "--forest")
     assert busy("top", "busy", "-o", "comm", code=1) == "Error: Couldn't find PID field in ps output\n"
     assert busy("top", "busy", "-o", "comm=PID", code=1) == 'Error: specifying "comm=PID" is not allowed\n'
     assert busy("top", "nobody", code=1) == "Error: No such container: nobody\n"

@@ -30,7 +30,13 @@ def top(runs: ContainerRuns, record: ContainerRecord, options: Sequence[str]) ->
         if options:
             raise Failed("ps is not installed: its options cannot be used", hint="Debian: apt-get install procps")
         return _listed(pids)
-    return _selected(_run(program, list(options) or ["-ef"]), set(pids))
+    words = list(options) or ["-ef"]
+    try:
+        # By number: options that only choose columns would otherwise list the processes of this user's terminal.
+        text = _run(program, [*words, "-q" + ",".join(map(str, pids))])
+    except Failed:
+        text = _run(program, words)  # some options (f, -e) do not go with -q
+    return _selected(text, set(pids))
 
 
 def _check(options: Sequence[str]) -> None:
