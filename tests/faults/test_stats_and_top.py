@@ -7,6 +7,7 @@ import shutil
 import signal
 
 import pytest
+from container_process import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from container_process import wait_until
 
 from integration.command import PROJECT
 
@@ -124,13 +123,3 @@ def _is_in(pid: str, inode: int) -> bool:
         return os.stat(f"/proc/{pid}/ns/net").st_ino == inode
     except OSError:
         return False
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:
-    paused = threading.Event()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return
-        paused.wait(0.02)
-    raise AssertionError(f"it did not come to be in {seconds} seconds")

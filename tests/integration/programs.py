@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from container_process import wait_until
 
-from integration.machine import Machine, wait_until
+from integration.machine import Machine
 
 RECIPES = Path(__file__).parent / "programs"
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from container_process import wait_until
 
-from integration.machine import HOST, OUTSIDE, Machine, wait_until
+from integration.machine import HOST, OUTSIDE, Machine
 
 pytestmark = pytest.mark.root
 

@@ -98,11 +98,26 @@ class Attachment:
             return  # conmon has ended
         try:
             for rows in (size[0] + 1, size[0]) if redraw else (size[0],):
+                _wait_until_read(control)
                 os.write(control, f"1 {rows} {size[1]}\n".encode())
         except OSError:
             pass
         finally:
             os.close(control)
+
+
+def _wait_until_read(control: int) -> None:
+    """conmon takes of several messages that it reads at once the first only: the one before must have been read."""
+    import fcntl
+    import termios
+    import time
+
+    waiting = bytearray(4)
+    for _ in range(100):
+        fcntl.ioctl(control, termios.FIONREAD, waiting)
+        if not any(waiting):
+            return
+        time.sleep(0.001)
 
 
 def _connect(bundle: Bundle, name: str) -> _socket.socket:
