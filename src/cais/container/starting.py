@@ -138,7 +138,7 @@ def under_conmon(
             store.happenings.container("start", record)
         except BaseException as error:
             if ready is not None:
-                runtime.command("delete", "--force", record.id)
+                runtime.end(ready.bundle)
                 prepare.undo(store.rooms, ready)
             store.end_watch(record)
             _note_failure(store, record, error)

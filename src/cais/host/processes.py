@@ -131,6 +131,19 @@ def kill_family(pid: int, started: int | None = None) -> bool:
     return send_signal(pid, signal.SIGKILL, started)
 
 
+def kill_all_given(argument: str) -> None:
+    """Kills the processes that have ``argument`` in their command line, as it is."""
+    wanted = os.fsencode(argument)
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                if wanted not in file.read().split(b"\0"):
+                    continue
+            send_signal(int(name), signal.SIGKILL, start_ticks(int(name)))
+        except OSError:
+            continue  # it has ended, or is another user's
+
+
 def wait(pid: int) -> int:
     """The exit code of a child; 128 and the number of the signal that killed it."""
     while True:

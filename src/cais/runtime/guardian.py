@@ -115,7 +115,10 @@ def end(id: str, bundle: str, delete: tuple[str, ...]) -> None:
 
 
 def remove_cgroups(bundle: str) -> None:
-    """Removes the control groups of ``bundle``, which a runtime leaves that was killed before it had noted them."""
+    """Removes the control groups of ``bundle``, which a runtime leaves that was killed before it had noted them.
+
+    With what is in them: processes of a pid namespace that is not the container's own outlive its first one.
+    """
     import json
 
     path = f"/cais/{os.path.basename(bundle)}"
@@ -124,15 +127,9 @@ def remove_cgroups(bundle: str) -> None:
             path = json.load(file)["linux"]["cgroupsPath"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    try:
-        hierarchies = ["/sys/fs/cgroup", *(f"/sys/fs/cgroup/{name}" for name in os.listdir("/sys/fs/cgroup"))]
-    except OSError:
-        return
-    for hierarchy in hierarchies:
-        try:
-            os.rmdir(hierarchy + path)
-        except OSError:
-            pass
+    from cais.runtime import cgroup_removal
+
+    cgroup_removal.remove([hierarchy + path for hierarchy in cgroup_removal.hierarchies()])
 
 
 # What may be mounted in a bundle: the root file system, what is private of it, another container's /dev/shm.

@@ -323,7 +323,7 @@ class Runtime:
         if process is not None:
             return send_signal(process.pid, number, process.start_ticks)
         if number == signal.SIGKILL and kill_family(started.pid):
-            self._delete(started.bundle)
+            self.end(started.bundle)
             return True
         return False
 
@@ -353,13 +353,18 @@ class Runtime:
             os.close(null)
         return wait(child)
 
-    def _delete(self, bundle: Bundle) -> None:
+    def end(self, bundle: Bundle) -> None:
+        """Kills what still runs in ``bundle``, and has the runtime forget it."""
+        if self.note(bundle) is None:
+            from cais.host.processes import kill_all_given
+
+            kill_all_given(bundle.directory)  # a runtime that has lost its conmon goes on, and would start something
         self.command("delete", "--force", bundle.id, state_directory=bundle.state_directory)
+        remove_cgroups(bundle.directory)
 
     def delete(self, bundle: Bundle) -> None:
-        """Kills what still runs in ``bundle``, has the runtime forget it and removes it."""
-        self._delete(bundle)
-        remove_cgroups(bundle.directory)
+        """As ``end``, and removes it."""
+        self.end(bundle)
         remove_bundle(bundle.directory)
 
     def opened(self, id: str) -> Bundle:
