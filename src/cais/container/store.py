@@ -23,6 +23,8 @@ from cais.spec.named import NamedTuple
 
 LOG = "log"
 _NAME_ATTEMPTS = 30
+# A directory without a record is younger than this while somebody makes it, or removes it.
+_MAKING_SECONDS = 10
 _STOP = ": stop the container before removing or force remove"
 _NOT_YET = {
     "running": f"running{_STOP}",
@@ -251,6 +253,7 @@ class Containers:
         """Under another name at first: who still writes there (its end is being noted) does not find it any more."""
         doomed = f"{self.directory(id)}.removed"
         try:
+            os.utime(self.directory(id))  # nobody takes it for an old one
             os.rename(self.directory(id), doomed)
         except FileNotFoundError:
             return
@@ -279,10 +282,18 @@ class Containers:
                     pass  # another container has it, or it is gone
 
     def orphans(self) -> list[str]:
-        """Directories that no record names: what killed commands left."""
+        """Directories that no record names, and nobody is about to make or to remove: what killed commands left."""
         try:
             found = os.listdir(self.rooms.directory)
         except FileNotFoundError:
             return []
         known = {record.id for record in self.records.all()}
-        return [os.path.join(self.rooms.directory, name) for name in sorted(found) if name not in known]
+        paths = [os.path.join(self.rooms.directory, name) for name in sorted(found) if name not in known]
+        return [path for path in paths if _is_old(path)]
+
+
+def _is_old(path: str) -> bool:
+    try:
+        return time.time() - os.stat(path).st_mtime > _MAKING_SECONDS
+    except FileNotFoundError:
+        return False

@@ -97,15 +97,6 @@ class ContainerRuns:
             directory = self.store.directory(record.id)
             watch.resume(directory, check, self.command("health", record.id), ENVIRONMENT)
 
-    def sweep_all(self) -> None:
-        """As ``_sweep``, and by a look at everything."""
-        from cais.host.files import remove_tree
-
-        self.reach()
-        self.sweep()
-        for path in self.store.orphans():
-            remove_tree(path)
-
     def create(self, options: RunOptions) -> ContainerRecord:
         """A container of an image that is here. Raises NotFound, Invalid, Conflict, Unsupported."""
         from cais.container.plan import plan

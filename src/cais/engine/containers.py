@@ -286,6 +286,8 @@ class Containers(ContainerLife):
 
     def check(self, repair: bool = False) -> Findings:
         """What is wrong with containers: (subject, problem, what was done)."""
+        if repair:
+            self._runs.reach()
         findings: list[tuple[str, str, str]] = []
         known = {row[0] for row in self._stores.database.rows("SELECT id FROM snapshots")}
         for record in self._records.all():
@@ -293,12 +295,17 @@ class Containers(ContainerLife):
             if record.snapshot not in known:
                 mended = ""
                 if repair:
-                    self._runs.reach()
                     self._runs.store.remove(record, force=True)
                     mended = "removed"
                 findings.append((f"container {record.id}", "its file system is not there", mended))
+        from cais.engine.container_leftovers import find
+
+        for item in find(self._runs, self._stores.root):
+            if repair:
+                item.remove()
+            findings.append((item.subject, item.problem, "removed" if repair else ""))
         if repair:
-            self._runs.sweep_all()
+            self._runs.sweep()
         return findings
 
     def _look(self, record: ContainerRecord, correct: bool = False) -> State:

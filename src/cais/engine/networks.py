@@ -173,9 +173,19 @@ class Networks:
 
     def check(self, repair: bool = False) -> Findings:
         """What is wrong with networks: (subject, problem, what was done)."""
+        from cais.network import leftovers
+
         connections = ContainerRuns(self._stores).store.rooms.connections
-        alive = {id for id in self._store.records.containers() if connections.is_used(id)}
-        return connections.where_bridges_are(lambda: self._store.check(alive, repair))
+
+        def look() -> Findings:
+            findings = []
+            for item in leftovers.find(self._store, connections.is_used):
+                if repair:
+                    item.remove()
+                findings.append((item.subject, item.problem, item.done if repair else ""))
+            return findings
+
+        return connections.where_bridges_are(look)
 
     def _note(self, action: str, network: Network, **more: str) -> None:
         known = {**more, "name": network.name, "type": network.driver}

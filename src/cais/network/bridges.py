@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from cais.errors import Conflict, Unavailable
 from cais.host.beside import beside
@@ -128,6 +128,16 @@ class Bridges:
         there = {(link.name, link.mac) for link in links.all_links(netlink) if link.kind == "bridge"}
         return {item.id for item in self._records.all() if (item.interface, _mac(item)) in there}
 
+    def filter_anew(self) -> None:
+        """Puts the firewall in place as the records and the bridges that are there want it. Raises Unavailable."""
+        with FileLock(self._lock_path), Netlink() as netlink:
+            self._filter(self._present(netlink))()
+
+    def numbers(self, present: Iterable[Link]) -> set[int]:
+        """Those of our bridges among these links."""
+        ours = {(item.interface, _mac(item)) for item in self._records.all()}
+        return {link.number for link in present if link.kind == "bridge" and (link.name, link.mac) in ours}
+
     def _filter(self, present: Collection[str]) -> Callable[[], None]:
         """What makes the firewall that of these networks (ids): it needs no records any more, and may run beside."""
         networks = [network for network in self._records.all() if network.id in present]
@@ -215,18 +225,6 @@ class Bridges:
 
     def _is_empty(self, id: str) -> bool:
         return not self._records.endpoints(network=id)
-
-    def is_table_left(self) -> bool:
-        """Whether the firewall has our table although no bridge is there."""
-        with FileLock(self._lock_path), Netlink() as netlink:
-            return not self._present(netlink) and foreign.has_table(self.table)
-
-    def mend(self) -> None:
-        """Removes bridges that nobody is in, and makes the firewall what the others need."""
-        self.release([network.id for network in self.leftovers()])
-        if self.is_table_left():
-            with FileLock(self._lock_path), Netlink() as netlink:
-                self._filter(self._present(netlink))()
 
     def leftovers(self) -> list[Network]:
         """The networks whose bridge is there although nobody is in them."""

@@ -15,7 +15,7 @@ _MARK = "cais "
 _REJECTING = ("firewalld",)
 
 _NETFILTER = 12  # the protocol
-_GETTABLE, _GETCHAIN = 10 << 8 | 1, 10 << 8 | 4
+_GETCHAIN = 10 << 8 | 4
 _TABLE, _NAME, _HOOK, _POLICY, _KIND = 1, 3, 4, 5, 7
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 _HOOKS = {1: "input", 2: "forward"}
@@ -81,16 +81,6 @@ def _chains() -> list[_Chain]:
     except OSError:
         return []  # a kernel without nftables
     return found
-
-
-def has_table(name: str) -> bool:
-    """Whether there is a table ``inet NAME``."""
-    try:
-        with Netlink(_NETFILTER) as netlink:
-            answers = list(netlink.dump(Request(_GETTABLE, 0, b"\1\0\0\0")))
-    except OSError:
-        return False
-    return any(attributes(answer, 4).get(_TABLE) == name.encode() + b"\0" for answer in answers)
 
 
 def _chain(answer: bytes) -> _Chain | None:

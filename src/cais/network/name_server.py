@@ -38,14 +38,31 @@ class NameServer:
         self._root = root
         self._records = records
 
+    def problem(self) -> str:
+        """What is wrong with it, or ""."""
+        with FileLock(os.path.join(self._root, "dns.lock")):
+            wanted = self._wanted()
+            if bool(self.running()) != bool(wanted) and (self._program() or not wanted):
+                return "does not run" if wanted else "runs, and nobody needs it"
+            try:
+                known = set(os.listdir(self.directory)) - {_PID_FILE}
+            except FileNotFoundError:
+                known = set()
+            return "knows networks that nobody is in" if known - wanted.keys() else ""
+
+    def _wanted(self) -> dict[str, bytes]:
+        """What the records say that it should know: its files."""
+        wanted = {}
+        for network in self._records.all():
+            endpoints = self._records.endpoints(network=network.id) if network.has_names else []
+            if endpoints:
+                wanted[network.id] = text(network, endpoints).encode()
+        return wanted
+
     def follow(self) -> bool:
         """Makes it know what the records say now. False where there should be one, and it is not installed."""
         with FileLock(os.path.join(self._root, "dns.lock")):
-            wanted = {}
-            for network in self._records.all():
-                endpoints = self._records.endpoints(network=network.id) if network.has_names else []
-                if endpoints:
-                    wanted[network.id] = text(network, endpoints).encode()
+            wanted = self._wanted()
             program = self._program() if wanted else ""
             pid = self.running()
             if not wanted or not program:

@@ -365,31 +365,6 @@ class Networks:
             self.leave(container)
         return gone
 
-    def check(self, alive: Collection[str], repair: bool) -> list[tuple[str, str, str]]:
-        """What is wrong: (subject, problem, what was done)."""
-        findings = []
-        for container in sorted(self.records.containers() - set(alive)):
-            names = [item.network_name for item in self.records.endpoints(container=container)]
-            if repair:
-                self.leave(container)
-            mended = "given back" if repair else ""
-            findings.append(
-                (f"network {', '.join(names)}", f"holds an address for {container[:12]}, which does not run", mended)
-            )
-        left = [
-            (f"network {network.name}", f"its bridge {network.interface} is there, and nobody is in it")
-            for network in self.bridges.leftovers()
-        ]
-        if self.bridges.is_table_left():
-            left.append(("networks", f"the firewall has a table {self.bridges.table}, and there is no bridge"))
-        served = any(self.records.get(item.network).has_names for item in self.records.endpoints())
-        if not served and self.name_server.running():
-            left.append(("networks", "the name server runs, and nobody asks it"))
-        if left and repair:
-            self.bridges.mend()
-            self.name_server.follow()
-        return findings + [(subject, problem, "removed" if repair else "") for subject, problem in left]
-
 
 def _interface(network: Network, endpoint: Endpoint, wish: EndpointWish) -> Interface:
     addresses: list[tuple[Address, int]] = []

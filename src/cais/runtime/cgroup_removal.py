@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from cais.host.processes import send_signal
 
@@ -79,9 +79,8 @@ def _members(group: str) -> list[int]:
         return []
 
 
-def leftovers(root: str, keep: Collection[str]) -> dict[str, list[str]]:
-    """Groups (directories) by the name of their run: of runs that are none of ``keep``, and have lost who would
-    remove them.
+def leftovers(root: str, is_kept: Callable[[str], bool]) -> dict[str, list[str]]:
+    """Groups (directories) by the id of their run: of runs that are not kept, so that nobody would remove them.
 
     Several root directories have their groups side by side. So one is left over where nobody has been in it for a
     while, or those in it have a file system of the root directory ``root``.
@@ -94,9 +93,10 @@ def leftovers(root: str, keep: Collection[str]) -> dict[str, list[str]]:
             continue
         for name in names:
             path = f"{hierarchy}{PARENT}/{name}"
-            if name not in keep and os.path.isdir(path):
+            if os.path.isdir(path):
                 found.setdefault(name, []).append(path)
-    return {name: paths for name, paths in found.items() if _is_left(root, paths)}
+    # Asked now: whoever makes a group has its bundle before, and has it longer.
+    return {id: paths for id, paths in found.items() if not is_kept(id) and _is_left(root, paths)}
 
 
 def _is_left(root: str, paths: Collection[str]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from cais.errors import CaisError
+from cais.network import leftovers
 from cais.network.definition import NetworkOptions
 from cais.network.inside import set_sysctl, within
 from cais.network.wishes import EndpointWish, Joined, PortWish
@@ -136,12 +137,13 @@ def test_killed_at_any_moment(on_host: OnHost, moment: int) -> None:
         os.kill(child, 9)
         os.waitpid(child, 0)
         host.networks.sweep([])
-        host.networks.check([], True)
+        for item in leftovers.find(host.networks, lambda id: False):
+            item.remove()
         deadline = time.monotonic() + 5
         while host.state() != before and time.monotonic() < deadline:
             time.sleep(0.01)
         assert host.state() == before
-        assert host.networks.check([], False) == []
+        assert list(leftovers.find(host.networks, lambda id: False)) == []
 
     on_host(action)
 
@@ -362,11 +364,12 @@ def test_what_a_killed_join_leaves_is_found_and_mended(on_host: OnHost) -> None:
     def action(host: Host) -> None:
         before = host.state()
         join(host, 1, namespace(), ports=[PortWish(80, host_port=8080)])
-        assert [item[1] for item in host.networks.check(["1" * 64], False)] == []
-        found = host.networks.check([], False)
-        assert found == [("network bridge", "holds an address for 111111111111, which does not run", "")]
-        assert host.networks.check([], True)[0][2] == "given back"
-        assert host.state() == before
+        assert list(leftovers.find(host.networks, lambda id: True)) == []
+        found = leftovers.find(host.networks, lambda id: False)
+        item = next(found)
+        assert item[:2] == ("network bridge", "holds an address for 111111111111, which does not run")
+        item.remove()
+        assert list(found) == [] and host.state() == before
 
     on_host(action)
 
