@@ -305,7 +305,10 @@ class Containers(ContainerLife):
                 item.remove()
             findings.append((item.subject, item.problem, "removed" if repair else ""))
         if repair:
+            from cais.runtime.cgroup_removal import remove_empty
+
             self._runs.sweep()
+            remove_empty()
         return findings
 
     def _look(self, record: ContainerRecord, correct: bool = False) -> State:

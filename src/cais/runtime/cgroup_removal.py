@@ -53,7 +53,7 @@ def _removed(path: str) -> bool:
 
 
 def _end(group: str) -> None:
-    for pid in _members(group):
+    for pid in _members([group]):
         try:
             send_signal(pid, signal.SIGKILL)
         except OSError:
@@ -71,20 +71,42 @@ def _end(group: str) -> None:
             os.close(descriptor)
 
 
-def _members(group: str) -> list[int]:
-    try:
-        with open(f"{group}/cgroup.procs", encoding="ascii") as file:
-            return [int(line) for line in file]
-    except (OSError, ValueError):
-        return []
+def _members(paths: Collection[str]) -> set[int]:
+    """The processes in groups, and in those below."""
+    found: set[int] = set()
+    for path in paths:
+        for directory, _, _ in os.walk(path):
+            try:
+                with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+                    found.update(int(line) for line in file)
+            except (OSError, ValueError):
+                continue
+    return found
 
 
 def leftovers(root: str, is_kept: Callable[[str], bool]) -> dict[str, list[str]]:
-    """Groups (directories) by the id of their run: of runs that are not kept, so that nobody would remove them.
+    """Groups (directories) by the id of their run: of runs that are not kept, with processes that have a file system
+    of the root directory ``root``. Several root directories have their groups side by side."""
+    below = os.fsencode(root) + b"/"
+    found = _groups()
+    # Asked now: whoever makes a group has its bundle before, and has it longer.
+    return {id: paths for id, paths in found.items() if not is_kept(id) and _has_process_of(below, paths)}
 
-    Several root directories have their groups side by side. So one is left over where nobody has been in it for a
-    while, or those in it have a file system of the root directory ``root``.
-    """
+
+def remove_empty() -> None:
+    """Removes the groups that nobody has been in for a while, whoever's they were: a run has processes as long as it
+    has groups."""
+    for paths in _groups().values():
+        try:
+            age = time.time() - max(os.stat(path).st_mtime for path in paths)
+        except OSError:
+            continue  # it is being removed
+        if age > _MAKING_SECONDS and not _members(paths):
+            remove(paths)
+
+
+def _groups() -> dict[str, list[str]]:
+    """The groups (directories) of all runs, by their ids."""
     found: dict[str, list[str]] = {}
     for hierarchy in hierarchies():
         try:
@@ -95,21 +117,15 @@ def leftovers(root: str, is_kept: Callable[[str], bool]) -> dict[str, list[str]]
             path = f"{hierarchy}{PARENT}/{name}"
             if os.path.isdir(path):
                 found.setdefault(name, []).append(path)
-    # Asked now: whoever makes a group has its bundle before, and has it longer.
-    return {id: paths for id, paths in found.items() if not is_kept(id) and _is_left(root, paths)}
+    return found
 
 
-def _is_left(root: str, paths: Collection[str]) -> bool:
-    below = os.fsencode(root) + b"/"
-    pids = {pid for path in paths for directory, _, _ in os.walk(path) for pid in _members(directory)}
-    for pid in pids:
+def _has_process_of(below: bytes, paths: Collection[str]) -> bool:
+    for pid in _members(paths):
         try:
             with open(f"/proc/{pid}/mountinfo", "rb") as file:
                 if below in file.read():
                     return True
         except OSError:
             continue
-    try:
-        return not pids and time.time() - max(os.stat(path).st_mtime for path in paths) > _MAKING_SECONDS
-    except OSError:
-        return False  # it is being removed
+    return False
