@@ -93,7 +93,7 @@ def each(names: Iterable[str], action: Callable[[str], str | None]) -> int:
             raise
         except CaisError as error:
             warn(error_text(error))
-            failed = failed or error.exit_code
+            failed = failed or (1 if error.exit_code == 125 else error.exit_code)
         else:
             if text is not None:
                 say(text)

@@ -54,7 +54,7 @@ def inspect(names: Sequence[str], find: Callable[[str], Any], format: str) -> in
         finally:
             sys.stdout.write("".join(f"{line}\n" for line in lines) or ("\n" if problems else ""))
     elif format == "json":
-        sys.stdout.write("".join(f"{to_json(document)}\n" for document in found))
+        sys.stdout.write(to_json(found) + "\n")
     else:
         import json
 

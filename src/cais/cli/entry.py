@@ -215,7 +215,7 @@ def _failed(words: str, error: Exception) -> int:
     if words in _RUNS and error.exit_code in (1, 125):
         _complain(f"\nRun 'cais {words} --help' for more information\n")
         return 125
-    return error.exit_code
+    return 1 if error.exit_code == 125 else error.exit_code
 
 
 def _help(words: list[str]) -> int:

@@ -20,6 +20,19 @@ class NilMap(dict[str, object]):
     """An object that is not there."""
 
 
+class NilPointer:
+    """An object or a number that is not there, and that Docker's types point to."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return "<nil>"
+
+    def as_json(self) -> None:
+        """``null``."""
+
+
 def true(value: Any) -> bool:
     """Go's truth: empty texts, lists and maps, zero, false and nil are not."""
     return bool(value) if not hasattr(value, "item") else True
@@ -54,6 +67,8 @@ def printed(value: Any, nested: bool = False) -> str:
         return "[" + " ".join(printed(item, True) for item in value) + "]"
     if isinstance(value, dict):
         return "map[" + " ".join(f"{key}:{printed(item, True)}" for key, item in sorted(value.items())) + "]"
+    if isinstance(value, NilPointer):
+        return str(value)
     as_json = getattr(value, "as_json", None)
     return printed(as_json()) if as_json is not None else str(value)
 
@@ -67,7 +82,7 @@ def _float(value: float) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Compact, and without escapes that JSON does not need."""
+    """Compact, and without escapes that JSON does not need; rows of lists escape what HTML would, as Docker's do."""
     import json
 
     if isinstance(value, (NilList, NilMap)):
@@ -76,7 +91,10 @@ def to_json(value: Any) -> str:
     def unknown(item: Any) -> Any:
         return item.as_json()
 
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=unknown)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=unknown)
+    if hasattr(value, "as_json"):
+        text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return text
 
 
 def _equal(first: Any, *others: Any) -> bool:

@@ -22,6 +22,19 @@ LISTS = frozenset((
     "CapAdd", "CapDrop", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd", "Links", "SecurityOpt",
     "VolumesFrom", "Devices", "Ulimits", "ExecIDs", "MaskedPaths", "ReadonlyPaths", "Test",
 ))  # fmt: skip
+# What Docker's client calls a row of a list, where it is not formatter.KINDContext.
+GO_TYPES = {
+    "container": "formatter.ContainerContext", "diskUsage": "formatter.diskUsageImagesContext",
+    "network": "network.networkContext", "stats": "container.statsContext",
+}  # fmt: skip
+# Keys of pointers there, which print as <nil>.
+POINTERS = frozenset((
+    "Health", "Healthcheck", "Init", "StopTimeout", "SizeRw", "SizeRootFs", "PidsLimit", "MemorySwappiness", "Node",
+))  # fmt: skip
+# Keys that documents leave out where there is nothing, and templates may ask for all the same.
+LEFT_OUT = POINTERS | {
+    "Sysctls", "StorageOpt", "Annotations", "Tmpfs", "Mounts", "Shell", "ExposedPorts", "StopSignal", "NetworkDisabled",
+}  # fmt: skip
 
 
 class Map(dict[str, object]):
@@ -199,10 +212,12 @@ class _Machine:
                     raise self.error(f"{name} is not a method but has arguments", text, position)
                 found = value[name]
                 if found is None:
-                    return functions.NilMap() if name in MAPS else functions.NilList() if name in LISTS else None
+                    return _zero(name)
                 return Map(found) if name in MAPS and isinstance(found, dict) else found
             if isinstance(value, Map):
                 return None
+            if name in LEFT_OUT and not arguments:
+                return False if name == "NetworkDisabled" else "" if name == "StopSignal" else _zero(name)
             raise self.error(f'map has no entry for key "{name}"', text, position)
         row_fields = getattr(value, "fields", None)
         if isinstance(row_fields, dict):
@@ -215,7 +230,17 @@ class _Machine:
                 if arguments:
                     raise self.error(f"wrong number of args for {name}: want 0 got {len(arguments)}", text, position)
                 return row_fields[name](value.item)
-            raise self.error(f"can't evaluate field {name} in type *formatter.{value.kind}Context", text, position)
-        if value is None:
+            kind = GO_TYPES.get(value.kind, f"formatter.{value.kind}Context")
+            raise self.error(f"can't evaluate field {name} in type *{kind}", text, position)
+        if value is None or isinstance(value, functions.NilPointer):
             raise self.error(f"nil pointer evaluating interface {{}}.{name}", text, position)
         raise self.error(f"can't evaluate field {name} in type {functions.type_name(value)}", text, position)
+
+
+def _zero(name: str) -> Any:
+    """Nothing, as the type that Docker has for ``name``."""
+    if name in MAPS:
+        return functions.NilMap()
+    if name in LISTS:
+        return functions.NilList()
+    return functions.NilPointer() if name in POINTERS else None

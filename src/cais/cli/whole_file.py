@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cais.errors import from_os_error
+from cais.errors import NotFound, from_os_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ class WholeFile:
         self._partial = f"{self._place}.{os.getpid()}.partial" if self._plain else self._place
 
     def __enter__(self) -> BinaryIO:
+        directory = os.path.dirname(self._place)
+        if not os.path.isdir(directory):
+            raise NotFound(f'invalid output path: directory "{directory}" does not exist')
         try:
             self._file: BinaryIO = open(self._partial, "wb")
         except OSError as error:

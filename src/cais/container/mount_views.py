@@ -23,14 +23,13 @@ def binds(points: Points) -> list[str] | None:
     return found or None
 
 
-def specs(points: Points) -> list[dict[str, Any]] | None:
-    """``HostConfig.Mounts``: what ``--mount`` was given."""
-    return [_spec(point) for point in points if point.origin == MOUNT_FLAG] or None
-
-
-def tmpfs(points: Points) -> dict[str, str] | None:
-    """``HostConfig.Tmpfs``: what ``--tmpfs`` was given."""
-    return {point.target: ",".join(point.flags) for point in points if point.origin == TMPFS_FLAG} or None
+def host_config(points: Points) -> dict[str, Any]:
+    """``Mounts`` and ``Tmpfs`` of HostConfig: what ``--mount`` and ``--tmpfs`` were given, where they were."""
+    value: dict[str, Any] = {
+        "Mounts": [_spec(point) for point in points if point.origin == MOUNT_FLAG],
+        "Tmpfs": {point.target: ",".join(point.flags) for point in points if point.origin == TMPFS_FLAG},
+    }
+    return {name: found for name, found in value.items() if found}
 
 
 def anonymous(points: Points) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cais.container.isolation import Security
 from cais.container.options import RunOptions
-from cais.errors import Invalid, Unsupported, from_os_error
+from cais.errors import Invalid, Unsupported
 from cais.runtime import spec
 from cais.spec.encoding import decode, encode
 
@@ -77,7 +77,7 @@ def _profile(value: str) -> str:
             with open(value, "rb") as file:
                 text = file.read(_PROFILE_LIMIT_BYTES).decode("utf-8", "replace")
         except OSError as error:
-            raise from_os_error(error, f"opening seccomp profile ({value}) failed")
+            raise Invalid(f"opening seccomp profile ({value}) failed: {error.strerror}", exit_code=125)
     try:
         decoded = decode(text)
         if not isinstance(decoded, dict):

@@ -101,6 +101,8 @@ def build_spec(
         shared=around.shared,
         shm_source=around.shm_source,
     )
+    if plan.networking.domainname:
+        document["domainname"] = plan.networking.domainname
     if around.hooks:
         document["hooks"] = dict(around.hooks)
     if plan.tty and console_size is not None and all(console_size):

@@ -43,6 +43,7 @@ class ContainerSummary(NamedTuple):
     finished: float = 0.0
     health: str = ""
     published: tuple[Published, ...] = ()
+    targets: tuple[str, ...] = ()
 
 
 def summary(
@@ -78,6 +79,7 @@ def summary(
         state.finished,
         health,
         ports,
+        tuple(point.target for point in plan.mounts),
     )
 
 
@@ -163,7 +165,7 @@ def passes(
         and one_of("status", lambda value: row.state == value)
         and one_of("health", lambda value: (row.health or "none") == value)
         and one_of("exited", lambda value: row.state == "exited" and row.exit_code == int(value))
-        and one_of("volume", lambda value: value in row.mounts)
+        and one_of("volume", lambda value: value in row.mounts or value in row.targets)
         and one_of("network", lambda value: value in row.networks)
         and ("ancestor" not in filters or row.image_id in ancestors or row.image in filters["ancestor"])
     )
@@ -247,8 +249,7 @@ def inspect(
                 "VolumesFrom": list(plan.volumes_from) or None,
                 "ConsoleSize": [0, 0],
                 **network_view.host_config(plan.networking),
-                "Tmpfs": mount_views.tmpfs(plan.mounts),
-                "Mounts": mount_views.specs(plan.mounts),
+                **mount_views.host_config(plan.mounts),
                 **host_config.isolation(plan, runtime=runtime, cgroup_namespace=cgroup_namespace),
             }
         ),

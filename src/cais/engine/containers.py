@@ -10,7 +10,7 @@ from cais.container.options import AttachOptions, ExecOptions, RunOptions
 from cais.container.records import ContainerRecord
 from cais.container.state import State
 from cais.engine.container_life import ContainerLife, RunResult
-from cais.errors import CaisError, Conflict, NotFound
+from cais.errors import CaisError, Conflict, Invalid, NotFound
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -62,6 +62,8 @@ class Containers(ContainerLife):
         from cais.container.names import check_name
 
         record = self._records.get(id)
+        if name.removeprefix("/") == record.name:
+            raise Invalid("Renaming a container with the same name as its current name")
         self._records.rename(record, check_name(name))
         renamed = record._replace(name=check_name(name))
         self._runs.store.happenings.container("rename", renamed, oldName=f"/{record.name}")

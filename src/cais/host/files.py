@@ -154,7 +154,10 @@ def _empty(descriptor: int) -> list[str]:
 
 
 def tree_size_bytes(path: str) -> int:
-    """The space that a tree takes on disk (blocks), hard links counted once."""
+    """The space that the files of a tree take, hard links counted once; directories take nothing, as for Docker.
+
+    What a sparse file leaves out is not counted.
+    """
     from cais.host.beneath import Beneath
 
     total = 0
@@ -174,11 +177,12 @@ def tree_size_bytes(path: str) -> int:
                         if stat.S_ISDIR(status.st_mode):
                             name = os.fsencode(entry.name)
                             pending.append(directory + b"/" + name if directory else name)
-                        elif status.st_nlink > 1:
+                            continue
+                        if status.st_nlink > 1:
                             if (status.st_dev, status.st_ino) in seen:
                                 continue
                             seen.add((status.st_dev, status.st_ino))
-                        total += status.st_blocks * 512
+                        total += min(status.st_size, status.st_blocks * 512)
             except (FileNotFoundError, NotADirectoryError, PermissionError):
                 continue
     return total

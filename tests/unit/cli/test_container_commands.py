@@ -170,3 +170,26 @@ def test_build(box: Cais, tmp_path: Path) -> None:
     assert box("system", "check").stdout == "All is well\n"
     assert box("system", "df", "--format", "{{.Type}}").stdout.splitlines()[0] == "Images"
     assert json.loads(box("info", "--format", "json").stdout)["DockerRootDir"] == str(tmp_path / "root")
+
+
+def test_as_docker_lists_and_inspects(box: Cais) -> None:
+    id = box("create", "--name", "one", "-v", "data:/srv", "--domainname", "example.org", "box", "true").stdout.strip()
+    for volume in ("data", "/srv"):
+        assert box("ps", "-aq", "--no-trunc", "--filter", f"volume={volume}").stdout == f"{id}\n"
+    assert box("ps", "-aq", "--filter", "volume=/other").stdout == ""
+    done = box("ps", "-aq", "--format", "{{.Names}}")
+    assert done.stdout == f"{id[:12]}\n" and "Ignoring custom format" in done.stderr
+    assert box("ps", "-a", "--format", "{{.Size}}").stdout.startswith("0B (virtual ")
+    assert json.loads(box("inspect", "--format", "json", "one").stdout)[0]["Id"] == id
+    assert not {"Mounts", "Tmpfs"} & json.loads(box("inspect", "one").stdout)[0]["HostConfig"].keys()
+    for name in ("one", "/one"):
+        done = box("rename", "one", name)
+        assert (done.returncode, "the same name as its current name" in done.stderr) == (1, True)
+    assert box("rename", "one", "a b").returncode == 1
+    done = box("rm", "-f", "")
+    assert (done.returncode, "container name cannot be empty" in done.stderr) == (1, True)
+    done = box("run", "--rm", "--network", "none", "--domainname", "example.org", "box", "cat",
+               "/proc/sys/kernel/domainname")  # fmt: skip
+    assert done.stdout == "example.org\n"
+    done = box("export", "-o", "/nowhere/at/all", "one")
+    assert (done.returncode, '"/nowhere/at" does not exist' in done.stderr) == (1, True)

@@ -123,7 +123,8 @@ def test_rows_have_fields_and_methods() -> None:
     )
     assert run('{{.Name}} {{.Label "a"}}', row) == "n <a>"
     assert run("{{json .}}", row) == '{"ID":"1","Name":"n"}'
-    with pytest.raises(TemplateError, match=r"can't evaluate field X in type \*formatter\.containerContext"):
+    assert run("{{json .}}", Row(None, {"A": lambda item: "<&>"})) == '{"A":"\\u003c\\u0026\\u003e"}'
+    with pytest.raises(TemplateError, match=r"can't evaluate field X in type \*formatter\.ContainerContext"):
         run("{{.X}}", row)
 
 
@@ -139,3 +140,19 @@ def test_hostile_templates_end() -> None:
     ):
         with pytest.raises(TemplateError):
             run(template)
+
+
+def test_what_a_document_leaves_out_is_asked_for_all_the_same() -> None:
+    document = {"State": {"Status": "running"}, "HostConfig": {"PidsLimit": None}, "Config": {"Cmd": None}}
+    for template, text in (
+        ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
+        ("{{.State.Health}} {{json .State.Health}}", "<nil> null"),
+        ("{{.HostConfig.PidsLimit}} {{.HostConfig.Init}} {{.HostConfig.Sysctls}}", "<nil> <nil> map[]"),
+        ("{{.Config.StopSignal}}|{{.Config.Healthcheck}}|{{.Config.NetworkDisabled}}", "|<nil>|false"),
+        ("{{range .HostConfig.Mounts}}x{{end}}{{.Config.Shell}}{{.SizeRw}}", "[]<nil>"),
+    ):
+        assert Template(template).run(document) == text
+    with pytest.raises(TemplateError, match="nil pointer"):
+        Template("{{.State.Health.Status}}").run(document)
+    with pytest.raises(TemplateError, match='map has no entry for key "Other"'):
+        Template("{{.State.Other}}").run(document)

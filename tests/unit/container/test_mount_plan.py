@@ -124,14 +124,13 @@ SPECS = [
 @pytest.mark.parametrize(("text", "shown"), SPECS)
 def test_what_mount_was_given_is_shown(text, shown):
     points = planned((), (), mounts=[text])
-    assert mount_views.specs(points) == [shown]
-    assert mount_views.binds(points) is None and mount_views.tmpfs(points) is None
+    assert mount_views.host_config(points) == {"Mounts": [shown]}
+    assert mount_views.binds(points) is None
 
 
 def test_binds_tmpfs_and_anonymous_volumes_are_shown_apart():
     points = planned(["/of/image"], (), volumes=["/l:/x:z", "nm:/y", "/anon"], tmpfs=["/t:size=1m,exec", "/u"])
     assert mount_views.binds(points) == ["/l:/x:z", "nm:/y"]
-    assert mount_views.tmpfs(points) == {"/t": "size=1m,exec", "/u": ""}
+    assert mount_views.host_config(points) == {"Tmpfs": {"/t": "size=1m,exec", "/u": ""}}
     assert mount_views.anonymous(points) == {"/of/image": {}, "/anon": {}}
-    assert mount_views.specs(points) is None
     assert "/t" not in [mount["Destination"] for mount in mount_views.mounts(points, {})]

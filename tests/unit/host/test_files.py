@@ -165,7 +165,7 @@ class TestRemoveTree:
 
 
 class TestTreeSize:
-    def test_blocks_and_hard_links_once(self, tmp_path):
+    def test_files_and_hard_links_once(self, tmp_path):
         (tmp_path / "tree").mkdir()
         data = tmp_path / "tree" / "data"
         data.write_bytes(os.urandom(1 << 20))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cais.engine.volume_files import VolumeFiles
 
 COMMAND = Command(
-    "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-",
+    "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tcais cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
     """Copy files/folders between a container and the local filesystem
 
 Use '-' as the source to read a tar archive from stdin

@@ -52,7 +52,7 @@ def run(call: Call) -> int:
         return ",".join(name if long or len(name) <= 15 else name[:14] + "…" for name in row.mounts)
 
     def size(row: Any) -> str:
-        if not call["size"] and ".Size" not in call["format"]:
+        if not call["size"] and call["format"] in ("", "table", "json"):
             return "0B"
         facts = call.engine.containers.inspect(row.id, size=True)
         return f"{human_size(facts['SizeRw'])} (virtual {human_size(facts['SizeRootFs'])})"
@@ -81,9 +81,15 @@ def run(call: Call) -> int:
     columns = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"]
     if call["size"]:
         columns.append("Size")
+    format = call["format"]
+    if call["quiet"] and format:
+        from cais.cli.call import warn
+
+        warn("WARNING: Ignoring custom format, because both --format and --quiet are set.")
+        format = ""
     rows = call.engine.containers.list(all=call["all"], filters=filters(call["filter"]), limit=limit)
     show(
-        rows, fields, headers, columns, kind="container", format=call["format"], quiet="ID" if call["quiet"] else "",
+        rows, fields, headers, columns, kind="container", format=format, quiet="ID" if call["quiet"] else "",
         methods={"Label": lambda row: lambda name: row.labels.get(name, "")},
     )  # fmt: skip
     return 0

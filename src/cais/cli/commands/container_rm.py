@@ -25,11 +25,13 @@ COMMAND = Command(
 
 def run(call: Call) -> int:
     from cais.cli.call import each, error_text, warn
-    from cais.errors import NotFound
+    from cais.errors import Invalid, NotFound
 
     containers = call.engine.containers
 
     def remove(name: str) -> str | None:
+        if not name:
+            raise Invalid("container name cannot be empty")
         try:
             if call["link"]:
                 containers.remove_link(name)

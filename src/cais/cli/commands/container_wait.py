@@ -17,7 +17,7 @@ def condition(text: str) -> None:
 
 
 COMMAND = Command(
-    "[OPTIONS] CONTAINER [CONTAINER...]",
+    "CONTAINER [CONTAINER...]",
     "Block until one or more containers stop, then print their exit codes",
     aliases=("container wait", "wait"),
     arguments=(1, None),

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "[OPTIONS] NETWORK CONTAINER",
     "Connect a container to a network",
-    aliases=("network connect",),
     arguments=(2, 2),
     complete="network",
     flags=(

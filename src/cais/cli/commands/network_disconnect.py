@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "[OPTIONS] NETWORK CONTAINER",
     "Disconnect a container from a network",
-    aliases=("network disconnect",),
     arguments=(2, 2),
     complete="network",
     flags=(Flag("force", "f", "", "Force the container to disconnect from a network"),),

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from cais.cli.call import Call
 
 COMMAND = Command(
-    "[OPTIONS] VOLUME[@SNAPSHOT] [VOLUME...]",
+    "[OPTIONS] VOLUME [VOLUME...]",
     "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
     aliases=("volume rm", "volume remove"),
     arguments=(1, None),
