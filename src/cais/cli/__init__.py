@@ -11,6 +11,7 @@ exit codes for everything that Docker's client does too, and it loads only what 
     docker_flags  Docker's flags per command: what is not declared here is refused by name
     template*  Go templates                                  table       columns, --format, --filter
     units      sizes, ages, durations                        progress*   what a build shows
+    others     what others wrote: quoted, or harmless for a terminal (harmless)
     place      where a command runs (contexts)               remote*     by ssh, with files of this host
     completion scripts for the shells, and what completes
     commands/  one module a command: its declaration (COMMAND) and what it does (run)

@@ -35,9 +35,8 @@ def inspect(names: Sequence[str], find: Callable[[str], Any], format: str) -> in
 
     What is not found is told at the end and does not keep the rest from being shown. Returns the exit code.
     """
-    import sys
-
     from cais.cli.call import error_text, warn
+    from cais.cli.others import put
     from cais.cli.template_functions import to_json
     from cais.errors import NotFound
 
@@ -52,13 +51,13 @@ def inspect(names: Sequence[str], find: Callable[[str], Any], format: str) -> in
         try:
             lines.extend(formatted(document, format) for document in found)
         finally:
-            sys.stdout.write("".join(f"{line}\n" for line in lines) or ("\n" if problems else ""))
+            put("".join(f"{line}\n" for line in lines) or ("\n" if problems else ""))
     elif format == "json":
-        sys.stdout.write(to_json(found) + "\n")
+        put(to_json(found) + "\n")
     else:
         import json
 
-        sys.stdout.write(json.dumps(found, indent=4, ensure_ascii=False) + "\n")
+        put(json.dumps(found, indent=4, ensure_ascii=False) + "\n")
     for problem in problems:
         warn(error_text(problem))
     return 1 if problems else 0

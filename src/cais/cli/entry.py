@@ -251,12 +251,14 @@ def _write(text: str) -> None:
 
 
 def _complain(text: str) -> None:
+    from cais.cli.others import put
+
     try:
         sys.stdout.flush()
     except OSError:
         _silence()
     try:
-        sys.stderr.write(text)
+        put(text, sys.stderr)
         sys.stderr.flush()
     except OSError:
         pass

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from cais.cli.declare import UsageError
+from cais.cli.others import put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,13 +43,13 @@ def show(
     """
     if quiet and format in ("", "table"):
         compute = fields[quiet]
-        sys.stdout.write("".join(f"{compute(item)}\n" for item in items))
+        put("".join(f"{compute(item)}\n" for item in items))
         return
     if format in ("", "table"):
         computes = [fields[name] for name in columns]
         rows = [[headers[name] for name in columns]]
         rows += [[str(compute(item)) for compute in computes] for item in items]
-        sys.stdout.write(aligned(rows))
+        put(aligned(rows))
         return
     from cais.cli.template import Template, TemplateError
 
@@ -76,9 +75,9 @@ def show(
     except TemplateError as error:
         raise UsageError(f"template parsing error: {error}", 1, usage=False)
     if with_headers:
-        sys.stdout.write(aligned([part.split("\t") for line in lines for part in line.split("\n")]))
+        put(aligned([part.split("\t") for line in lines for part in line.split("\n")]))
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        put("".join(f"{line}\n" for line in lines))
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -214,9 +214,9 @@ def _verb(verb: str, options: str, value: Any) -> str:
         padded: str = f"%{options.replace('+', '').removeprefix('0')}s" % printed(value, True)
         return padded
     if verb == "q" and text is not None:
-        import json
+        from cais.cli.others import quoted
 
-        return f"%{options}s" % json.dumps(text, ensure_ascii=False)
+        return f"%{options}s" % quoted(text)
     if verb in "xX" and text is not None:
         encoded = text.encode("utf-8", "surrogateescape").hex()
         return encoded.upper() if verb == "X" else encoded

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
+from cais.cli.others import put, quoted
 from cais.cli.table import aligned
 from cais.cli.units import age, human_size
 
@@ -33,7 +33,7 @@ def show_details(details: UsageDetails, format: str) -> None:
     if format not in ("", "table"):
         from cais.cli.documents import formatted
 
-        sys.stdout.write(formatted(document, format) + "\n")
+        put(formatted(document, format) + "\n")
         return
     taken = human_size(sum(entry.size_bytes for entry in details.cache), 4)
     parts = (
@@ -47,7 +47,7 @@ def show_details(details: UsageDetails, format: str) -> None:
         rows = [[id if name == "ID" else _TITLES[name] for name in columns]]
         rows += [[row[name] for name in columns] for row in document[key]]
         texts.append(f"{title}\n\n{aligned(rows)}")
-    sys.stdout.write("\n".join(texts))
+    put("\n".join(texts))
 
 
 def _document(details: UsageDetails) -> dict[str, Sequence[dict[str, str]]]:
@@ -87,4 +87,4 @@ def _document(details: UsageDetails) -> dict[str, Sequence[dict[str, str]]]:
 
 def _command(text: str) -> str:
     short = text if len(text) <= 20 else text[:19] + "…"
-    return '"' + short.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+    return quoted(short)

@@ -67,7 +67,7 @@ def _run(program: str, options: list[str]) -> str:
 
 
 def _selected(text: str, pids: set[int]) -> Table:
-    lines = text.splitlines()
+    lines = text.split("\n")  # a name may have what else is taken for the end of a line
     titles = lines[0].split() if lines else []
     if "PID" not in titles:
         raise Failed("Couldn't find PID field in ps output")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from cais.host.files import write_all
 from cais.spec.named import NamedTuple
 
 PATHS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
@@ -88,6 +89,8 @@ def write_resolver(
 def change_hosts(directory: str, more: str, without: Sequence[str]) -> None:
     """Adds lines to /etc/hosts, and takes those of some addresses away. The file stays the same one."""
     path = opened(directory).hosts
+    if os.stat(path).st_size > _RESOLV_LIMIT_BYTES:
+        return  # the container has made a list of its own
     kept = [line for line in _read(path).splitlines(keepends=True) if line.split("\t")[0] not in without]
     _write(path, "".join(kept) + more)
 
@@ -173,6 +176,6 @@ def _write(path: str, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
         os.fchmod(descriptor, 0o644)
-        os.write(descriptor, text.encode("utf-8", "surrogateescape"))
+        write_all(descriptor, text.encode("utf-8", "surrogateescape"))
     finally:
         os.close(descriptor)

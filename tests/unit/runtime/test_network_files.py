@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cais.runtime import network_files
@@ -52,3 +54,12 @@ def test_own_names(tmp_path):
     text = (tmp_path / "hosts").read_text()
     assert text.endswith("10.0.0.3\tdb 0123\n10.9.9.9\tx\n10.0.0.2\ta.b.c.d a\nfd00::2\ta.b.c.d a\n")
     assert files.hosts == str(tmp_path / "hosts")
+
+
+def test_a_list_of_the_containers_own_is_left_alone(tmp_path):
+    files = network_files.write(str(tmp_path), hostname="web", network="none")
+    path = Path(files.hosts)
+    path.write_text("10.0.0.1\tx\n" * 10_000)
+    before = path.read_text()
+    network_files.change_hosts(str(tmp_path), "10.0.0.2\tweb\n", ["10.0.0.1"])
+    assert path.read_text() == before

@@ -36,6 +36,7 @@ COMMAND = Command(
 def run(call: Call) -> int:
     import time
 
+    from cais.cli.others import quoted
     from cais.cli.table import show
     from cais.cli.units import age, human_size, local_time
     from cais.cli.values import filters
@@ -46,7 +47,7 @@ def run(call: Call) -> int:
 
     def command(row: Any) -> str:
         text: str = row.command if long or len(row.command) <= 20 else row.command[:19] + "…"
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+        return quoted(text)
 
     def mounts(row: Any) -> str:
         return ",".join(name if long or len(name) <= 15 else name[:14] + "…" for name in row.mounts)

@@ -20,7 +20,7 @@ COMMAND = Command(
 
 
 def run(call: Call) -> int:
-    import sys
+    from cais.cli.others import put
 
     titles, rows = call.engine.containers.top(call.arguments[0], call.arguments[1:])
     table = [titles, *rows]
@@ -28,5 +28,5 @@ def run(call: Call) -> int:
     widths = [max(20, *(len(row[index]) + 3 for row in table if index < len(row))) for index in range(len(titles))]
     for row in table:
         cells = [f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=False)]
-        sys.stdout.write("".join(cells) + row[-1] + "\n")
+        put("".join(cells) + row[-1] + "\n")
     return 0

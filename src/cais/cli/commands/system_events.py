@@ -34,6 +34,7 @@ def run(call: Call) -> int:
     import time
 
     from cais.cli.moments import nanoseconds
+    from cais.cli.others import put
     from cais.cli.values import filters
 
     now = time.time_ns()
@@ -43,7 +44,7 @@ def run(call: Call) -> int:
         until_nanoseconds=nanoseconds(call["until"], now) if call["until"] else None,
         filters=filters(call["filter"]),
     ):
-        sys.stdout.write(written(event) + "\n")
+        put(written(event) + "\n")
         sys.stdout.flush()
     return 0
 
