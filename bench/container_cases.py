@@ -43,32 +43,37 @@ def exec_true(_: Work, peer: Peer) -> list[float]:
 def start_many(work: Work, peer: Peer) -> list[float]:
     """One after another, on the default network; then what they cost while nothing happens, in MiB."""
     names = [f"bench-many-{number}" for number in range(MANY)]
-    before = processes()
+    ids = []
     seconds = 0.0
     try:
         for name in names:
-            words = ["run", "-d", "--name", name, IMAGE, "sleep", "100000"]
-            seconds += peer.do("run -d", *words).ok().seconds
-        kept = sum(memory for pid, (command, memory) in processes().items() if pid not in before and command != "sleep")
+            done = peer.do("run -d", "run", "-d", "--name", name, IMAGE, "sleep", "100000").ok()
+            seconds += done.seconds
+            ids.append(done.output.split()[-1])
+        kept = memory_of_holders(ids)
     finally:
         remove(peer, *names)
     return [seconds, kept / (1 << 20)]
 
 
-def processes() -> dict[int, tuple[str, int]]:
-    """By pid: the command, and its own share of memory in bytes (PSS)."""
-    found = {}
+def memory_of_holders(ids: list[bytes]) -> int:
+    """The own share of memory (PSS), in bytes, of the processes whose command line names one of the containers.
+
+    These are conmon and containerd's shim. What else begins on the machine meanwhile is not counted, nor is what a
+    daemon needs more than before.
+    """
+    total = 0
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open(f"/proc/{name}/comm", encoding="utf-8", errors="replace") as file:
-                    command = file.read().strip()
-                with open(f"/proc/{name}/smaps_rollup", encoding="ascii") as file:
-                    shares = [int(line.split()[1]) << 10 for line in file if line.startswith("Pss:")]
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    words = file.read().split(b"\0")
+                if any(id in words for id in ids):
+                    with open(f"/proc/{name}/smaps_rollup", encoding="ascii") as file:
+                        total += sum(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
             except (OSError, ProcessLookupError):
                 continue
-            found[int(name)] = (command, sum(shares))
-    return found
+    return total
 
 
 def create_many(work: Work, peer: Peer) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,12 +84,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def loaded(root: Path, arguments: list[str], data: bytes = b"") -> tuple[int, list[str]]:
+def loaded(root: Path, arguments: list[str], data: bytes = b"", program: str = PROGRAM) -> tuple[int, Any]:
     """The exit code of a command, and the modules that it had loaded at its end."""
     report = root / "report"
     report.unlink(missing_ok=True)
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", PROGRAM, str(report), *arguments],
+        [sys.executable, "-I", "-S", "-c", program, str(report), *arguments],
         input=data, capture_output=True, cwd=root, timeout=60, env={**os.environ, "CAIS_ROOT": str(root / "root")},
     )  # fmt: skip
     assert report.exists(), done.stderr.decode()
@@ -143,6 +145,45 @@ def test_a_run_loads_nothing_heavy(tmp_path: Path) -> None:
     assert [module for module in modules if is_of(module, (*NEVER, *BUILDER, *HEAVY))] == []
     print(f"run: {len(modules)} modules")
     assert len(modules) <= 152
+
+
+@pytest.mark.root
+def test_what_runs_costs_other_commands_little(tmp_path: Path) -> None:
+    """A list loads nothing that starts containers; a new container takes one look at each of those that run."""
+    if not Path("/bin/busybox").exists() or shutil.which("conmon") is None:
+        pytest.skip("needs busybox-static and conmon")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.add("/bin/busybox", "bin/sleep")
+    loaded(tmp_path, ["import", "-", "app"], buffer.getvalue())
+    create = ["create", "--network", "none", "app", "sleep", "1"]
+    names = [f"c{number}" for number in range(5)]
+
+    def begin(name: str) -> None:
+        assert loaded(tmp_path, ["run", "-d", "--name", name, "--network", "none", "app", "sleep", "1000"])[0] == 0
+
+    try:
+        begin(names[0])
+        beside_one = opened(tmp_path, create)
+        for name in names[1:]:
+            begin(name)
+        beside_five = opened(tmp_path, create)
+        code, modules = loaded(tmp_path, ["ps"])
+    finally:
+        loaded(tmp_path, ["rm", "-f", *names])
+    assert code == 0
+    assert [module for module in modules if is_of(module, ("cais.container.prepare", "cais.snapshot"))] == []
+    # Its bundle's owner, the boot, the owner's process.
+    assert beside_five - beside_one <= 4 * 3
+
+
+def opened(root: Path, arguments: list[str]) -> int:
+    """How many files a command opens."""
+    counting = "import sys; files = []; sys.addaudithook(lambda name, _: name == 'open' and files.append(name))\n"
+    program = counting + PROGRAM.replace("[code, modules]", "[code, len(files)]")
+    code, count = loaded(root, arguments, program=program)
+    assert code == 0
+    return int(count)
 
 
 @pytest.mark.root

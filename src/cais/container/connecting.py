@@ -270,13 +270,13 @@ class Connections:
             except CaisError:
                 pass  # what is left is swept by a later command
 
-    def sweep(self) -> list[str]:
-        """Has the containers leave whose end nobody noted; their ids."""
+    def sweep(self, owned: frozenset[str] = frozenset()) -> list[str]:
+        """Has the containers leave whose end nobody noted; their ids. Those ``owned`` are known to be used."""
         from cais.network.records import NetworkRecords
 
         gone = []
         for id in sorted(NetworkRecords(self._database).containers()):
-            if not self.is_used(id):
+            if id not in owned and not self.is_used(id):
                 self.leave(id)
                 gone.append(id)
         return gone

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cais.container.plan import Plan
 from cais.container.records import ContainerRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cais.container.plan import Plan
     from cais.events.log import EventLog
 
 
@@ -24,9 +24,9 @@ class Happenings:
 
     def died(self, record: ContainerRecord, exit_code: int, finished: float) -> None:
         """``die``, and its volumes unmounted. To be called by whoever has noted the end, once."""
-        for point in Plan.from_json(record.plan).mounts:
-            if point.kind == "volume":
-                self.volume("unmount", point.source, container=record.id, driver="local")
+        for point in record.plan.get("mounts", ()):
+            if point["kind"] == "volume":
+                self.volume("unmount", point["source"], container=record.id, driver="local")
         seconds = max(int(finished - record.started), 0) if record.started else 0
         self.container("die", record, execDuration=str(seconds), exitCode=str(exit_code))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cais.container.plan import Plan
+from cais.container.networking import Networking
 from cais.container.records import ContainerRecord
 from cais.container.state import State
 from cais.errors import Invalid
@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.container.plan import Plan
     from cais.container.published import Published
     from cais.network.records import PublishedPort
 
@@ -50,36 +51,38 @@ def summary(
     record: ContainerRecord, state: State, now: float, health: str = "", published: Sequence[PublishedPort] = ()
 ) -> ContainerSummary:
     """``health``: what its checks have found, "" where it has none; ``published``: its ports of the host."""
-    plan = Plan.from_json(record.plan)
-    mounts = tuple(point.source if point.kind != "tmpfs" else point.target for point in plan.mounts)
+    plan = record.plan  # as it is kept: a long list has no use for all that a Plan checks and fills in
+    networking = Networking.from_json(plan.get("networking", {"mode": plan.get("network", "none")}))
+    points = plan.get("mounts", ())
+    words = (*plan.get("entrypoint", ()), *plan.get("command", ()))
     ports: tuple[Published, ...] = ()
     text = ""
-    if state.lives and (published or plan.networking.exposed):
+    if state.lives and (published or networking.exposed):
         from cais.container.network_view import ports as ports_of
         from cais.container.published import display
 
-        ports = ports_of(plan.networking, published)
+        ports = ports_of(networking, published)
         text = display(ports)
     return ContainerSummary(
         record.id,
         record.name,
         record.image_name,
         record.image_id,
-        " ".join(f"'{word}'" if index and " " in word else word for index, word in enumerate(plan.args)),
+        " ".join(f"'{word}'" if index and " " in word else word for index, word in enumerate(words)),
         record.created,
         state.status,
         status_text(record, state, now, health),
         state.exit_code,
-        plan.labels,
-        mounts,
-        plan.networking.names,
+        plan.get("labels", {}),
+        tuple(point["target"] if point["kind"] == "tmpfs" else point["source"] for point in points),
+        networking.names,
         text,
-        tuple(point.source for point in plan.mounts if point.kind == "volume"),
+        tuple(point["source"] for point in points if point["kind"] == "volume"),
         record.started,
         state.finished,
         health,
         ports,
-        tuple(point.target for point in plan.mounts),
+        tuple(point["target"] for point in points),
     )
 
 
@@ -205,6 +208,7 @@ def inspect(
 ) -> dict[str, Any]:
     """Docker's JSON. ``volume_paths``: where each volume's files are; the others as for ``host_config.isolation``."""
     from cais.container import host_config, mount_views, network_view
+    from cais.container.plan import Plan
 
     plan = Plan.from_json(record.plan)
     args = plan.args

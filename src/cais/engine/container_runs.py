@@ -74,19 +74,24 @@ class ContainerRuns:
 
         Where who waited for a health check was killed, another one does.
         """
-        running = set()
+        # Whoever owns a bundle notes its end: there is nothing to look at, however many containers run.
+        owned = self.runtime.owned()
+        running = set(owned)
         for record in self.records.running():
+            watched = '"health":' in record.plan_json
+            if record.id in owned and not watched:
+                continue
             state = self.store.state(record)
             if state.is_up:
                 running.add(record.id)
-            if state.lives and '"health":' in record.plan_json:
+            if state.lives and watched:
                 self._resume_watch(record)
         for record in self.records.forgotten():
             if self.store.witness(record).unseen(wait=False):
                 self.remove_quietly(record, wait=False)
         for bundle in self.runtime.leftovers(frozenset(running)):
             self.runtime.delete(bundle)
-        self.store.rooms.connections.sweep()
+        self.store.rooms.connections.sweep(owned)
 
     def _resume_watch(self, record: ContainerRecord) -> None:
         from cais.container import watch

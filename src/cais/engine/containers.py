@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cais.container.options import AttachOptions, ExecOptions, RunOptions
 from cais.container.records import ContainerRecord
-from cais.container.state import State
+from cais.container.state import State, look
 from cais.engine.container_life import ContainerLife, RunResult
 from cais.errors import CaisError, Conflict, Invalid, NotFound
 from cais.spec.named import NamedTuple
@@ -316,7 +316,9 @@ class Containers(ContainerLife):
     def _look(self, record: ContainerRecord, correct: bool = False) -> State:
         if record.state not in ("running", "restarting"):
             return State(record.state, record.exit_code, record.finished, oom_killed=record.oom_killed)
-        return self._runs.store.state(record)
+        found = look(record, self._runs.runtime, self._runs.directory)
+        # The store is loaded only where the record has to be corrected.
+        return found if found.is_up else self._runs.store.state(record)
 
     def _health(self, record: ContainerRecord) -> str:
         """What its checks have found, "" where it has none."""

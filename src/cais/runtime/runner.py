@@ -416,6 +416,14 @@ class Runtime:
         """Whether there is a bundle of ``id``, and the process that made it, or took it over, lives."""
         return process_files.find(os.path.join(self.directory, id, "owner")) is not None
 
+    def owned(self) -> frozenset[str]:
+        """The ids of all bundles that were owned when this looked (``is_owned``)."""
+        try:
+            names = os.listdir(self.directory)
+        except FileNotFoundError:
+            return frozenset()
+        return frozenset(name for name in names if not name.startswith(".") and self.is_owned(name))
+
     def close(self) -> None:
         """Lets the guardian go."""
         if self._guardian is not None:
