@@ -18,14 +18,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.engine import Engine, Settings
     from cais.engine.build_options import BuildOptions
-    from cais.engine.containers import RunOptions
+    from cais.engine.containers import AttachOptions, ExecOptions, RunOptions
+    from cais.engine.networks import NetworkOptions
 
-__all__ = ["BuildOptions", "Engine", "RunOptions", "Settings", "__version__", "open"]
+__all__ = [
+    "AttachOptions", "BuildOptions", "Engine", "ExecOptions", "NetworkOptions", "RunOptions", "Settings",
+    "__version__", "open",
+]  # fmt: skip
 
 # Loaded when they are first asked for: a command pays for what it uses only.
 _ROOMS = {
+    "AttachOptions": "cais.engine.containers",
     "BuildOptions": "cais.engine.build_options",
     "Engine": "cais.engine",
+    "ExecOptions": "cais.engine.containers",
+    "NetworkOptions": "cais.engine.networks",
     "RunOptions": "cais.engine.containers",
     "Settings": "cais.engine",
 }

@@ -85,3 +85,18 @@ def test_the_library(cais: Command) -> None:
     assert done.returncode == 0, done.stderr
     assert "built greeting:latest: sha256:" in done.stdout or "built greeting: sha256:" in done.stdout
     assert "it says:\nHello from the library\nand ended with exit code 0\n" in done.stdout
+
+
+def test_the_library_with_containers(cais: Command) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "containers.py"],
+        env={**os.environ, "CAIS_ROOT": str(cais.root), "PYTHONPATH": str(PROJECT / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for line in (
+        "stdout: ready", "example-server is running on example-net", "it wrote 'kept' and ended with 3",
+        "container start", "the volume is still there: example-data", "not_found: No such container: example-server",
+    ):  # fmt: skip
+        assert line in done.stdout.splitlines(), done.stdout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cais.container.options import AttachOptions, ExecOptions, RunOptions
 from cais.container.records import ContainerRecords
@@ -23,6 +23,14 @@ class RunResult(NamedTuple):
 
     id: str
     exit_code: int
+
+
+class Output(NamedTuple):
+    """What a command in a container wrote, and how it ended."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
 
 
 class ContainerLife:
@@ -108,6 +116,20 @@ class ContainerLife:
         from cais.engine.container_exec import execute
 
         return execute(self._runs, id, options, _streams(True, streams))
+
+    def output(self, id: str, command: Sequence[str], *, user: str = "", workdir: str = "") -> Output:
+        """``exec`` whose output is kept in memory instead of written. Raises as ``exec``."""
+        import os
+
+        from cais.container.attach import Streams
+
+        # Not pipes: somebody would have to read them meanwhile.
+        with open(os.memfd_create("stdout"), "w+b") as stdout, open(os.memfd_create("stderr"), "w+b") as stderr:
+            options = ExecOptions(command, user=user, workdir=workdir)
+            code = self.exec(id, options, Streams(-1, stdout.fileno(), stderr.fileno()))
+            stdout.seek(0)
+            stderr.seek(0)
+            return Output(code or 0, stdout.read(), stderr.read())
 
     def stop(self, id: str, timeout_seconds: int | None = None, signal: str = "") -> None:
         """Asks it to end, and kills it after its own or the given time. Raises NotFound, Invalid (signal)."""
