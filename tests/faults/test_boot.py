@@ -11,23 +11,37 @@ from pathlib import Path
 
 import pytest
 from container_process import Cais, wait_until
+from own_host import OwnHost
 
 from cais.host.processes import start_ticks
 
 pytestmark = pytest.mark.root
+SERVER = "trap 'exit' TERM; while :; do nc -l -p 80 < /data/file; done"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
-class Rebooted(Cais):
-    """The command on a host with another boot id: what it starts has it, too."""
+def with_boot_id(path: Path, command: list[str]) -> list[str]:
+    """A command on a host with another boot id: what it starts has it, too."""
+    script = f'mount --make-rprivate / && mount --bind "$0" {BOOT_ID} && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, str(path), *command]
 
+
+class Rebooted(Cais):
     def __init__(self, root: Path, boot_file: Path) -> None:
         super().__init__(root)
         self.boot_file = boot_file
 
     def command(self, *words: str) -> list[str]:
-        script = f'mount --make-rprivate / && mount --bind "$0" {BOOT_ID} && exec "$@"'
-        return ["unshare", "--mount", "sh", "-c", script, str(self.boot_file), *super().command(*words)]
+        return with_boot_id(self.boot_file, super().command(*words))
+
+
+class RebootedHost(OwnHost):
+    def __init__(self, root: Path, boot_file: Path) -> None:
+        super().__init__(root)
+        self.boot_file = boot_file
+
+    def command(self, *words: str) -> list[str]:
+        return with_boot_id(self.boot_file, super().command(*words))
 
 
 def kill_all(cais: Cais) -> None:
@@ -96,6 +110,40 @@ def test_a_note_of_another_boot_is_not_believed(box, after_reboot):
     after_reboot("start", "before")
     assert after_reboot.pid("before") != pid
     after_reboot("rm", "-f", "before")
+
+
+def test_after_a_reboot_networks_and_ports_come_back(box, tmp_path):
+    """Another boot id, and a network namespace with nothing in it."""
+    path = tmp_path / "boot_id"
+    path.write_text(f"{uuid.uuid4()}\n")
+    before, after = OwnHost(box.root), RebootedHost(box.root, path)
+    try:
+        before("network", "create", "--subnet", "10.77.0.0/29", "net")
+        on = ("--stop-timeout", "0", "--restart", "always", "--network", "net", "-v", "kept:/data")
+        before("run", "-d", "--name", "server", "-p", "18080:80", *on, "box", "sh", "-c", SERVER)
+        before("run", "-d", "--name", "second", *on, "box", "sleep", "1000")
+        before("run", "-d", "--name", "third", "--network", "net", "box", "sleep", "1000")
+        before("exec", "server", "sh", "-c", "echo kept > /data/file")
+        for pid in sorted(before.machine()["processes"]):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not before.alive() and not before.machine()["processes"])
+        before.close()
+        assert {after.state(name)["Status"] for name in ("server", "second", "third")} == {"exited"}
+        assert after("ps", "-q") == "" and after("network", "inspect", "-f", "{{len .Containers}}", "net") == "0\n"
+        assert after("system", "start").split() == ["server", "second"]
+        wait_until(lambda: after.on_host("busybox", "nc", "-w", "5", "127.0.0.1", "18080") == "kept\n")
+        assert "10.77.0." in after("exec", "second", "nslookup", "server")
+        # All three addresses of the small network are to be had again.
+        after("run", "--rm", "--network", "net", "box", "true")
+        after("start", "third")
+        assert after("system", "check") == "All is well\n"
+        after("rm", "-f", "server", "second", "third")
+        after("network", "rm", "net")
+        after("volume", "rm", "kept")
+        assert after.machine()["links"] == ["lo"] and after.machine()["nft"] == [] and after.nothing_left()
+    finally:
+        before.close()
+        after.close()
 
 
 def test_stopped_with_the_host_is_not_stopped_by_hand(box):

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.container.networking import Attachment
+    from cais.network.records import Endpoint
 
     Names = list[str]
     Found = list[Network]
+    Endpoints = list[Endpoint]
     Findings = list[tuple[str, str, str]]
 
 __all__ = ["NetworkOptions", "Networks"]
@@ -63,7 +65,7 @@ class Networks:
                 if key == "dangling" and value.lower() not in ("1", "t", "true", "0", "f", "false"):
                     raise Invalid(f"invalid filter 'dangling={value}'")
         found = self._store.records.all()
-        used = {item.network for item in self._store.records.endpoints()} if "dangling" in filters else set()
+        used = {item.network for item in self._endpoints()} if "dangling" in filters else set()
 
         def fits(network: Network) -> bool:
             tests: dict[str, Callable[[str], bool]] = {
@@ -92,7 +94,15 @@ class Networks:
         network = self._store.records.get(name)
         if network.name == "bridge":
             network = self._store.default()
-        return inspect(network, self._store.records.endpoints(network=network.id))
+        return inspect(network, self._endpoints(network.id))
+
+    def _endpoints(self, network: str = "") -> Endpoints:
+        """Of containers that run: what a killed one has left is swept by who starts or removes something."""
+        found = self._store.records.endpoints(network=network)
+        if not found:
+            return found
+        connections = ContainerRuns(self._stores).store.rooms.connections
+        return [item for item in found if connections.is_used(item.container)]
 
     def remove(self, name: str, force: bool = False) -> bool:
         """Whether it was there; with ``force`` it need not have been.
@@ -105,6 +115,7 @@ class Networks:
             if force:
                 return False
             raise
+        self._sweep()
         self._store.remove(network)
         self._note("destroy", network)
         return True
@@ -122,6 +133,7 @@ class Networks:
                 raise Invalid(f"invalid filter '{key}'")
         limit = min((moment(text, time.time()) for text in filters.get("until", ())), default=None)
         removed: Names = []
+        self._sweep()
         for network in self._store.records.all():
             if network.is_predefined or (limit is not None and network.created >= limit):
                 continue
@@ -186,6 +198,11 @@ class Networks:
             return findings
 
         return connections.where_bridges_are(look)
+
+    def _sweep(self) -> None:
+        """Nobody is kept from removing a network by a container that was killed."""
+        if self._store.records.endpoints():
+            ContainerRuns(self._stores).store.rooms.connections.sweep()
 
     def _note(self, action: str, network: Network, **more: str) -> None:
         known = {**more, "name": network.name, "type": network.driver}
