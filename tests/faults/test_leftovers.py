@@ -128,6 +128,18 @@ def test_a_link_a_rule_and_an_address(host):
     assert host.machine()["links"] == ["lo"] and "cais" not in host.on_host("nft", "list", "ruleset")
 
 
+def test_nobody_is_kept_from_a_network_by_a_killed_container(host):
+    host("network", "create", "net")
+    id = host("run", "-d", "--network", "net", "box", "sleep", "1000").strip()
+    pid = host.pid(id)
+    kill_conmon(host, id)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"))
+    assert host("network", "inspect", "-f", "{{len .Containers}}", "net") == "0\n"
+    assert host("network", "ls", "-q", "--filter", "dangling=true").split()
+    host("network", "rm", "net")
+
+
 def test_a_table_without_a_bridge(host):
     host("run", "-d", "--name", "there", "box", "sleep", "1000")
     listed = host.on_host("nft", "list", "ruleset")

@@ -47,20 +47,21 @@ def update(runs: ContainerRuns, id: str, wanted: UpdateOptions) -> tuple[str, ..
         policy = None if wanted.restart is None else parse(wanted.restart)
     except CaisError as error:
         raise type(error)(error.message, hint=error.hint)
-    try:
-        if wanted.restart is not None:
-            for_update(wanted.restart, auto_remove=record.auto_remove)
-        plan = Plan.from_json(record.plan)
-        new = resources.updated(plan.resources, wanted.limits, wanted.pids_limit)
-        warnings = _apply(runs, record, plan.resources, new) if new != plan.resources else ()
-    except CaisError as error:
-        raise type(error)(f"Cannot update container {record.id}: {error.message}", hint=error.hint)
+    with runs.store.locked(record) as record:
+        try:
+            if wanted.restart is not None:
+                for_update(wanted.restart, auto_remove=record.auto_remove)
+            plan = Plan.from_json(record.plan)
+            new = resources.updated(plan.resources, wanted.limits, wanted.pids_limit)
+            warnings = _apply(runs, record, plan.resources, new) if new != plan.resources else ()
+        except CaisError as error:
+            raise type(error)(f"Cannot update container {record.id}: {error.message}", hint=error.hint)
 
-    def changed(value: dict[str, Any]) -> dict[str, Any]:
-        value = {**value, "resources": new._asdict()}
-        return value if policy is None else {**value, "restart": policy.to_json()}
+        def changed(value: dict[str, Any]) -> dict[str, Any]:
+            value = {**value, "resources": new._asdict()}
+            return value if policy is None else {**value, "restart": policy.to_json()}
 
-    runs.records.change_plan(record.id, changed)
+        runs.records.change_plan(record.id, changed)
     runs.store.happenings.container("update", record)
     return warnings
 

@@ -161,7 +161,8 @@ class Networks:
         runs = ContainerRuns(self._stores)
         record = runs.records.get(container)
         runs.reach_processes(record)
-        connect(runs.store.rooms.connections, runs.records, record, network, wanted or Attachment(network.name))
+        with runs.store.locked(record) as record:
+            connect(runs.store.rooms.connections, runs.records, record, network, wanted or Attachment(network.name))
         self._note("connect", network, container=record.id)
 
     def disconnect(self, name: str, container: str, force: bool = False) -> None:
@@ -180,7 +181,8 @@ class Networks:
                 return  # what is left of it is swept
             raise
         runs.reach_processes(record)
-        disconnect(runs.store.rooms.connections, runs.records, record, network)
+        with runs.store.locked(record) as record:
+            disconnect(runs.store.rooms.connections, runs.records, record, network)
         self._note("disconnect", network, container=record.id)
 
     def check(self, repair: bool = False) -> Findings:
