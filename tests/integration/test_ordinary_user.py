@@ -7,11 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +15,7 @@ import pytest
 
 from integration import foreign
 from integration.command import PROJECT, Command
+from integration.ordinary import Cais, Make, alive, as_user, wait_until
 
 pytestmark = pytest.mark.root
 
@@ -30,63 +27,6 @@ COPY --chmod=4755 file /setuid
 WORKDIR /home/ada
 COPY --from=box /data /copied
 """
-
-
-class Cais(NamedTuple):
-    """The command: ``prefix`` is what makes the process a certain user in certain surroundings."""
-
-    prefix: tuple[str, ...]
-    python: str
-    path: str
-    root: Path
-
-    def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
-        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": self.path, "PYTHONDONTWRITEBYTECODE": "1"}
-        env |= {"HOME": str(self.root.parent), "CAIS_ROOT": str(self.root), **options.pop("env", {})}
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **options}
-        argv = [*self.prefix, self.python, "-m", "cais", *words]
-        return subprocess.Popen(argv, env=env, cwd=self.root.parent, **options)
-
-    def __call__(self, *words: str, code: int = 0, stdin: bytes = b"", **options: Any) -> str:
-        process = self.start(*words, stdin=subprocess.PIPE, **options)
-        said = process.communicate(stdin, timeout=120)[0].decode(errors="replace")
-        assert process.returncode == code, f"cais {' '.join(words)}: {process.returncode}\n{said}"
-        return said
-
-    def build(self, tag: str, dockerfile: str, *words: str, code: int = 0) -> str:
-        """In the context ``context`` beside the root directory; what it said."""
-        return self("build", "-q", "-t", tag, "-f", "-", *words, "context", code=code, stdin=dockerfile.encode())
-
-    def inspect(self, name: str) -> Any:
-        return json.loads(self("inspect", name))[0]
-
-    def sh(self, script: str, *words: str, image: str = "box", code: int = 0) -> list[str]:
-        """The lines that a shell in a container of ``image`` says, without a network unless ``words`` have one."""
-        network = () if "--network" in words else ("--network", "none")
-        return self("run", "--rm", *network, *words, image, "sh", "-c", script, code=code).splitlines()
-
-    def assert_nothing_left(self) -> None:
-        """No container, no process, no bundle; and what is kept is sound."""
-        run = self.root / "run"
-
-        def gone() -> bool:
-            return not [name for name in os.listdir(run) if not name.startswith(".")]
-
-        wait_until(lambda: self("ps", "-aq") == "" and gone())
-        assert self("system", "check") == "All is well\n"
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    paused = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        paused.wait(0.02)
-    raise AssertionError("it did not come to be in 20 seconds")
-
-
-def as_user(account: Any) -> tuple[str, ...]:
-    return ("setpriv", f"--reuid={account.user_id}", f"--regid={account.group_id}", "--clear-groups")
 
 
 def hiding(path: str, prefix: tuple[str, ...]) -> tuple[str, ...]:
@@ -107,72 +47,6 @@ POWERLESS = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
 
 
 @pytest.fixture(scope="module")
-def python(ordinary_account: Any) -> tuple[str, str]:
-    """An interpreter that others may run, too, and its module path."""
-    if not shutil.which("setpriv") or not shutil.which("unshare"):
-        pytest.skip("needs setpriv and unshare (package util-linux)")
-    path = os.pathsep.join([str(PROJECT / "src"), *(item for item in sys.path if item.endswith("site-packages"))])
-    said = ""
-    for candidate in (sys.executable, "/usr/bin/python3"):
-        try:
-            done = subprocess.run(
-                [candidate, "-m", "cais", "version"],
-                env={"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "CAIS_ROOT": "/nowhere"},
-                cwd="/",
-                capture_output=True,
-                text=True,
-                user=ordinary_account.user_id,
-                group=ordinary_account.group_id,
-                extra_groups=[],
-                check=False,
-            )
-        except PermissionError as error:
-            said += f"{error}\n"
-            continue
-        if done.returncode == 0:
-            return candidate, path
-        said += done.stderr
-    pytest.skip(f"an ordinary user can run no Python that has what Cais needs: {said}")
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Callable[[int], Path]]:
-    """Directories of users, each with a build context."""
-    made = []
-
-    def make(user_id: int) -> Path:
-        directory = Path(tempfile.mkdtemp(prefix="cais-place-", dir="/var/tmp"))
-        made.append(directory)
-        directory.chmod(0o755)
-        (directory / "context").mkdir()
-        (directory / "context" / "file").write_text("content\n")
-        os.utime(directory / "context" / "file", (1_600_000_000, 1_600_000_000))
-        for path in (directory, directory / "context", directory / "context" / "file"):
-            os.chown(path, user_id, user_id)
-        return directory
-
-    yield make
-    for directory in made:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-Make = Callable[..., Cais]
-
-
-@pytest.fixture(scope="module")
-def make(python: tuple[str, str], place: Callable[[int], Path], busybox_tar: Path) -> Make:
-    """A command with its own root directory that has the image ``box``."""
-    archive = str(shutil.copy(busybox_tar, place(0) / "box.tar"))  # where every user gets at it
-
-    def make(prefix: Sequence[str], user_id: int) -> Cais:
-        cais = Cais(tuple(prefix), *python, place(user_id) / "root")
-        cais("import", "--change", "CMD sh", archive, "box")
-        return cais
-
-    return make
-
-
-@pytest.fixture(scope="module")
 def cais(make: Make, ordinary_account: Any) -> Cais:
     if not shutil.which("crun") and not shutil.which("runc"):
         pytest.skip("needs an OCI runtime")
@@ -182,12 +56,6 @@ def cais(make: Make, ordinary_account: Any) -> Cais:
 @pytest.fixture(scope="module")
 def as_root(make: Make) -> Cais:
     return make((), 0)
-
-
-@pytest.fixture
-def conmon() -> None:
-    if not shutil.which("conmon"):
-        pytest.skip("needs conmon")
 
 
 def layers(archive: Path) -> list[tarfile.TarFile]:
@@ -349,18 +217,6 @@ def test_put_out_files_are_the_users_own(cais: Cais, ordinary_account: Any) -> N
     cais.build("any", OWNERS, "-o", "type=tar,dest=out.tar")
     with tarfile.open(cais.root.parent / "out.tar") as tar:
         assert tar.getmember("file").uid == 1000
-
-
-def alive(mark: str) -> list[str]:
-    """The processes whose command line begins with ``mark``."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if path.read_bytes().startswith(mark.encode()):
-                found.append(path.parent.name)
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.parametrize("what", ["run", "build"])
@@ -554,22 +410,6 @@ def test_programs_of_another_architecture(cais: Cais) -> None:
     words = ("--progress=plain", "--platform=linux/arm64", "-f", "-", "context")
     assert "made on arm64" in cais("build", *words, stdin=foreign.DOCKERFILE.encode())
     assert os.listdir("/proc/sys/fs/binfmt_misc") == before
-
-
-@pytest.fixture(scope="module")
-def networked(make: Make, ordinary_account: Any, place: Callable[[int], Path]) -> Cais:
-    """A user who may open /dev/net/tun, as on most systems."""
-    if not shutil.which("pasta"):
-        pytest.skip("needs pasta (package passt)")
-    device = place(0) / "tun"
-    try:
-        os.mknod(device, 0o20666, os.makedev(10, 200))
-    except OSError as error:
-        pytest.skip(f"no device node can be made: {error}")
-    device.chmod(0o666)
-    script = 'mount --bind "$0" /dev/net/tun && exec "$@"'
-    start = ("unshare", "-m", "--propagation", "private", "sh", "-c", script, str(device))
-    return make((*start, *as_user(ordinary_account)), ordinary_account.user_id)
 
 
 def of_pasta(cais: Cais) -> list[str]:

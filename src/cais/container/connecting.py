@@ -314,6 +314,12 @@ def new_namespace() -> int:
 
     try:
         return beside(make)()  # of a thread, so that this one's stays
+    except PermissionError:
+        raise Denied(
+            "this process may not make a network (CAP_NET_ADMIN)",
+            hint="Give this container CAP_NET_ADMIN (docker run --cap-add NET_ADMIN), or use --network host.",
+            exit_code=125,
+        )
     except OSError as error:
         raise from_os_error(error, "make a network namespace")
 

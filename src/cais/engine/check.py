@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
+from cais.engine.container_runs import ContainerRuns
 from cais.engine.stores import Stores
 from cais.errors import CaisError
 from cais.spec.digest import Digest
@@ -33,12 +34,14 @@ class Finding(NamedTuple):
 
 def check(stores: Stores, *, repair: bool = False) -> list[Finding]:
     """All that is wrong, in the order: database, blobs, snapshots, images, build records, containers, volumes,
-    networks,     what was fetched."""
+    networks, what was fetched."""
     stores.database.require_own()
     findings = [Finding("the database", text) for text in stores.database.integrity_errors()]
     if findings:
         return findings  # what a damaged database says of the rest is worth nothing
-    stores.snapshots.reach()  # before the first thread
+    # Before the first thread; where the containers are, and so the bridges between them.
+    ContainerRuns(stores).reach()
+    stores.snapshots.reach()
     findings += _blobs(stores, repair)
     findings += _snapshots(stores, repair)
     findings += _images(stores, repair)

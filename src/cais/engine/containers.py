@@ -60,12 +60,17 @@ class Containers(ContainerLife):
     def rename(self, id: str, name: str) -> None:
         """Raises NotFound, Invalid, Conflict."""
         from cais.container.names import check_name
+        from cais.network.records import NetworkRecords
 
         record = self._records.get(id)
         if name.removeprefix("/") == record.name:
             raise Invalid("Renaming a container with the same name as its current name")
         self._records.rename(record, check_name(name))
         renamed = record._replace(name=check_name(name))
+        if NetworkRecords(self._stores.database).endpoints(container=record.id):
+            self._runs.reach_processes(record)
+            connections = self._runs.store.rooms.connections
+            connections.where_bridges_are(lambda: connections.networks.rename(record.id, renamed.name))
         self._runs.store.happenings.container("rename", renamed, oldName=f"/{record.name}")
 
     def update(self, id: str, options: UpdateOptions) -> tuple[str, ...]:

@@ -65,6 +65,9 @@ class NameServer:
             wanted = self._wanted()
             program = self._program() if wanted else ""
             pid = self.running()
+            if pid and wanted and not _is_here(pid):
+                _send(pid, _SIGTERM)  # of bridges that went with their holder
+                pid = 0
             if not wanted or not program:
                 if pid:
                     _send(pid, _SIGTERM)
@@ -151,6 +154,14 @@ def _leave_mounts(root: str) -> None:
             syscalls.umount(os.fsdecode(path), _DETACH)
         except OSError:
             continue  # it went with the one that it was on
+
+
+def _is_here(pid: int) -> bool:
+    """Whether a process is in this thread's network namespace."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/thread-self/ns/net")
+    except OSError:
+        return False
 
 
 def _send(pid: int, number: int) -> None:

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 
 from cais.errors import CaisError, NotFound, Unavailable, Unsupported
+from cais.host.namespaces import in_user_namespace
 from cais.network import links
 from cais.network.netlink import Netlink, NetlinkError
 from cais.network.option_names import MTU
@@ -44,9 +45,12 @@ def _parent(netlink: Netlink, network: Network, note: Callable[[], None]) -> int
             below, _, tag = name.rpartition(".")
             link = links.find(netlink, below) if below else None
             if link is None or not tag.isdigit() or not 0 < int(tag) < 4095:
+                hint = "Its parent (-o parent=) is an interface of the host, or one with a VLAN's number: eth0.10."
+                if in_user_namespace():
+                    hint = "An ordinary user's networks have none of the host's interfaces: use a bridge, or be root."
                 raise NotFound(
                     f"cannot set up the network {network.name}: the host has no interface {name}",
-                    hint="Its parent (-o parent=) is an interface of the host, or one with a VLAN's number: eth0.10.",
+                    hint=hint,
                     exit_code=125,
                 )
             note()

@@ -8,6 +8,8 @@ _NOT_FOUND = ("executable file not found", "not found in $path", "no such file o
 _NOT_EXECUTABLE = ("permission denied", "is a directory", "exec format error")
 # What crun says of a directory that should be executed.
 _CRUN_DIRECTORY = "open executable: operation not permitted"
+# What crun says where it may not set up the loopback of a new network.
+_LOOPBACK = "siocsifflags): operation not permitted"
 
 
 def explain(message: str, args: list[str], runtime: str) -> CaisError:
@@ -36,7 +38,8 @@ def explain(message: str, args: list[str], runtime: str) -> CaisError:
         for words in _NOT_EXECUTABLE:
             if words in lower:
                 return Failed(f'exec: "{what}": {words}', exit_code=126)
-    return Failed(f"{runtime} could not start the container: {text}", exit_code=125)
+    hint = "Without CAP_NET_ADMIN there is no network but the host's: --network host." if _LOOPBACK in lower else ""
+    return Failed(f"{runtime} could not start the container: {text}", hint=hint, exit_code=125)
 
 
 def read_log(text: str) -> str:

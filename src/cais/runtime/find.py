@@ -101,6 +101,8 @@ def hide_unified() -> None:
 
     Only in a private mount namespace.
     """
+    if not os.path.exists(f"{_UNIFIED}/cgroup.controllers"):
+        return  # covered already, where this process comes from: what would be taken away is the cover
     try:
         syscalls.umount(_UNIFIED, syscalls.MNT_DETACH)
     except OSError as error:

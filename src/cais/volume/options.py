@@ -6,6 +6,7 @@ Docker's are ``type``, ``device`` and ``o`` (a file system that is mounted while
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 
@@ -73,10 +74,15 @@ def size_bytes(name: str, text: str) -> int:
 def dress(path: str, options: Mapping[str, str]) -> None:
     """Gives the new directory ``path`` its owner, mode and bound. Raises Denied, Unavailable, Unsupported."""
     if "uid" in options or "gid" in options:
+        owner = [int(options.get(name, -1)) for name in ("uid", "gid")]
         try:
-            os.chown(path, int(options.get("uid", -1)), int(options.get("gid", -1)))
+            os.chown(path, *owner)
         except OSError as error:
-            raise from_os_error(error, f"give the volume to {options.get('uid', '')}:{options.get('gid', '')}")
+            if error.errno == errno.EINVAL:
+                from cais.host.owners import no_such_ids
+
+                raise no_such_ids("the volume", *(max(0, id) for id in owner))
+            raise from_os_error(error, "give the volume to its owner")
     if "mode" in options:
         os.chmod(path, int(options["mode"], 8))
     if "size" in options:
