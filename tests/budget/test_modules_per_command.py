@@ -164,10 +164,10 @@ def test_what_runs_costs_other_commands_little(tmp_path: Path) -> None:
 
     try:
         begin(names[0])
-        beside_one = opened(tmp_path, create)
+        beside_one = counted("open", tmp_path, create)
         for name in names[1:]:
             begin(name)
-        beside_five = opened(tmp_path, create)
+        beside_five = counted("open", tmp_path, create)
         code, modules = loaded(tmp_path, ["ps"])
     finally:
         loaded(tmp_path, ["rm", "-f", *names])
@@ -177,10 +177,18 @@ def test_what_runs_costs_other_commands_little(tmp_path: Path) -> None:
     assert beside_five - beside_one <= 4 * 3
 
 
-def opened(root: Path, arguments: list[str]) -> int:
-    """How many files a command opens."""
-    counting = "import sys; files = []; sys.addaudithook(lambda name, _: name == 'open' and files.append(name))\n"
-    program = counting + PROGRAM.replace("[code, modules]", "[code, len(files)]")
+@pytest.mark.root
+def test_no_code_is_made_from_text(root: Path) -> None:
+    """But for one named tuple, which functools makes for itself."""
+    for arguments in (["images"], ["ps", "-a"], ["create", "app", "/nothing"]):
+        assert counted("compile", root, arguments, of="<string>") <= 1
+
+
+def counted(event: str, root: Path, arguments: list[str], of: str = "") -> int:
+    """How many audit events of a kind, with ``of`` among their arguments, a command has: ``open`` for each file."""
+    wanted = f"name == {event!r} and (not {of!r} or {of!r} in given)"
+    counting = f"import sys; seen = []; sys.addaudithook(lambda name, given: {wanted} and seen.append(name))\n"
+    program = counting + PROGRAM.replace("[code, modules]", "[code, len(seen)]")
     code, count = loaded(root, arguments, program=program)
     assert code == 0
     return int(count)

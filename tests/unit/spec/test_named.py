@@ -70,6 +70,21 @@ def test_wrong_arguments(arguments: tuple[int, ...], named: dict[str, int]) -> N
     assert str(raised.value) == str(expected.value).replace("LIKE", "Point")
 
 
+def test_many_fields() -> None:
+    assert Wide(*range(7), i=8, h=7) == (*range(9), 10)
+    assert Wide(*range(9), j=11) == Wide(*range(8), 8, 11) == (*range(9), 11)
+    assert copy.copy(Wide(*range(9)))._replace(a=5) == (5, *range(1, 9), 10)
+    likely: Any = Wide
+    for arguments, named, said in (
+        (range(11), {}, "Wide takes 10 values but 11 were given"),
+        (range(8), {"j": 1}, "Wide is missing its value 'i'"),
+        (range(9), {"z": 1}, "Wide got unexpected values: z"),
+        (range(9), {"a": 1}, "Wide got unexpected values: a"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            likely(*arguments, **named)
+
+
 def test_what_it_says_of_itself() -> None:
     assert repr(Point(1)) == "Point(x=1, y=2, name='')"
     assert repr(Shown(1)) == "shown"
