@@ -19,9 +19,19 @@ HOST, OUTSIDE = "198.51.100.1", "198.51.100.2"
 class Machine:
     """A host with an outside, and a root directory; commands are root's, or those whom ``become`` makes of them."""
 
-    def __init__(self, directory: Path, *become: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        become: tuple[str, ...] = (),
+        python: tuple[str, str] = (sys.executable, str(PROJECT / "src")),
+    ) -> None:
+        """``python``: an interpreter and a module path that those whom ``become`` makes are able to read."""
         self.root = directory / "root"
         self.become = become
+        self.python, path = python
+        self.env = {**os.environ, "CAIS_ROOT": str(self.root), "PYTHONPATH": path}
+        if become:
+            self.env["HOME"] = str(directory)
         holder = ["unshare", "-n", "-m", "--propagation", "private", "sleep", "infinity"]
         self.processes = [subprocess.Popen(holder) for _ in range(2)]
         self.pids = [process.pid for process in self.processes]
@@ -58,11 +68,10 @@ class Machine:
 
     def options(self, *words: str | Path) -> dict[str, Any]:
         """What makes the command, as options of ``subprocess``'s calls."""
-        env = {**os.environ, "CAIS_ROOT": str(self.root), "PYTHONPATH": str(PROJECT / "src")}
-        return {"args": self.command(*words), "env": env}
+        return {"args": self.command(*words), "env": self.env}
 
     def command(self, *words: str | Path) -> list[str]:
-        return [*self.prefix(self.pids[0]), *self.become, sys.executable, "-m", "cais", *map(str, words)]
+        return [*self.prefix(self.pids[0]), *self.become, self.python, "-m", "cais", *map(str, words)]
 
     def start(self, *words: str | Path) -> subprocess.Popen[str]:
         return subprocess.Popen(**self.options(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from container_process import wait_until
@@ -28,26 +30,43 @@ def root_file_system() -> Path:
 
 
 @contextlib.contextmanager
-def machine(*images: str) -> Iterator[Machine]:
-    """A host of root's that has ``programs`` and these images."""
-    for program in ("nft", "ip", "curl", "crun", "conmon"):
+def machine(*images: str, account: Any = None, python: tuple[str, str] | None = None) -> Iterator[Machine]:
+    """A host that has ``programs`` and these images; commands are root's, or those of ``account``."""
+    for program in ("nft", "ip", "curl", "crun", "conmon") if account is None else ("curl", "crun", "conmon", "pasta"):
         if not shutil.which(program):
             pytest.skip(f"needs {program}")
     archive = root_file_system()
     directory = Path(tempfile.mkdtemp(prefix="cais-programs-", dir="/var/tmp"))
-    made = Machine(directory)
+    if account is None:
+        made = Machine(directory)
+    else:
+        assert python is not None
+        directory.chmod(0o755)
+        become = ("setpriv", f"--reuid={account.user_id}", f"--regid={account.group_id}", "--clear-groups")
+        os.chown(directory, account.user_id, account.group_id)
+        made = Machine(directory, become, python)
     try:
-        fill(made, archive, images)
+        if account is not None:
+            _give_tun(made, directory)
+        with open(archive, "rb") as file:  # the user may not read where it is kept
+            subprocess.run(**made.options("import", "-", "programs"), stdin=file, capture_output=True, check=True)
+        for name in images:
+            made("build", "-q", "-t", name, RECIPES / name)
         yield made
     finally:
         made.close()
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def fill(host: Machine, archive: Path, images: tuple[str, ...]) -> None:
-    host("import", archive, "programs")
-    for name in images:
-        host("build", "-q", "-t", name, RECIPES / name)
+def _give_tun(host: Machine, directory: Path) -> None:
+    """Lets everybody on this host open /dev/net/tun, which pasta needs, as most machines do."""
+    node = str(directory / "tun")
+    try:
+        host.run("mknod", "-m", "666", node, "c", "10", "200")
+        host.run("mount", "--bind", node, "/dev/net/tun")
+        host.run(*host.become, "sh", "-c", ": <>/dev/net/tun")
+    except AssertionError as error:
+        pytest.skip(f"an ordinary user cannot have /dev/net/tun here: {error}")
 
 
 def assert_all_goes_away(host: Machine) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from container_process import Terminal, wait_until
@@ -111,6 +112,7 @@ def test_postgresql_keeps_its_data_over_stops_kills_and_containers(host: Machine
     start_database(host)
     assert "initdb" not in host("logs", "db")
     assert host("exec", "db", *SQL, "SELECT count(*), sum(n) FROM kept") == "10002|50005000"
+    assert "CREATE TABLE public.kept" in host("exec", "db", "pg_dump", "-U", "postgres", "--schema-only", "app")
     assert host("exec", "db", *SQL, "SELECT count(*) FROM pg_stat_database WHERE checksum_failures > 0") == "0"
 
 
@@ -265,3 +267,38 @@ def test_an_init_with_several_children(host: Machine) -> None:
     assert host("logs", "--tail", "3", "all").splitlines() == ["web ends", "worker ends", "all ended"]
     # The one in a session of its own, which hears no signal, is gone with the container.
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+@pytest.fixture(scope="module")
+def users_machine(ordinary_account: Any, python: tuple[str, str]) -> Iterator[Machine]:
+    with programs.machine("nginx", "redis", account=ordinary_account, python=python) as made:
+        yield made
+
+
+def test_servers_of_an_ordinary_user(users_machine: Machine) -> None:
+    host = users_machine
+    host("run", "-d", "--name", "web", "-p", "8080:8080", "--user", "www-data", "nginx")
+    host("run", "-d", "--name", "cache", "-p", "6379:6379", "-v", "cached:/data", "--restart", "always", "redis")
+    wait_until(lambda: host.answers("http://127.0.0.1:8080/"))
+    assert host.fetch(f"http://{HOST}:8080/", outside=True) == "first"
+    workers = children(host, "web")
+    assert workers
+    host("kill", "-s", "HUP", "web")
+    wait_until(lambda: children(host, "web") and not workers & children(host, "web"))
+    assert host.fetch("http://127.0.0.1:8080/") == "first"
+    assert host("exec", "web", "id", "-un") == "www-data"
+    cli = ("exec", "cache", "redis-cli")
+    wait_until(lambda: host(*cli, "ping", code=None) == "PONG")
+    assert host(*cli, "set", "key", "kept") == "OK"
+    host(*cli, "debug", "segfault", code=None)
+    wait_until(lambda: host.inspect("cache")["RestartCount"] == 1)
+    wait_until(lambda: host(*cli, "get", "key", code=None) == "kept")
+    asked = host.popen("sh", "-c", "printf 'get key\\r\\nquit\\r\\n' | curl -s --max-time 5 telnet://127.0.0.1:6379")
+    assert "kept" in asked.communicate(timeout=20)[0]
+    for name in ("web", "cache"):
+        host("stop", name)
+        assert host.inspect(name)["State"]["ExitCode"] == 0
+    assert not host.answers("http://127.0.0.1:8080/")
+    host("rm", "web", "cache")
+    host("volume", "rm", "cached")
+    wait_until(host.nothing_left)
