@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -235,3 +236,15 @@ def test_info_counts_what_is_and_says_what_the_host_has(cais, runtime):
         assert f"\n  Running: {now['ContainersRunning']}\n" in text and "\n Security Options:\n" in text
     finally:
         cais("rm", "-f", id)
+
+
+def test_says_where_system_calls_are_not_filtered(cais):
+    hidden = "for d in /etc/containers /usr/share/containers; do [ ! -d $d ] || mount -t tmpfs t $d; done; exec \"$@\""
+    words = ("run", "--rm", "--network", "none", "box", "grep", "Seccomp:", "/proc/self/status")
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", hidden, "sh", *cais.command(*words)], env=cais.env, capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["Seccomp:", "0"]
+    assert "WARNING: the container's system calls are not filtered" in done.stderr
+    assert "WARNING" not in cais(*words)

@@ -84,6 +84,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
             plan = plan._replace(hostname=connection.hostname)
         files = network_files_of(rooms, record.id, plan, connection)
         around = _surroundings(runtime, plan, bundle)
+        filtered = _seccomp(runtime, plan)
         document = spec_oci.build_spec(
             plan,
             host,
@@ -92,7 +93,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
             resolved,
             id=record.id,
             limits=given,
-            seccomp=_seccomp(runtime, plan),
+            seccomp=filtered,
             init=init,
             network=connection.kind,
             network_path=connection.path,
@@ -108,7 +109,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
     except BaseException:
         undo(rooms, Ready(bundle, {}, made, (), connecting.whatever(), joins))
         raise
-    warnings = (*connection.warnings, *given.warnings, *around.warnings, *clamped)
+    warnings = (*connection.warnings, *given.warnings, *around.warnings, *clamped, *_unfiltered(plan, filtered))
     if plan.cgroup_parent and not host.cgroups_writable:
         warnings = (*warnings, "WARNING: --cgroup-parent is not used: this user may not write control groups.")
     return Ready(bundle, document, made, warnings, connection, joins)
@@ -210,6 +211,18 @@ def _seccomp(runtime: Runtime, plan: Plan) -> dict[str, Any] | None:
     if not os.path.isfile(plan.seccomp):
         raise NotFound(f"opening seccomp profile ({plan.seccomp}) failed: no such file", exit_code=125)
     return seccomp.load(plan.seccomp, plan.capabilities)
+
+
+def _unfiltered(plan: Plan, profile: dict[str, Any] | None) -> tuple[str, ...]:
+    """What the user has to know where nobody asked for it."""
+    if plan.seccomp != "default" or profile is not None:
+        return ()
+    from cais.runtime.seccomp import PATHS
+
+    return (
+        f"WARNING: the container's system calls are not filtered: this host has no seccomp profile ({PATHS[-1]}; "
+        "Debian: golang-github-containers-common).",
+    )
 
 
 def _init_program() -> str:
