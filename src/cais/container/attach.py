@@ -31,6 +31,8 @@ _PASSED = (
 # So many SIGINT or SIGTERM, and the container is killed.
 PATIENCE = 3
 _RETRY_MILLISECONDS = 10
+# No runtime has more to say of why it does not start: who writes more is the program.
+_HELD_LIMIT_BYTES = 1 << 20
 
 
 class Streams(NamedTuple):
@@ -199,7 +201,7 @@ class Pump:
             self._end_output(descriptor)
             return
         if stream == b"stderr" and self._held is not None:
-            if self._held():
+            if self._held() and sum(len(piece) for _, piece in self._kept) < _HELD_LIMIT_BYTES:
                 self._kept.append((destination, data))
                 return
             self._held = None

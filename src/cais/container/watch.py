@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from cais.container import waiting
 from cais.container.health import Health, HealthCheck, Result
 from cais.errors import from_os_error
-from cais.host.files import write_all
+from cais.host.files import overwrite
 
 _FILE = "health.json"
 _LIMIT_BYTES = 1 << 20
@@ -34,11 +34,7 @@ def write(directory: str, health: Health) -> None:
     path = os.path.join(directory, _FILE)
     data = json.dumps((health.status, health.failing_streak, health.log)).encode()
     try:
-        descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            write_all(descriptor, data)
-        finally:
-            os.close(descriptor)
+        overwrite(f"{path}.new", data)
         os.replace(f"{path}.new", path)
     except OSError as error:
         raise from_os_error(error, "note a container's health")

@@ -10,7 +10,7 @@ from cais.container.records import ContainerRecord
 from cais.engine.container_runs import ContainerRuns
 from cais.errors import CaisError, Failed
 from cais.runtime import limits
-from cais.runtime.failures import read_log
+from cais.runtime.failures import logged
 from cais.runtime.limits import Resources
 from cais.spec.named import NamedTuple
 
@@ -107,10 +107,8 @@ def _write(runtime: Runtime, id: str, document: dict[str, Any]) -> None:
             file.write(encode(document))
         code = runtime.command("--log", log, "--log-format", "json", "update", "--resources", path, id)
         if code != 0:
-            with open(log, encoding="utf-8", errors="replace") as text:
-                said = read_log(text.read(1 << 16))
             name = runtime.program(bundle).name
-            raise Failed(f"{name} could not change its control groups: {said or f'exit code {code}'}")
+            raise Failed(f"{name} could not change its control groups: {logged(log) or f'exit code {code}'}")
     finally:
         for name in (path, log):
             if os.path.exists(name):

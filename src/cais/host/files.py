@@ -24,6 +24,15 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def overwrite(path: str, data: bytes, mode: int = 0o600) -> None:
+    """``path`` holds ``data`` and stays the file that it is. A killed process leaves a part. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
 def read_start(path: str, limit_bytes: int) -> bytes:
     """The file up to ``limit_bytes``; a pipe is not waited for, a device not read. Raises Invalid, OSError."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 
+from cais.host.files import overwrite
 from cais.host.processes import ProcessName, boot_id, is_alive, start_ticks
 
 
 def note(path: str, pid: int) -> None:
     """The file ``path`` names ``pid`` from now on. Raises OSError."""
-    descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, f"{pid} {start_ticks(pid) or 0} {boot_id()}\n".encode())
-    finally:
-        os.close(descriptor)
+    overwrite(f"{path}.new", f"{pid} {start_ticks(pid) or 0} {boot_id()}\n".encode())
     os.replace(f"{path}.new", path)
 
 

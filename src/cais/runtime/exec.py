@@ -13,22 +13,18 @@ from cais.errors import CaisError, Failed, from_os_error
 from cais.host.files import write_all
 from cais.host.processes import wait
 from cais.runtime.failures import explain, read_log
-from cais.runtime.runner import Bundle, Runtime
+from cais.runtime.runner import Bundle, Runtime, spawn
 from cais.spec.encoding import encode
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Mapping
     from typing import Any
-else:
-    import _signal as signal  # its numbers without the enumerations, which cost 3 ms at each start
 
 _PREFIX = "exec-"
 # Where the runtime finds its two files: above the numbers that the shell and the library use.
 _PROCESS_PLACE, _LOG_PLACE = 50, 51
-_TO_DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ)
 
 
 class Executed(NamedTuple):
@@ -70,19 +66,8 @@ def start(
         log = os.memfd_create("log")
         document = os.memfd_create("process")
         write_all(document, encode(process))
-        pid = os.posix_spawn(
-            program.path,
-            [*command, bundle.id],
-            {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-            file_actions=[
-                *((os.POSIX_SPAWN_DUP2, descriptor, place) for place, descriptor in enumerate(stdio)),
-                (os.POSIX_SPAWN_DUP2, document, _PROCESS_PLACE),
-                (os.POSIX_SPAWN_DUP2, log, _LOG_PLACE),
-            ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=_TO_DEFAULT,
-        )
+        places = {**dict(enumerate(stdio)), _PROCESS_PLACE: document, _LOG_PLACE: log}
+        pid = spawn([*command, bundle.id], places)
     except OSError as error:
         if log >= 0:
             os.close(log)

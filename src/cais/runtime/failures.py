@@ -57,3 +57,13 @@ def read_log(text: str) -> str:
         if isinstance(entry, dict) and str(entry.get("level", "")) in ("error", "fatal"):
             found.append(str(entry.get("msg", "")))
     return "; ".join(dict.fromkeys(item for item in found if item))
+
+
+def logged(path: str) -> str:
+    """The errors that a runtime has logged into a file so far, or ""."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read(1 << 16)
+    except FileNotFoundError:
+        return ""
+    return read_log(text) if text else ""

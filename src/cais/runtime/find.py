@@ -1,13 +1,14 @@
-"""Which OCI runtime this host has, and which cgroups: found by looking at files, without starting a process."""
+"""Which OCI runtime this host has, which cgroups and rights: by a look at files, without starting a process."""
 
 from __future__ import annotations
 
 import errno
 import os
 
-from cais.errors import Invalid, Unavailable, from_os_error
-from cais.host import syscalls
+from cais.errors import Failed, Invalid, Unavailable, from_os_error
+from cais.host import namespaces, syscalls
 from cais.host.processes import find_program as find_program
+from cais.runtime.spec import ALL_CAPABILITIES, Host
 from cais.spec.named import NamedTuple
 
 _UNIFIED = "/sys/fs/cgroup/unified"
@@ -94,6 +95,34 @@ def cgroups() -> Cgroups:
 _CONTROLLERS = frozenset(
     ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "freezer", "hugetlb", "rdma")
 )
+
+
+def facts(runtime: str) -> Host:
+    """What a spec needs, without a seccomp profile, in the namespaces that are entered for it.
+
+    A hybrid host's v2 part is hidden on the way from the ``runtime`` crun. Raises Denied, Failed.
+    """
+    entered = namespaces.enter()
+    groups = cgroups()
+    if groups.mode == "hybrid" and runtime == "crun":
+        hide_unified()
+    bounding = _bounding_set()
+    return Host(
+        entered.user_namespace,
+        entered.id_count,
+        groups.mode,
+        groups.controllers,
+        groups.writable,
+        frozenset(name for number, name in enumerate(ALL_CAPABILITIES) if bounding >> number & 1),
+    )
+
+
+def _bounding_set() -> int:
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"CapBnd:"):
+                return int(line[7:], 16)
+    raise Failed("the kernel does not say which capabilities this process has (/proc/self/status)")
 
 
 def hide_unified() -> None:

@@ -6,16 +6,16 @@ import os
 import time
 from _thread import allocate_lock
 
-from cais.errors import CaisError, Failed, from_os_error
-from cais.host import namespaces, process_files
-from cais.host.files import random_name, write_all
+from cais.errors import CaisError, from_os_error
+from cais.host import process_files
+from cais.host.files import overwrite, random_name
 from cais.host.processes import ProcessName, is_alive, kill_family, send_signal, start_ticks, wait
 from cais.runtime import find
-from cais.runtime.failures import explain, read_log
+from cais.runtime.failures import explain, logged
 from cais.runtime.guardian import Guardian, remove_bundle, remove_cgroups
-from cais.runtime.notes import Note, read_note
-from cais.runtime.spec import ALL_CAPABILITIES, Host
-from cais.spec.encoding import decode, encode
+from cais.runtime.notes import Note, read_configuration, read_note
+from cais.runtime.spec import Host
+from cais.spec.encoding import encode
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import signal
     import threading
     from _thread import LockType
-    from collections.abc import Callable
+    from collections.abc import Mapping
     from typing import Any
 else:
     import _signal as signal  # its numbers without the enumerations, which cost 3 ms at each start
@@ -32,7 +32,6 @@ else:
 _MAKING_SECONDS = 10
 # A link in a bundle that names the OCI runtime its run asked for.
 _PROGRAM = "runtime"
-_FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Bundle(NamedTuple):
@@ -91,23 +90,8 @@ class Runtime:
         """The facts that a spec needs, without a seccomp profile; a hybrid host's v2 part is hidden on the way."""
         with self._lock:
             if self._host is None:
-                self._host = self._look()
+                self._host = find.facts(self.found.name)
             return self._host
-
-    def _look(self) -> Host:
-        entered = namespaces.enter()
-        groups = find.cgroups()
-        if groups.mode == "hybrid" and self.found.name == "crun":
-            find.hide_unified()
-        bounding = _bounding_set()
-        return Host(
-            entered.user_namespace,
-            entered.id_count,
-            groups.mode,
-            groups.controllers,
-            groups.writable,
-            frozenset(name for number, name in enumerate(ALL_CAPABILITIES) if bounding >> number & 1),
-        )
 
     def seccomp(self, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
         """The installed profile for a process with these capabilities, or None where none is installed."""
@@ -120,8 +104,7 @@ class Runtime:
             return self._profiles[capabilities]
 
     def bundle(self, id: str = "", program: str = "") -> Bundle:
-        """A new directory with an empty ``rootfs`` to mount on. ``program``: as in ``Bundle``. Raises Unavailable,
-        Denied."""
+        """A new directory with an empty ``rootfs``. ``program``: as in ``Bundle``. Raises Unavailable, Denied."""
         id = id or random_name(16)
         directory = os.path.join(self.directory, id)
         try:
@@ -172,17 +155,8 @@ class Runtime:
                     if self._guardian is None:
                         self._guardian = Guardian(runtime.path, self.state_directory)
                     self._guardian.watch(bundle.id, directory)
-            # A session of its own: a terminal's Ctrl-C reaches the container once, through us.
-            pid = os.posix_spawn(
-                runtime.path,
-                self._command(bundle, console_socket),
-                {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-                file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, place) for place, descriptor in enumerate(stdio)],
-                setsid=True,
-                setsigmask=(),
-                setsigdef=_TO_DEFAULT,
-            )
-            _write(os.path.join(directory, "runtime.pid"), f"{pid} {start_ticks(pid) or 0}\n")
+            pid = spawn(self._command(bundle, console_socket), dict(enumerate(stdio)))
+            overwrite(os.path.join(directory, "runtime.pid"), f"{pid} {start_ticks(pid) or 0}\n".encode())
         except OSError as error:
             raise from_os_error(error, f"start the OCI runtime {runtime.path}")
         return Started(bundle, pid)
@@ -196,7 +170,7 @@ class Runtime:
             filters = annotation(profile, os.path.join(self.directory, ".seccomp"))
             spec = {**spec, "annotations": {**spec.get("annotations", {}), **filters}}
         try:
-            _write(os.path.join(bundle.directory, "config.json"), encode(spec))
+            overwrite(os.path.join(bundle.directory, "config.json"), encode(spec))
         except OSError as error:
             raise from_os_error(error, "write a container's configuration")
 
@@ -234,12 +208,10 @@ class Runtime:
         return code
 
     def _failure(self, bundle: Bundle) -> CaisError | None:
-        message = self.logged(bundle)
-        if not message:
+        if not (message := self.logged(bundle)):
             return None
-        with open(os.path.join(bundle.directory, "config.json"), "rb") as config:
-            args = decode(config.read())["process"]["args"]
-        return explain(message, args, self.program(bundle).name)
+        given = read_configuration(bundle.directory)
+        return explain(message, given["process"]["args"] if given else [], self.program(bundle).name)
 
     def run(
         self,
@@ -248,7 +220,6 @@ class Runtime:
         *,
         stdio: tuple[int, int, int],
         cancelled: threading.Event | None = None,
-        on_started: Callable[[Started], None] | None = None,
     ) -> int:
         """Runs to the end in the foreground; what interrupts this call kills what runs. ``cancelled`` does, too.
 
@@ -256,8 +227,6 @@ class Runtime:
         """
         started = self.start(spec, bundle, stdio)
         try:
-            if on_started is not None:
-                on_started(started)
             code = wait(started.pid) if cancelled is None else self._wait_or_kill(started, cancelled)
         except BaseException:
             self.kill(started)
@@ -294,9 +263,7 @@ class Runtime:
     def has_begun(self, bundle: Bundle) -> bool:
         """Whether the program inside runs: what it replaced, the runtime's own, writes errors to the same streams."""
         process = self.process(bundle)
-        if process is None:
-            return False
-        link = f"/proc/{process.pid}/exe"
+        link = f"/proc/{process.pid}/exe" if process is not None else ""
         try:
             if os.readlink(link).startswith("/memfd:"):
                 return False  # runc and crun run from a copy of themselves
@@ -307,12 +274,7 @@ class Runtime:
 
     def logged(self, bundle: Bundle) -> str:
         """The errors that the runtime has logged so far, or ""."""
-        try:
-            with open(os.path.join(bundle.directory, "log"), encoding="utf-8", errors="replace") as file:
-                text = file.read(1 << 16)
-        except FileNotFoundError:
-            return ""
-        return read_log(text) if text else ""
+        return logged(os.path.join(bundle.directory, "log"))
 
     def kill(self, started: Started, number: int = signal.SIGKILL) -> bool:
         """Sends a signal to the process inside; False when there is none yet, or none any more.
@@ -431,20 +393,15 @@ class Runtime:
             self._guardian = None
 
 
-_TO_DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ)
-
-
-def _bounding_set() -> int:
-    with open("/proc/self/status", "rb") as status:
-        for line in status:
-            if line.startswith(b"CapBnd:"):
-                return int(line[7:], 16)
-    raise Failed("the kernel does not say which capabilities this process has (/proc/self/status)")
-
-
-def _write(path: str, data: str | bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        write_all(descriptor, data.encode() if isinstance(data, str) else data)
-    finally:
-        os.close(descriptor)
+def spawn(command: list[str], descriptors: Mapping[int, int]) -> int:
+    """Starts a runtime with ``descriptors`` by their places in it, in a session of its own: a terminal's Ctrl-C reaches
+    the container once, through us. Raises OSError."""
+    return os.posix_spawn(
+        command[0],
+        command,
+        {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, place) for place, descriptor in descriptors.items()],
+        setsid=True,
+        setsigmask=(),
+        setsigdef=(signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ),
+    )

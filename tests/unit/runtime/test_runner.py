@@ -38,7 +38,7 @@ def base(tmp_path, busybox_tar):
     return tmp_path
 
 
-def run(base: Path, name: str, *args: str, cancelled=None, on_started=None, **options) -> tuple[int, str]:
+def run(base: Path, name: str, *args: str, cancelled=None, **options) -> tuple[int, str]:
     """One step; its exit code and output. In a process of its own."""
     namespaces.enter()
     runtime = Runtime(str(base), name)
