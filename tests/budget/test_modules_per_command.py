@@ -169,10 +169,16 @@ def test_what_runs_costs_other_commands_little(tmp_path: Path) -> None:
             begin(name)
         beside_five = counted("open", tmp_path, create)
         code, modules = loaded(tmp_path, ["ps"])
+        in_one = loaded(tmp_path, ["exec", names[0], "sleep", "0"])
     finally:
         loaded(tmp_path, ["rm", "-f", *names])
     assert code == 0
     assert [module for module in modules if is_of(module, ("cais.container.prepare", "cais.snapshot"))] == []
+    assert in_one[0] == 0
+    stores = ("cais.image", "cais.content", "cais.snapshot", "cais.volume", "cais.network")
+    assert [module for module in in_one[1] if is_of(module, (*NEVER, *HEAVY, *stores, "cais.container.store"))] == []
+    print(f"exec: {len(in_one[1])} modules")
+    assert len(in_one[1]) <= 115
     # Its bundle's owner, the boot, the owner's process.
     assert beside_five - beside_one <= 4 * 3
 

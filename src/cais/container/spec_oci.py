@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from cais.container.plan import Plan
 from cais.runtime import spec
-from cais.runtime.limits import Limits
-from cais.runtime.network_files import NetworkFiles
-from cais.runtime.spec import Host
-from cais.runtime.users import User
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from cais.runtime.limits import Limits
+    from cais.runtime.network_files import NetworkFiles
+    from cais.runtime.spec import Host
+    from cais.runtime.users import User
 
 INIT_PATH = "/sbin/docker-init"
 
