@@ -164,7 +164,8 @@ def parse_bytes(text: str, flag: str) -> int:
             raise ValueError
         value = float(number)
     except ValueError:
-        raise Invalid(f'invalid argument "{text}" for "--{flag}" flag: invalid size: \'{text}\'', exit_code=125)
+        shown = "-m, --memory" if flag == "memory" else f"--{flag}"
+        raise Invalid(f'invalid argument "{text}" for "{shown}" flag: invalid size: \'{text}\'', exit_code=125)
     return int(value * (1 << _UNITS[unit]))
 
 
@@ -172,10 +173,10 @@ def parse_cpus(text: str) -> int:
     """``1.5`` as billionths of a processor. Raises Invalid."""
     try:
         value = float(text)
-        if not 0 < value < 1 << 20:
-            raise ValueError
     except ValueError:
         raise Invalid(f'invalid argument "{text}" for "--cpus" flag: failed to parse {text} as a rational number')
+    if not 0 < value < 1 << 20:
+        raise Invalid(f"invalid --cpus {value:g}: the least is 0.01", hint="Leave --cpus out for no limit.")
     return int(value * 1_000_000_000)
 
 

@@ -52,6 +52,10 @@ class ContainerLife:
         ``created`` is given the id before it starts. Raises as ``create``; with exit code 125, 126 or 127 where it did
         not start.
         """
+        if options.detach_keys:
+            from cais.container import detach_keys
+
+            detach_keys.parse(options.detach_keys)  # also where nobody can type them
         self._runs.enter()
         record = self._runs.create(options)
         if created is not None:

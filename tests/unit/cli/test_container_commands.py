@@ -64,7 +64,7 @@ def test_run_in_the_foreground(box: Cais) -> None:
         (["box", "/bin"], 126, "/bin"),
         (["--name", "-", "box"], 125, "Invalid container name (-)"),
         (["--name", "u", "box"], 125, "are allowed\nA name has at least two characters.\n"),
-        (["-it", "box"], 1, "cannot attach stdin to a TTY-enabled container because stdin is not a terminal\n"),
+        (["-it", "box"], 1, "the input device is not a TTY\n"),
         (["--pull=always", "box"], 125, "Error: --pull=always is not supported by this version of cais\n"),
         (["--network", "bridge2", "box"], 125, "bridge2"),
         (["--env-file", "/nope", "box"], 125, "/nope"),
@@ -191,5 +191,12 @@ def test_as_docker_lists_and_inspects(box: Cais) -> None:
     done = box("run", "--rm", "--network", "none", "--domainname", "example.org", "box", "cat",
                "/proc/sys/kernel/domainname")  # fmt: skip
     assert done.stdout == "example.org\n"
+    for wrong, said in (
+        (("--detach-keys", "foo"), "invalid detach keys (foo)"),
+        (("-m", "-1"), 'invalid argument "-1" for "-m, --memory" flag: invalid size'),
+        (("--cpus", "-1"), "invalid --cpus -1: the least is 0.01"),
+    ):
+        done = box("run", "--rm", *wrong, "box", "true")
+        assert (done.returncode, said in done.stderr) == (125, True), done.stderr
     done = box("export", "-o", "/nowhere/at/all", "one")
     assert (done.returncode, '"/nowhere/at" does not exist' in done.stderr) == (1, True)

@@ -40,9 +40,7 @@ def run(call: Call) -> int:
         import os
 
         if not os.isatty(0):
-            raise UsageError(
-                "cannot attach stdin to a TTY-enabled container because stdin is not a terminal", 1, usage=False
-            )
+            raise UsageError("the input device is not a TTY", 1, usage=False)
     if options.detach and options.attach:
         raise UsageError("conflicting options: cannot specify both --attach and --detach", 125, usage=False)
     shown = options.detach or not ({"stdout", "stderr"} & {name.lower() for name in options.attach or ("stdout",)})
