@@ -71,7 +71,7 @@ def children(host: Machine, name: str) -> set[str]:
 def start_database(host: Machine, *words: str) -> None:
     host("run", "-d", "--name", "db", "-e", "POSTGRES_PASSWORD=secret", "-v", f"data:{DATA}", *words, "postgres")
     assert status(host) in ("starting", "healthy")
-    wait_until(lambda: status(host) == "healthy")
+    wait_until(lambda: status(host) == "healthy", 60)
 
 
 def status(host: Machine) -> str:
@@ -85,7 +85,7 @@ def newest(host: Machine, since: str) -> str:
 def started_again(host: Machine) -> str:
     """The database's log since it was started once more, and is healthy."""
     host("start", "db")
-    wait_until(lambda: status(host) == "healthy")
+    wait_until(lambda: status(host) == "healthy", 60)
     return newest(host, host.inspect("db")["State"]["StartedAt"])
 
 
