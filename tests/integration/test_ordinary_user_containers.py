@@ -179,6 +179,7 @@ def test_two_users_side_by_side(user: Cais, make: Make, ordinary_account: Any) -
         each("run", "-d", "--name", "same", "--network", "same", "box", "sleep", "1000")
     user("run", "-d", "--name", "web", "-p", "28474:80", "box", "sleep", "1000")
     assert "already allocated" in other("run", "--rm", "-p", "28474:80", "box", "true", code=125)
+    assert "ip_unprivileged_port_start" in other("run", "--rm", "-p", "80:80", "box", "true", code=125)
     assert "1 id" in other("run", "--rm", *ALONE, "-u", "33", "box", "true", code=125)
     assert "no such ids" in other("volume", "create", "--uid", "33", code=1)
     other("rm", "-f", "same")

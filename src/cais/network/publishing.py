@@ -86,7 +86,11 @@ def _take(records: NetworkRecords, endpoint: Endpoint, protocol: str, host_ip: s
                 exit_code=125,
             )
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise Denied(f"{_doing(endpoint)}: bind {_shown(host_ip)}:{port}: permission denied", exit_code=125)
+            raise Denied(
+                f"{_doing(endpoint)}: bind {_shown(host_ip)}:{port}: permission denied",
+                hint="Take one from 1024 on, or have root lower the sysctl net.ipv4.ip_unprivileged_port_start.",
+                exit_code=125,
+            )
         raise from_os_error(error, f"bind {_shown(host_ip)}:{port}")
 
 
