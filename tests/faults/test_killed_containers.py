@@ -22,7 +22,7 @@ from own_host import OwnHost
 
 pytestmark = pytest.mark.root
 
-KILLS = int(os.environ.get("CAIS_KILLS", "60"))
+KILLS = int(os.environ.get("CAIS_KILLS", "40"))
 CHECK_EVERY = 20
 AT_ONCE = 3
 NAMES = [f"c{number}" for number in range(5)]

@@ -93,7 +93,9 @@ def each(names: Iterable[str], action: Callable[[str], str | None]) -> int:
             raise
         except CaisError as error:
             warn(error_text(error))
-            failed = failed or (1 if error.exit_code == 125 else error.exit_code)
+            failed = failed or (
+                1 if error.exit_code in (125, 126, 127) else error.exit_code
+            )  # those are of run and exec
         else:
             if text is not None:
                 say(text)

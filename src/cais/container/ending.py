@@ -13,7 +13,7 @@ from cais.container.plan import Plan
 from cais.container.records import ContainerRecord
 from cais.container.restart import BY_HAND
 from cais.container.state import State, exit_directory
-from cais.errors import CaisError, Conflict, Failed, Invalid, Unsupported
+from cais.errors import CaisError, Conflict, Failed, Invalid, Unavailable, Unsupported
 from cais.host.processes import send_signal, wait_gone
 from cais.runtime import cgroup_files
 
@@ -47,7 +47,7 @@ def kill(store: Containers, record: ContainerRecord, number: int) -> None:
         raise Conflict(f"cannot kill container: {record.name}: container {record.id} is not running")
     ends = number in (signal.SIGKILL, signal.SIGTERM, _stop_signal(record))
     if ends:
-        store.records.set_stopped(record.id)
+        _note_stopped(store, record)
         if found.status == "restarting":
             stop_waiting(store, record)
     _send(store, record, found, number)
@@ -67,7 +67,7 @@ def stop(
     ``how`` is kept for the next boot (``restart.at_boot``). False where it did not run. Raises Failed where it
     cannot be killed.
     """
-    store.records.set_stopped(record.id, how)
+    _note_stopped(store, record, how)
     found = _settled(store, record)
     if found.status == "restarting":
         stop_waiting(store, record)
@@ -88,7 +88,7 @@ def stop(
 
 def end_now(store: Containers, record: ContainerRecord, found: State, how: int = BY_HAND) -> None:
     """Kills what was found to run, and what waits to start it again. Raises Failed where the kernel does not end it."""
-    store.records.set_stopped(record.id, how)
+    _note_stopped(store, record, how)
     if found.status == "restarting":
         from cais.container import waiting
 
@@ -178,6 +178,14 @@ def wait(store: Containers, record: ContainerRecord, condition: str = CONDITIONS
             record = store.records.get(record.id)
         except CaisError:
             return code  # removed, and with it what was noted of its end
+
+
+def _note_stopped(store: Containers, record: ContainerRecord, how: int = BY_HAND) -> None:
+    """A full disk keeps nobody from ending a container: what fills the disk may be just that one."""
+    try:
+        store.records.set_stopped(record.id, how)
+    except Unavailable:
+        pass
 
 
 def _noted(store: Containers, record: ContainerRecord) -> None:

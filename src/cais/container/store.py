@@ -12,7 +12,7 @@ from cais.container.plan import Plan
 from cais.container.prepare import Rooms
 from cais.container.records import ContainerRecord, ContainerRecords
 from cais.container.state import State, look
-from cais.errors import CaisError, Conflict, NotFound, from_os_error
+from cais.errors import CaisError, Conflict, NotFound, Unavailable, from_os_error
 from cais.host.database import Database
 from cais.host.files import random_name, remove_tree
 from cais.host.locks import FileLock
@@ -234,8 +234,8 @@ class Containers:
                 from cais.container import ending
 
                 ending.end_now(self, record, found)
-                self.ended(record, self.state(record))
-            self.records.set_removing(record.id)
+                self.state(record)
+            self._set_removing(record)
             self.end_watch(record)
             self.leave_networks(record)
             bundle = self.rooms.runtime.opened(record.id)
@@ -248,6 +248,17 @@ class Containers:
             self._remove_directory(record.id)
         self._remove_volumes(anonymous)
         self.happenings.container("destroy", record)
+
+    def _set_removing(self, record: ContainerRecord) -> None:
+        """On a disk that is full what it wrote makes the room to note this."""
+        try:
+            self.records.set_removing(record.id)
+        except Unavailable:
+            try:
+                os.truncate(self.log_path(record.id), 0)
+            except OSError as error:
+                raise from_os_error(error, "remove a container")
+            self.records.set_removing(record.id)
 
     def _remove_directory(self, id: str) -> None:
         """Under another name at first: who still writes there (its end is being noted) does not find it any more."""
