@@ -41,7 +41,12 @@ class ContainerRuns:
         self._runtime: Runtime | None = None
 
     def enter(self) -> None:
-        """The private namespaces of this process; an ordinary user's are in what all its containers share."""
+        """The private namespaces of this process; an ordinary user's are in what all its containers share.
+
+        Raises Denied, also for the root directory of another user.
+        """
+        if os.geteuid() != 0:
+            self._stores.database.require_own()
         self._stores.holder.enter()
 
     def enter_beside(self, record: ContainerRecord) -> None:
