@@ -45,6 +45,13 @@ class OrdinaryUser(NamedTuple):
         ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not os.environ.get("CAIS_LONG_TESTS"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes long: set CAIS_LONG_TESTS=1"))
+
+
 @pytest.fixture(autouse=True)
 def _own_namespace() -> Iterator[None]:
     """A test that enters private namespaces does so in a child or a thread: all tests after it would be inside, too."""

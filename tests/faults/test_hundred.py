@@ -13,7 +13,7 @@ import pytest
 from container_process import wait_until
 from own_host import OwnHost
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.long]
 
 MANY = 100
 PUBLISHED = 30

@@ -13,7 +13,7 @@ import pytest
 from cais_process import nothing_left
 from test_credentials_nowhere import Server
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.long]
 
 KILLS = 60
 CHECK_EVERY = 10

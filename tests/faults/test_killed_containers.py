@@ -20,7 +20,7 @@ import pytest
 from container_process import wait_until
 from own_host import OwnHost
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.long]
 
 KILLS = int(os.environ.get("CAIS_KILLS", "40"))
 CHECK_EVERY = 20

@@ -11,7 +11,7 @@ import pytest
 from container_process import wait_until
 from own_host import OwnHost
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.long]
 
 TURNS = 3
 

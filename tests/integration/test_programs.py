@@ -16,7 +16,7 @@ from container_process import Terminal, wait_until
 from integration import programs
 from integration.machine import HOST, Machine
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.long]
 
 DATA = "/var/lib/postgresql/data"
 SQL = ("psql", "-U", "postgres", "-d", "app", "-qAtc")

@@ -218,13 +218,14 @@ class Images:
         if write.isatty():
             raise Invalid("cowardly refusing to save to a terminal. Use the -o flag or redirect")
         store = self._store
-        pieces = save(store, select(store, names, platform), platform)
+        wanted = select(store, names, platform)
+        pieces = save(store, wanted, platform)
         try:
             for piece in pieces:
                 write.write(piece)
             write.flush()
-            for name in names:
-                self._tell("save", store.resolve(name).id, name)
+            for image, saved in wanted:
+                self._tell("save", image.id, str(saved[0]) if saved else image.id)
         except BrokenPipeError:
             raise
         except OSError as error:
