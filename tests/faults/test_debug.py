@@ -61,7 +61,7 @@ def test_it_is_in_the_containers_namespaces_with_its_rights(bare: Cais) -> None:
 def test_exit_codes_are_the_commands(bare: Cais) -> None:
     bare("container", "debug", "bare", "sh", "-c", "exit 7", code=7)
     bare("container", "debug", "bare", "/no/such/program", code=127)
-    assert "is not here" in bare("container", "debug", "--image", "nothing", "bare", code=125)
+    assert "is not here" in bare("container", "debug", "--image", "nothing", "bare", code=1)
     assert "No such container" in bare("container", "debug", "nobody", code=1)
 
 
@@ -80,8 +80,8 @@ def test_killed_it_leaves_nothing(bare: Cais) -> None:
     before = traces(bare)
     debugger = bare.start("container", "debug", "bare", "sh", "-c", "echo begun; exec sleep 3003")
     assert debugger.stdout is not None and debugger.stdout.readline() == b"begun\n"
+    wait_until(lambda: processes(b"sleep\x003003\0"))
     inside = processes(b"sleep\x003003\0")
-    assert inside
     debugger.send_signal(signal.SIGKILL)
     debugger.wait()
     debugger.stdout.close()
@@ -91,6 +91,7 @@ def test_killed_it_leaves_nothing(bare: Cais) -> None:
     assert traces(bare)[2] == before[2]
 
 
+@pytest.mark.long
 def test_of_one_that_does_not_run_the_file_system_is_shown(bare: Cais) -> None:
     bare("stop", "bare")
     bare("container", "debug", "bare", "sh", "-c", "echo mended >/target/note; ps | grep -q '[b]usybox sleep'", code=1)
