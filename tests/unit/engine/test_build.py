@@ -33,7 +33,8 @@ class TestOrder:
         found = based.files(
             f"FROM base AS one\nRUN echo one | timeout 30 nc -l -p {port} > /said\n"
             f"FROM base AS two\n"
-            f"RUN n=0; until echo two | nc 127.0.0.1 {port} > /said; do n=$((n+1)); [ $n -lt 2000 ] || exit 9; done\n"
+            f"RUN n=0; until echo two | nc 127.0.0.1 {port} > /said; do\\\n"
+            " sleep 0.01; n=$((n+1)); [ $n -lt 2000 ] || exit 9; done\n"
             "FROM scratch\nCOPY --from=one /said /by-two\nCOPY --from=two /said /by-one\n",
             workers=2,
         )
