@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 from cais.engine.container_runs import ContainerRuns
@@ -11,13 +12,15 @@ from cais.network.leftovers import Leftover
 from cais.runtime import cgroup_removal
 from cais.runtime.runner import Bundle, Runtime
 
+_GUARDIAN_SECONDS = 2.0
+
 
 def find(runs: ContainerRuns, root: str) -> Iterator[Leftover]:
     """Nothing that another command is at. What the first ones have comes after them: take each away before the next
     is asked for."""
     runtime, problem = runs.runtime, "is of nothing that runs"
     up = frozenset(record.id for record in runs.records.running() if runs.store.state(record).is_up)
-    for bundle in runtime.leftovers(up):
+    for bundle in _abandoned(runtime, up):
         yield Leftover(f"bundle {bundle.id}", problem, lambda it=bundle: runtime.delete(it))  # type: ignore[misc]
     is_used = runs.store.rooms.connections.is_used
     groups = cgroup_removal.leftovers(root, lambda id: os.path.isdir(runtime.opened(id).directory) or is_used(id))
@@ -27,6 +30,14 @@ def find(runs: ContainerRuns, root: str) -> Iterator[Leftover]:
         yield Leftover(f"note of the OCI runtime on {bundle.id}", problem, lambda it=bundle: runtime.end(it))  # type: ignore[misc]
     for path in runs.store.orphans():
         yield Leftover(f"directory {path}", "is of no container", lambda it=path: remove_tree(it))  # type: ignore[misc]
+
+
+def _abandoned(runtime: Runtime, keep: frozenset[str]) -> list[Bundle]:
+    """Bundles that nobody cleans up. The guardian of a command that was killed just now is given a moment."""
+    until = time.monotonic() + _GUARDIAN_SECONDS
+    while (found := runtime.leftovers(keep)) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
 
 
 def _forgotten(runtime: Runtime) -> list[Bundle]:

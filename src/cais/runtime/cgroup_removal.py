@@ -23,12 +23,17 @@ _MAKING_SECONDS = 10
 
 
 def hierarchies() -> list[str]:
-    """The directories in which groups are: the second version's, or one for each controller of the first."""
+    """The directories in which groups are: the second version's, or one for each controller of the first.
+
+    Where another file system is mounted over one, to hide it from a runtime, there are plain directories in its place,
+    which nothing ever leaves.
+    """
     try:
         names = os.listdir(ROOT)
     except OSError:
         return []
-    return [ROOT, *(path for name in sorted(names) if os.path.isdir(path := f"{ROOT}/{name}"))]
+    paths = (ROOT, *(f"{ROOT}/{name}" for name in sorted(names)))
+    return [path for path in paths if os.path.exists(f"{path}/cgroup.procs")]
 
 
 def remove(paths: Collection[str]) -> bool:
