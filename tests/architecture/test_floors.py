@@ -27,16 +27,22 @@ ROOMS: dict[str, tuple[int, frozenset[str]]] = {
     "runtime": (2, GROUND),
     "sources": (2, GROUND),
     "events": (2, GROUND),
+    "remote": (2, GROUND),
+    "blobs": (2, GROUND),
+    "records": (2, GROUND),
     "image": (3, GROUND | {"content", "snapshot"}),
     "build": (3, GROUND | {"image", "content", "snapshot", "volume", "runtime", "sources"}),
     "container": (3, GROUND | {"snapshot", "volume", "network", "runtime", "events"}),
+    "catalog": (3, GROUND | {"blobs", "records"}),
     "engine": (
         4,
         GROUND
-        | {"content", "snapshot", "volume", "network", "runtime", "sources", "events", "image", "build", "container"},
+        | {"content", "snapshot", "volume", "network", "runtime", "sources", "events", "remote"}
+        | {"image", "build", "container"},
     ),
+    "registry": (5, frozenset({"catalog", "spec", "errors", "ports"})),
     "settings": (5, frozenset({"engine", "errors", "spec"})),
-    "cli": (5, frozenset({"engine", "settings", "errors", "spec", "ports"})),
+    "cli": (5, frozenset({"engine", "catalog", "registry", "settings", "errors", "spec", "ports"})),
     "cais": (5, frozenset({"engine", "settings", "errors", "spec"})),  # the package itself: the library's door
     "__main__": (5, frozenset({"cli"})),
 }
@@ -49,8 +55,9 @@ SIDEWAYS = {
     ("cli", "settings"): "the settings are read in the door",
     ("cais", "settings"): "the settings are read in the door",
     ("__main__", "cli"): "python -m cais",
+    ("cli", "registry"): "`cais registry serve` opens the other door",
 }
-READS_ENVIRONMENT = {"cli", "settings", "cais"}
+READS_ENVIRONMENT = {"cli", "settings", "cais", "registry"}
 LONGEST_MODULE_LINES = 450
 
 
