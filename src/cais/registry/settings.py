@@ -1,0 +1,283 @@
+"""The settings of a registry, as one value that is built here and passed down.
+
+Each is taken from the first place that names it: a flag (``--set gc.grace=1h``), the environment
+(``CAIS_REGISTRY_GC_GRACE``, or ``CAIS_REGISTRY_GC_GRACE_FILE``: a file that holds the value, as secrets are mounted),
+the file (table ``gc``, key ``grace``), the default. ``SETTINGS`` says what each is for; the reference in ``docs/`` is
+compared with it.
+"""
+
+from __future__ import annotations
+
+from cais.errors import Invalid, from_os_error
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+SYSTEM_FILE = "/etc/cais/registry.toml"
+PREFIX = "CAIS_REGISTRY_"
+_FILE_LIMIT_BYTES = 1 << 20
+_KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+class Settings(NamedTuple):
+    """What a registry is told. A field is the name in the file with ``_`` for the dot; seconds and bytes throughout."""
+
+    root: str = "/var/lib/cais-registry"
+    listen: str = "127.0.0.1:5000"
+    workers: int = 1
+    stop_timeout: float = 30.0
+    database_url: str = ""
+    uploads_expire: float = 7 * 86400.0
+    gc_interval: float = 3600.0
+    gc_grace: float = 86400.0
+    gc_untagged_after: float = 0.0
+    gc_batch: int = 500
+    limits_manifest: int = 4 * _MIB
+    log_access: str = "-"
+    metrics_listen: str = ""
+    metrics_path: str = ""
+
+    def __repr__(self) -> str:
+        shown = (f"{row.name}={format_value(row, getattr(self, row.field))}" for row in SETTINGS)
+        return f"Settings({', '.join(shown)})"
+
+
+class Setting(NamedTuple):
+    """One setting: its ``name`` in the file, what its value is (``_READERS``, or ``one|of|these``), and what for."""
+
+    name: str
+    kind: str
+    text: str
+
+    @property
+    def field(self) -> str:
+        return self.name.replace(".", "_")
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.field.upper()
+
+
+SETTINGS = (
+    Setting("root", "text", "the directory of the blobs, and of the database where no other is named"),
+    Setting("listen", "text", "where it answers: `HOST:PORT`, or `unix:PATH`; port 0 is any free one"),
+    Setting("workers", "count", "processes that answer, on one socket"),
+    Setting("stop_timeout", "duration", "how long running uploads and downloads may go on after a SIGTERM"),
+    Setting(
+        "database.url", "secret",
+        "the records: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`; by default `registry.db` in the root",
+    ),
+    Setting("uploads.expire", "duration", "after so long without a byte an upload that was not finished is removed"),
+    Setting("gc.interval", "duration", "how often a serving registry collects what nothing needs; `0`: never"),
+    Setting("gc.grace", "duration", "how long what nothing refers to is kept: longer than any push takes"),
+    Setting(
+        "gc.untagged_after", "duration",
+        "manifests that no tag, index or subject keeps are removed so long after their push; `0`: they are kept",
+    ),
+    Setting("gc.batch", "count", "how many rows one transaction of the collector touches"),
+    Setting("limits.manifest", "size", "the largest manifest that is accepted"),
+    Setting("log.access", "text", "a line for each request: `-` to standard output, else to this file; empty: none"),
+    Setting("metrics.listen", "text", "an address of its own that serves `/metrics` to Prometheus, without a password"),
+    Setting("metrics.path", "text", "a path of the main address that serves the same (`/metrics`); empty: none"),
+)  # fmt: skip
+
+
+def load(
+    environment: Mapping[str, str],
+    *,
+    config: str = "",
+    flags: Mapping[str, str] | None = None,
+    pairs: Iterable[str] = (),
+) -> Settings:
+    """The settings: ``flags`` by their names in the file ("" is not given), then ``pairs`` (``name=value``), the
+    environment, the file ``config`` (by default ``/etc/cais/registry.toml``, where there is one).
+
+    Raises Invalid: an unknown name, a value that cannot be read, a file that cannot be understood.
+    """
+    rows = {row.name: row for row in SETTINGS}
+    values: dict[str, Any] = {}
+    for name, value in (flags or {}).items():
+        if value:
+            values[name] = read_value(rows[name], value, f"--{name.replace('.', '-')}")
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise Invalid(f"--set {name}: no value is given", hint="Write --set NAME=VALUE.")
+        if name not in rows:
+            raise _unknown(name, "--set")
+        values.setdefault(name, read_value(rows[name], text, "--set"))
+    for name, value in _from_environment(environment).items():
+        values.setdefault(name, value)
+    for name, value in _from_file(config or environment.get(PREFIX + "CONFIG", "")).items():
+        values.setdefault(name, value)
+    return Settings(**{rows[name].field: value for name, value in values.items()})
+
+
+def read_value(row: Setting, value: Any, where: str) -> Any:
+    """``value`` (a text, or what TOML made of it) as the kind of ``row`` wants it. Raises Invalid, naming ``where``."""
+    if "|" in row.kind:
+        if value in row.kind.split("|"):
+            return value
+        raise Invalid(f"{where}: {row.name} is {value!r}, and not one of {row.kind.replace('|', ', ')}")
+    read, wanted = _READERS[row.kind]
+    try:
+        return read(value)
+    except ValueError:
+        shown = "" if row.kind == "secret" else f" {value!r}"
+        raise Invalid(f"{where}: the value{shown} of {row.name} is not {wanted}")
+
+
+def format_value(row: Setting, value: Any) -> str:
+    """A value as one writes it in the file; a secret is not shown."""
+    if row.kind == "secret":
+        return '"..."' if value else '""'
+    if row.kind == "duration":
+        for unit, seconds in (("d", 86400), ("h", 3600), ("m", 60)):
+            if value and value % seconds == 0:
+                return f'"{value / seconds:.0f}{unit}"'
+        return f'"{value:g}s"' if value else "0"
+    if row.kind == "size":
+        for unit, size in (("GiB", _GIB), ("MiB", _MIB), ("KiB", _KIB)):
+            if value and value % size == 0:
+                return f'"{value // size}{unit}"'
+        return str(value)
+    if row.kind == "switch":
+        return "true" if value else "false"
+    if row.kind == "count":
+        return str(value)
+    if row.kind == "texts":
+        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+    return f'"{value}"'
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(map(_text, value if isinstance(value, list) else [value]))
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError
+    number = int(value)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        number = value.rstrip("KMGTiB ")
+        unit = value[len(number) :].strip()
+        return int(float(number) * _UNITS[unit]) if unit in _UNITS else _count(value)
+    return _count(value)
+
+
+def _duration(value: Any) -> float:
+    from cais.spec.duration import parse_duration
+
+    if isinstance(value, str):
+        seconds = parse_duration(value)
+        if seconds is None:
+            raise ValueError
+        return seconds
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError
+    return float(value)
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value not in ("true", "false", "1", "0", "yes", "no"):
+        raise ValueError
+    return value in ("true", "1", "yes")
+
+
+_UNITS = {
+    "": 1, "B": 1, "KB": 1000, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KiB": _KIB, "MiB": _MIB, "GiB": _GIB, "TiB": 1 << 40,
+}  # fmt: skip
+_READERS: dict[str, tuple[Any, str]] = {
+    "text": (_text, "a text"),
+    "secret": (_text, "a text"),
+    "texts": (_texts, "a list of texts"),
+    "count": (_count, "a number"),
+    "size": (_size, 'a size ("4MiB", "10GB")'),
+    "duration": (_duration, 'a duration ("30s", "12h", "7d")'),
+    "switch": (_switch, "true or false"),
+}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    variables = {row.variable: row for row in SETTINGS}
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX) or variable == PREFIX + "CONFIG" or _of_kubernetes(variable):
+            continue
+        if variable in variables:
+            values[variables[variable].name] = read_value(variables[variable], text, variable)
+        elif variable.endswith("_FILE") and variable[:-5] in variables:
+            row = variables[variable[:-5]]
+            values[row.name] = read_value(row, _read(text, f"read {variable}").decode().rstrip("\r\n"), variable)
+        else:
+            raise _unknown(variable, "the environment")
+    return values
+
+
+def _of_kubernetes(variable: str) -> bool:
+    """Every pod is told of a service that is named ``cais-registry`` by variables with our prefix."""
+    rest = variable[len(PREFIX) :]
+    return rest == "PORT" or rest.startswith(("PORT_", "SERVICE_"))
+
+
+def _from_file(config: str) -> dict[str, Any]:
+    import os
+    import tomllib
+
+    path = config or SYSTEM_FILE
+    if not config and not os.path.exists(path):
+        return {}
+    try:
+        document = tomllib.loads(_read(path, "read the settings").decode())
+    except ValueError as error:  # no UTF-8, no TOML
+        raise Invalid(f"{path}: {error}")
+    rows = {row.name: row for row in SETTINGS}
+    tables = {row.name.partition(".")[0] for row in SETTINGS if "." in row.name}
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        if key in tables and isinstance(value, dict):
+            found.update((f"{key}.{inner}", item) for inner, item in value.items())
+        else:
+            found[key] = value
+    for name in found:
+        if name not in rows:
+            raise _unknown(name, path)
+    return {name: read_value(rows[name], value, path) for name, value in found.items()}
+
+
+def _read(path: str, doing: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_FILE_LIMIT_BYTES)
+    except OSError as error:
+        raise from_os_error(error, f"{doing} ({path})")
+
+
+def _unknown(name: str, where: str) -> Invalid:
+    import difflib
+
+    names = [row.variable if name.startswith(PREFIX) else row.name for row in SETTINGS]
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"Did you mean {near[0]}?" if near else "docs/reference/registry-settings.md lists them."
+    return Invalid(f"{where}: unknown setting {name!r}", hint=hint)
