@@ -146,3 +146,27 @@ def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     archive.chmod(0o644)
     yield archive
     shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A private PostgreSQL (``postgres_server.PostgresServer``); a test takes a database of its own of it."""
+    import postgres_server
+
+    if not postgres_server.programs():
+        pytest.skip("needs PostgreSQL's server (package postgresql)")
+    server = postgres_server.PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def swift() -> Iterator[Any]:
+    """A private S3 server (``swift_server.SwiftServer``); a test takes a bucket of its own of it."""
+    import swift_server
+
+    if lacking := swift_server.lacking():
+        pytest.skip(lacking)
+    server = swift_server.SwiftServer()
+    yield server
+    server.close()
