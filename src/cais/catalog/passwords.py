@@ -1,0 +1,162 @@
+"""Passwords: argon2id, at a bounded cost however many guesses come at once.
+
+A hash takes 19 MiB and some 20 ms (the parameters that OWASP names), two are computed at a time, and a process in which
+too many wait turns away the rest. A right password is remembered for a minute, a wrong one for some seconds, by an
+HMAC with a key that only this process has; who fails too often from one address is turned away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import threading
+import time
+
+from cais.errors import CaisError, Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from argon2 import PasswordHasher
+
+SHORTEST, LONGEST = 8, 1024  # characters, bytes
+_MEMORY_KIB, _PASSES, _LANES = 19456, 2, 1
+_AT_ONCE = 2
+_WAITING_LIMIT = 64
+_RIGHT_SECONDS, _WRONG_SECONDS = 60.0, 5.0
+_REMEMBERED = 4096
+_FAILURES, _FAILURES_SECONDS = 10, 60.0  # of one name from one address; of one address, ten times as many
+
+
+class TooManyAttempts(CaisError):
+    """Whoever this is has to wait: ``retry_seconds``."""
+
+    kind = "unavailable"
+
+    def __init__(self, retry_seconds: int) -> None:
+        super().__init__("too many attempts to sign in", hint=f"Try again in {retry_seconds} s.")
+        self.retry_seconds = retry_seconds
+
+
+def check_strength(password: str) -> str:
+    """Returns it. Raises Invalid (too short, too long, with control characters)."""
+    if len(password) < SHORTEST:
+        raise Invalid(f"the password is shorter than {SHORTEST} characters")
+    if len(password.encode("utf-8", "surrogateescape")) > LONGEST:
+        raise Invalid(f"the password is longer than {LONGEST} bytes")
+    if not password.isprintable():
+        raise Invalid("the password has control characters in it, or is not UTF-8")
+    return password
+
+
+def hashed(password: str) -> str:
+    """As the records keep it: parameters, salt and hash in one text."""
+    return _hasher().hash(password)
+
+
+class Passwords:
+    """Checks passwords; one for a process. Safe to use from several threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._key = os.urandom(32)
+        self._turn = threading.BoundedSemaphore(_AT_ONCE)
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._known: dict[bytes, tuple[bool, float]] = {}
+        self._failures: dict[tuple[str, ...], tuple[int, float]] = {}
+        self._nobody = ""
+
+    def right(self, name: str, password: str, kept: str, address: str) -> bool:
+        """Whether ``password`` is that of the hash ``kept`` ("": there is no such account, found out no faster).
+
+        ``address`` is where the attempt comes from. Raises TooManyAttempts.
+        """
+        if len(name) > LONGEST or len(password.encode("utf-8", "surrogateescape")) > LONGEST:
+            return False
+        mark = hmac.digest(self._key, repr((name, kept, password)).encode("utf-8", "surrogateescape"), "sha256")
+        now = self._clock()
+        known = self._known.get(mark)
+        if known is not None and known[1] > now and known[0]:
+            return True
+        self._hold_off(name, address, now)
+        if known is None or known[1] <= now:
+            right = self._compute(password, kept)
+            self._remember(mark, right)
+        else:
+            right = False
+        if not right:
+            self._count(name, address)
+        return right
+
+    def _compute(self, password: str, kept: str) -> bool:
+        with self._lock:
+            if self._waiting >= _WAITING_LIMIT:
+                raise TooManyAttempts(1)
+            self._waiting += 1
+        try:
+            with self._turn:
+                return bool(kept) & _verify(kept or self._hash_of_nobody(), password)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def _hash_of_nobody(self) -> str:
+        if not self._nobody:
+            self._nobody = hashed(os.urandom(16).hex())
+        return self._nobody
+
+    def _remember(self, mark: bytes, right: bool) -> None:
+        now = self._clock()
+        with self._lock:
+            self._known.pop(mark, None)
+            self._known[mark] = (right, now + (_RIGHT_SECONDS if right else _WRONG_SECONDS))
+            _shrink(self._known, now)
+
+    def _hold_off(self, name: str, address: str, now: float) -> None:
+        for key, limit in (((address, name), _FAILURES), ((address,), 10 * _FAILURES)):
+            count, until = self._failures.get(key, (0, 0.0))
+            if count >= limit and until > now:
+                raise TooManyAttempts(int(until - now) + 1)
+
+    def _count(self, name: str, address: str) -> None:
+        now = self._clock()
+        with self._lock:
+            for key in ((address, name), (address,)):
+                count, until = self._failures.pop(key, (0, 0.0))
+                if until <= now:
+                    count, until = 0, now + _FAILURES_SECONDS
+                self._failures[key] = (count + 1, until)
+            _shrink(self._failures, now)
+
+
+def secret_hash(secret: str) -> str:
+    """Of a secret that we made ourselves, of 256 random bits: there is nothing to guess, so a plain digest will do."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _shrink(kept: dict[Any, tuple[Any, float]], now: float) -> None:
+    """Not for ever, and not for everybody: the oldest go first."""
+    if len(kept) > _REMEMBERED:
+        for key in [key for key, (_, until) in kept.items() if until <= now]:
+            del kept[key]
+        while len(kept) > _REMEMBERED:
+            del kept[next(iter(kept))]
+
+
+def _hasher() -> PasswordHasher:
+    from argon2 import PasswordHasher
+
+    return PasswordHasher(time_cost=_PASSES, memory_cost=_MEMORY_KIB, parallelism=_LANES)
+
+
+def _verify(kept: str, password: str) -> bool:
+    from argon2.exceptions import InvalidHashError, VerificationError
+
+    try:
+        return _hasher().verify(kept, password.encode("utf-8", "surrogateescape"))
+    except (VerificationError, InvalidHashError):
+        return False
