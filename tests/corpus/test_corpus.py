@@ -1,10 +1,11 @@
 """The same Dockerfiles built by Cais and by its peers give the same image.
 
 What comes out is kept beside each case (``cases``), so that Cais is held to it where there is no Docker; where there is
-one, the kept expectation is itself verified. Docker is a daemon of our own from PATH, or the one that
-``CAIS_TEST_DOCKER_HOST`` names (a later version than the distribution's); ``CAIS_TEST_DOCKER`` is another client, with
-its first words, and ``CAIS_TEST_DIRECTORY`` where contexts may stand that it can read. ``CAIS_RECORD=docker`` (or
-``cais``, for what Docker does otherwise) writes the expectations anew: look at the difference before you commit it.
+one, the kept expectation is itself verified: once, and again when it changes (``verified``). Docker is a daemon of our
+own from PATH, or the one that ``CAIS_TEST_DOCKER_HOST`` names (a later version than the distribution's);
+``CAIS_TEST_DOCKER`` is another client, with its first words, and ``CAIS_TEST_DIRECTORY`` where contexts may stand that
+it can read. ``CAIS_RECORD=docker`` (or ``cais``, for what Docker does otherwise) writes the expectations anew: look at
+the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus import builders
+from corpus import builders, verified
 from corpus.builders import Builder, Podman
 from corpus.case import Case, cases
 from corpus.compare import differences, same_but_for_the_version
@@ -52,7 +53,11 @@ def docker(directory: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Bu
     with builders.docker(directory) as (builder, version):
         builder.make_bases()
         cases = _wanted(request, test_docker_gives_the_expected_image)
-        builder.start(case for case in cases if not case.differs and case.needs_docker <= version)
+        builder.start(
+            case
+            for case in cases
+            if not case.differs and case.needs_docker <= version and verified.is_due("docker", case)
+        )
         yield builder, version
 
 
@@ -60,7 +65,8 @@ def docker(directory: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Bu
 def podman(directory: Path, request: pytest.FixtureRequest) -> Iterator[Podman]:
     builder = Podman(directory)
     builder.make_bases()
-    builder.start(case for case in _wanted(request, test_podman_gives_the_same) if not case.differs_podman)
+    cases = _wanted(request, test_podman_gives_the_same)
+    builder.start(case for case in cases if not case.differs_podman and verified.is_due("podman", case))
     yield builder
     builder.close()
 
@@ -107,10 +113,12 @@ def test_docker_gives_the_expected_image(case: Case, docker: tuple[Builder, int]
         pytest.skip(f"Cais differs: {case.differs}")
     if case.needs_docker > version:
         pytest.skip(f"needs Docker {case.needs_docker}, this is {version}")
+    verified.skip_unless_due("docker", case)
     built = builder.build(case)
     if case.fails:
         assert built.image is None, "Docker builds this"
         builder("version")  # it said no; it did not die
+        verified.agreed("docker", case)
         return
     assert built.image is not None, built.said
     if RECORD == "docker":
@@ -121,6 +129,7 @@ def test_docker_gives_the_expected_image(case: Case, docker: tuple[Builder, int]
         for known, entry in zip(expected["history"], built.image["history"], strict=True)
     ]
     assert differences(expected, built.image) == []
+    verified.agreed("docker", case)
 
 
 @pytest.mark.peer
@@ -131,9 +140,11 @@ def test_podman_gives_the_same(case: Case, podman: Podman) -> None:
         pytest.skip(f"Podman differs: {case.differs_podman}")
     if case.name.startswith("checks/"):
         pytest.skip("Podman has no build checks")
+    verified.skip_unless_due("podman", case)
     built = podman.build(case)
     if case.fails:
         assert built.image is None, "Podman builds this"
+        verified.agreed("podman", case)
         return
     assert built.image is not None, built.said
     expected = case.expected()
@@ -142,3 +153,4 @@ def test_podman_gives_the_same(case: Case, podman: Podman) -> None:
         if image["config"].get("WorkingDir") == "/":  # BuildKit says so for what begins with nothing
             del image["config"]["WorkingDir"]
     assert differences(expected, {**expected, **same}) == []
+    verified.agreed("podman", case)

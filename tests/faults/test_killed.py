@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.root
 
-KILLS = 200
+KILLS = 200 if os.environ.get("CAIS_LONG_TESTS") else 60
 CHECK_EVERY = 20
 
 DOCKERFILE = """\

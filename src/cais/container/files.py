@@ -32,7 +32,6 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 # Where every container has file systems of the kernel's own.
 _KERNELS = ("/proc", "/sys", "/dev")
-_ATTEMPTS = 100
 _LINKS_LIMIT = 40
 
 
@@ -54,14 +53,7 @@ class Root:
 
     def find(self, path: str, flags: int = os.O_PATH) -> int:
         """A descriptor of ``path`` inside the tree. Raises OSError."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return syscalls.openat2(self.root, path, flags, _RESOLVE)
-            except OSError as error:
-                # Something was renamed while the kernel went through a "..".
-                if error.errno != errno.EAGAIN or attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError
+        return syscalls.openat2(self.root, path, flags, _RESOLVE)
 
     def real(self, path: str) -> str:
         """``path`` with its last component's links followed, also to what is not there yet. Raises OSError."""

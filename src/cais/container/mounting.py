@@ -136,7 +136,7 @@ class Mounting:
                 exit_code=125,
             )
         except OSError as error:
-            raise from_os_error(error, f"cannot access path {point.subpath} in the {point.kind} {point.source}")
+            raise from_os_error(error, f"access path {point.subpath} in the {point.kind} {point.source}")
         finally:
             os.close(root)
         try:

@@ -66,6 +66,7 @@ RESOLVE_IN_ROOT = 0x10
 
 # IN_MODIFY, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE, IN_DELETE_SELF
 _WATCHED = 0x2 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400
+_RESOLVE_ATTEMPTS = 100
 
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _OPENAT2, _PIDFD_GETFD, _MOUNT_SETATTR = 437, 438, 442
@@ -210,8 +211,18 @@ def pidfd_getfd(pidfd: int, descriptor: int) -> int:
 
 
 def openat2(directory_fd: int, path: str | bytes, flags: int, resolve: int, mode: int = 0) -> int:
-    """openat2(2): open with bounds on how ``path`` is resolved (RESOLVE_*)."""
+    """openat2(2): open with bounds on how ``path`` is resolved (RESOLVE_*).
+
+    Whatever is renamed or mounted anywhere on the host while the kernel goes through a ".." makes it start over; EAGAIN
+    is raised where that has happened too often.
+    """
     import struct
 
     value = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
-    return _syscall(_OPENAT2, directory_fd, os.fsencode(path), value, len(value), path=path)
+    for attempt in range(_RESOLVE_ATTEMPTS):
+        try:
+            return _syscall(_OPENAT2, directory_fd, os.fsencode(path), value, len(value), path=path)
+        except BlockingIOError:
+            if attempt == _RESOLVE_ATTEMPTS - 1:
+                raise
+    raise AssertionError

@@ -93,9 +93,10 @@ class Netlink:
                 if kind != _ERROR or sequence < first:
                     continue
                 waiting -= 1
+                request = requests[sequence - first]
                 error = _failure(body)
-                if error is not None and error.errno not in requests[sequence - first].allowed and failure is None:
-                    failure = error
+                if error is not None and error.errno not in request.allowed and failure is None:
+                    failure = NetlinkError(error.errno, f"{error.strerror} (netlink message {request.kind})")
         if failure is not None:
             raise failure
 

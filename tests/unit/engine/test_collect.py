@@ -223,7 +223,7 @@ def test_collectors_beside_builds_lose_nothing(work):
         context.mkdir()
         try:
             with cais.Engine(Settings(root)) as engine:
-                for turn in range(6):
+                for turn in range(4):
                     (context / "Dockerfile").write_text(
                         "FROM scratch AS a\nCOPY shared /shared\n"
                         "FROM scratch\nCOPY --from=a /shared /x\nCOPY own /own\n"
