@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from registry_servers import Server, docker_registry
+
 TEST_USER = "cais-test"
 
 
@@ -177,3 +179,16 @@ def swift() -> Iterator[Any]:
     server = swift_server.SwiftServer()
     yield server
     server.close()
+
+
+def open_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Debian's docker-registry, for everybody."""
+    with docker_registry(tmp_path_factory.mktemp("open-registry")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Debian's docker-registry, for one user (``registry_servers.USER``), by Basic authentication."""
+    with docker_registry(tmp_path_factory.mktemp("private-registry"), private=True) as server:
+        yield server

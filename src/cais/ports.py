@@ -33,6 +33,15 @@ class Sink(Protocol):
         ...
 
 
+class Taker(Sink, Protocol):
+    """A Sink that asks the source itself, because it may want the bytes from an offset, or a second time: a store that
+    kept what came before a connection broke, a registry whose upload broke."""
+
+    def take(self, blob: Descriptor, source: Source) -> str:
+        """As ``push``. Returns where the blob was found instead (a repository that it was mounted from), or ""."""
+        ...
+
+
 class Tags(Protocol):
     """Names that point at manifests and indexes."""
 

@@ -1,0 +1,321 @@
+"""Transport: requests to one registry, and what every one of them needs.
+
+Its scheme, its credentials, time limits, retries of what is worth it, redirects that take no credential to another
+host. Bodies are streams: who asked reads them, within his own limits (``answers.read_document`` for small ones).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import urllib3
+from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
+
+from cais import __version__
+from cais.errors import CaisError, Denied, Unavailable
+from cais.remote import answers
+from cais.remote.authorization import Authorization
+from cais.remote.credentials import Login
+from cais.remote.endpoint import Endpoint, host_of, is_loopback, origin_of, shown
+from cais.spec.encoding import decode_object
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from urllib3.response import BaseHTTPResponse
+
+    # A body that can be sent again from its beginning, or bytes.
+    Body = bytes | Callable[[], Iterator[bytes]]
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_AGAIN = (408, 429, 500, 502, 503, 504)
+
+
+class Limits(NamedTuple):
+    """``attempts`` of one request; between them at most ``wait_seconds``, whatever Retry-After says."""
+
+    connect_seconds: float = 30.0
+    read_seconds: float = 60.0
+    attempts: int = 5
+    first_wait_seconds: float = 0.25
+    wait_seconds: float = 60.0
+    redirects: int = 5
+    token_bytes: int = 256 << 10
+
+
+LIMITS = Limits()
+
+
+class Transport:
+    """To one registry; threads share it. ``wait`` sleeps between attempts."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        login: Callable[[], Login | None] = lambda: None,
+        *,
+        limits: Limits = LIMITS,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.endpoint = endpoint
+        self.limits = limits
+        self._wait = wait
+        self._authorization = Authorization(endpoint, login, self._ask_for_token)
+        self._lock = threading.Lock()
+        self._scheme = endpoint.schemes[0] if len(endpoint.schemes) == 1 else ""
+        self._pool: urllib3.PoolManager | None = None
+
+    def __repr__(self) -> str:
+        return f"Transport({self.endpoint.registry})"
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        scopes: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        size_bytes: int = 0,
+        accepted: Sequence[int] = (200,),
+        again: bool = True,
+    ) -> BaseHTTPResponse:
+        """The answer, if its status is ``accepted``; its body is still to be read, and it is to be closed.
+
+        ``path`` begins with ``/v2/``, or is a whole URL that this registry gave. ``size_bytes`` is that of a body that
+        is an iterator. ``again``: a failure that may pass is tried again. Raises the error that the answer is:
+        NotFound, Denied, Unauthorized, Unavailable (no answer, a failing server), ...
+        """
+        for attempt in range(1, self.limits.attempts + 1):
+            last = attempt == self.limits.attempts or not again
+            try:
+                response = self._authorized(method, path, scopes, dict(headers or {}), body, size_bytes)
+            except _Broken as broken:
+                if last or not broken.may_pass:
+                    raise broken.error
+                self._wait(self._pause(attempt))
+                continue
+            if response.status in accepted:
+                return response
+            said = self._refusal_body(response)
+            pause = self._pause(attempt, response.headers.get("Retry-After", ""))
+            if response.status in _AGAIN and not last and pause <= self.limits.wait_seconds:
+                self._wait(pause)
+                continue
+            raise answers.refusal(response.status, said, str(self.endpoint.registry))
+        raise AssertionError("unreachable")
+
+    def _url(self, path: str) -> str:
+        """The URL of a path (``/v2/...``), or of a Location that this registry gave. Raises Denied, Invalid."""
+        from urllib.parse import urljoin
+
+        base = f"{self._settle_scheme()}://{self.endpoint.address}"
+        if path.startswith("/v2/"):
+            return base + self.endpoint.prefix + path
+        url = urljoin(f"{base}{self.endpoint.prefix}/v2/", path)
+        origin = origin_of(url)
+        if url.startswith("http:") and base.startswith("https:"):
+            if origin.host != host_of(self.endpoint.address):
+                raise Denied(f"{self.endpoint.registry} leads from https to {shown(url)}: not followed")
+            # A registry behind a proxy that does not know how it was reached.
+            url = base + "/" + url.split("/", 3)[3]
+        return url
+
+    def _is_own(self, url: str) -> bool:
+        """Whether a URL is of the registry itself, so that its credentials may go there."""
+        return origin_of(url) == origin_of(f"{self._settle_scheme()}://{self.endpoint.address}")
+
+    def pause(self, attempt: int) -> None:
+        """Waits before the next attempt, longer after each."""
+        self._wait(self._pause(attempt))
+
+    def close(self) -> None:
+        """Closes the connections that wait for further requests."""
+        if self._pool is not None:
+            self._pool.clear()
+
+    def _authorized(
+        self, method: str, path: str, scopes: Sequence[str], headers: dict[str, str], body: Body | None, size_bytes: int
+    ) -> BaseHTTPResponse:
+        url = self._url(path)
+        own = self._is_own(url)
+        for first in (True, False):
+            sent = self._authorization.header(scopes) if own else ""
+            if sent:
+                headers["Authorization"] = sent
+            response = self._followed(method, url, headers, body, size_bytes)
+            if response.status != 401 or not own or not first:
+                break
+            asked = ", ".join(response.headers.getlist("WWW-Authenticate"))
+            if not self._authorization.challenged(asked, scopes, sent):
+                break
+            self._drain(response)
+        return response
+
+    def _followed(
+        self, method: str, url: str, headers: dict[str, str], body: Body | None, size_bytes: int
+    ) -> BaseHTTPResponse:
+        """One request, with its redirects; to another origin without the credentials."""
+        seen = {url}
+        while True:
+            response = self._once(method, url, headers, body, size_bytes)
+            location = response.headers.get("Location", "")
+            if response.status not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
+                return response
+            self._drain(response)
+            new = self._redirected(url, location)
+            if new in seen or len(seen) > self.limits.redirects:
+                raise Unavailable(f"{self.endpoint.registry} redirects without end, to {shown(new)}")
+            seen.add(new)
+            if origin_of(new) != origin_of(url):
+                headers = {name: value for name, value in headers.items() if name != "Authorization"}
+            url = new
+
+    def _redirected(self, url: str, location: str) -> str:
+        from urllib.parse import urljoin
+
+        new = urljoin(url, location).partition("#")[0]
+        origin = origin_of(new)
+        if url.startswith("https:") and origin.scheme != "https":
+            raise Denied(f"{self.endpoint.registry} redirects from https to {shown(new)}: not followed")
+        if is_loopback(origin.host) and not is_loopback(host_of(self.endpoint.address)):
+            raise Denied(f"{self.endpoint.registry} redirects to this machine ({shown(new)}): not followed")
+        return new
+
+    def _once(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, size_bytes: int
+    ) -> BaseHTTPResponse:
+        all_headers = {"User-Agent": f"cais/{__version__}", "Accept-Encoding": "identity", **headers}
+        data: object = body
+        if callable(body):
+            data = body()
+            all_headers["Content-Length"] = str(size_bytes)
+        try:
+            return self._connections().request(
+                method,
+                url,
+                headers=all_headers,
+                body=data,  # type: ignore[arg-type]
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=urllib3.Timeout(self.limits.connect_seconds, self.limits.read_seconds),
+            )
+        except CaisError:
+            raise
+        except (HTTPError, OSError, ValueError) as error:
+            raise self._explained(error, method, url)
+        finally:
+            if data is not body and hasattr(data, "close"):
+                data.close()
+
+    def _connections(self) -> urllib3.PoolManager:
+        with self._lock:
+            if self._pool is None:
+                self._pool = urllib3.PoolManager(num_pools=8, maxsize=8)
+            return self._pool
+
+    def _settle_scheme(self) -> str:
+        """Which of the endpoint's schemes is understood; asked without credentials, when there are several."""
+        if self._scheme:
+            return self._scheme
+        problem: _Broken | None = None
+        for scheme in self.endpoint.schemes:
+            try:
+                response = self._once(
+                    "GET", f"{scheme}://{self.endpoint.address}{self.endpoint.prefix}/v2/", {}, None, 0
+                )
+            except _Broken as broken:
+                problem = problem or broken
+                if broken.is_refused:
+                    break  # nobody is there, whatever is spoken
+                continue
+            self._drain(response)
+            if scheme == "http" and response.status == 400 and "https" in self.endpoint.schemes[1:]:
+                continue  # what a server of TLS says to it
+            self._scheme = scheme
+            return scheme
+        assert problem is not None
+        raise problem
+
+    def _ask_for_token(
+        self, method: str, url: str, headers: Mapping[str, str], form: bytes | None
+    ) -> dict[str, object]:
+        where = str(origin_of(url))
+        for attempt in range(1, self.limits.attempts + 1):
+            last = attempt == self.limits.attempts
+            try:
+                response = self._once(method, url, headers, form, 0)
+            except _Broken as broken:
+                if last or not broken.may_pass:
+                    raise broken.error
+                self._wait(self._pause(attempt))
+                continue
+            if response.status == 200:
+                with response:
+                    raw = answers.read_document(response, self.limits.token_bytes, f"the answer of {where}")
+                return decode_object(raw, f"the answer of {where}", self.limits.token_bytes)
+            said = self._refusal_body(response)
+            pause = self._pause(attempt, response.headers.get("Retry-After", ""))
+            if response.status not in _AGAIN or last or pause > self.limits.wait_seconds:
+                raise answers.refusal(response.status, said, where)
+            self._wait(pause)
+        raise AssertionError("unreachable")
+
+    def _refusal_body(self, response: BaseHTTPResponse) -> bytes:
+        with response:
+            try:
+                return answers.read_document(response, answers.ERROR_LIMIT_BYTES, "the answer")
+            except (CaisError, HTTPError, OSError, ValueError):
+                return b""
+
+    def _drain(self, response: BaseHTTPResponse) -> None:
+        """Reads a short body, so that the connection can be used again; one that is not short is closed."""
+        self._refusal_body(response)
+
+    def _pause(self, attempt: int, asked: str = "") -> float:
+        """In seconds: what Retry-After asks, else twice as long each time, and never the same for two clients."""
+        wished = retry_after(asked, time.time())
+        if wished is not None:
+            return wished
+        longest = min(self.limits.first_wait_seconds * (1 << attempt - 1), self.limits.wait_seconds)
+        return longest * (0.5 + random.random() / 2)
+
+    def _explained(self, error: Exception, method: str, url: str) -> _Broken:
+        from cais.remote.failures import explained
+
+        reason = getattr(error, "reason", None)
+        refused = isinstance(error, NewConnectionError) or isinstance(reason, NewConnectionError)
+        certificate = isinstance(error, SSLError) or isinstance(reason, SSLError)
+        return _Broken(
+            explained(error, method, shown(url)), may_pass=not refused and not certificate, is_refused=refused
+        )
+
+
+class _Broken(Exception):
+    """No answer came."""
+
+    def __init__(self, error: CaisError, *, may_pass: bool, is_refused: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.may_pass = may_pass
+        self.is_refused = is_refused
+
+
+def retry_after(text: str, now: float) -> float | None:
+    """Retry-After in seconds from ``now`` (RFC 9110 section 10.2.3: a number, or a date); None for neither."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    if not text:
+        return None
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(text[:100]).timestamp() - now)
+    except (ValueError, TypeError, OverflowError):
+        return None

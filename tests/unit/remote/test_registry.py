@@ -1,0 +1,196 @@
+"""One repository at a real registry: Debian's docker-registry."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cais.errors import Corrupt, NotFound, Unauthorized, Unavailable
+from cais.remote.credentials import Login
+from cais.remote.endpoint import endpoint_of
+from cais.remote.registry import BlobsMissing, Registry
+from cais.remote.transport import Transport
+from cais.spec import media_types as types
+from cais.spec.descriptor import Descriptor
+from cais.spec.digest import Digest
+from cais.spec.manifest import Index, Manifest
+from registry_servers import PASSWORD, USER, Server, free_port
+
+LAYER = types.OCI_LAYER
+
+
+def described(data: bytes, media_type: str = LAYER) -> Descriptor:
+    return Descriptor(media_type, Digest.of(data), len(data))
+
+
+class Bytes:
+    """A Source of what it was given."""
+
+    def __init__(self, *blobs: bytes) -> None:
+        self.blobs = {Digest.of(data): data for data in blobs}
+
+    def exists(self, blob: Descriptor) -> bool:
+        return blob.digest in self.blobs
+
+    def fetch(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        data = self.blobs[blob.digest][offset:]
+        return iter([data[start : start + 65536] for start in range(0, len(data), 65536)])
+
+
+def repository(server: Server, name: str, login: Login | None = None) -> Registry:
+    return Registry(Transport(endpoint_of(server.address), lambda: login), name, pushing=True)
+
+
+def pushed(registry: Registry, *layers: bytes, tag: str = "") -> Descriptor:
+    """An image of these layers."""
+    config = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
+    for data in (config, *layers):
+        registry.take(described(data), Bytes(data))
+    manifest = Manifest.encode(described(config, types.OCI_CONFIG), [described(data) for data in layers])
+    return registry.put_manifest(manifest.raw, manifest.media_type, tag)
+
+
+def test_a_blob_comes_back_as_it_went(open_registry: Server) -> None:
+    registry = repository(open_registry, "blobs/here")
+    data = os.urandom(3_000_000)
+    blob = described(data)
+    assert not registry.exists(blob)
+    assert registry.take(blob, Bytes(data)) == ""
+    assert registry.exists(blob)
+    assert b"".join(registry.fetch(blob)) == data
+    assert b"".join(registry.fetch(blob, 2_999_990)) == data[-10:]
+
+
+def test_an_empty_blob(open_registry: Server) -> None:
+    registry = repository(open_registry, "blobs/empty")
+    registry.take(described(b""), Bytes(b""))
+    assert b"".join(registry.fetch(described(b""))) == b""
+
+
+def test_pieces_that_come_once_are_pushed_in_one_go(open_registry: Server) -> None:
+    registry = repository(open_registry, "blobs/once")
+    registry.push(described(b"some data"), iter([b"some ", b"data"]))
+    assert b"".join(registry.fetch(described(b"some data"))) == b"some data"
+
+
+def test_bytes_that_are_not_their_digest_are_refused(open_registry: Server) -> None:
+    registry = repository(open_registry, "blobs/wrong")
+    said = Descriptor(LAYER, Digest.of(b"other"), 4)
+    for pieces in ([b"data"], [b"da"], [b"data", b"more"]):
+        with pytest.raises(Corrupt):
+            registry.push(said, iter(pieces))
+    assert not registry.exists(said)
+
+
+def test_a_blob_of_another_size_is_not_believed(open_registry: Server) -> None:
+    registry = repository(open_registry, "blobs/size")
+    registry.push(described(b"data"), iter([b"data"]))
+    with pytest.raises(Corrupt):
+        registry.exists(described(b"data")._replace(size_bytes=5))
+
+
+def test_what_is_not_there_is_not_found(open_registry: Server) -> None:
+    registry = repository(open_registry, "nothing/here")
+    with pytest.raises(NotFound):
+        next(registry.fetch(described(b"never stored")))
+    with pytest.raises(NotFound, match="manifest unknown"):
+        registry.resolve("latest")
+    with pytest.raises(NotFound, match="manifest unknown: manifest unknown"):
+        registry.manifest("latest")
+    with pytest.raises(NotFound):
+        list(registry.tags())
+
+
+def test_a_manifest_keeps_its_bytes(open_registry: Server) -> None:
+    registry = repository(open_registry, "manifests/kept")
+    config = b"{}"
+    registry.take(described(config), Bytes(config))
+    raw = (
+        b'{ "schemaVersion": 2,\n "unknown": [1, 2],  "mediaType": "%s", "config": {"mediaType":"%s","digest":"%s",'
+        b'"size":2}, "layers": []}\n'
+        % (types.OCI_MANIFEST.encode(), types.OCI_CONFIG.encode(), Digest.of(b"{}").encode())
+    )
+    stored = registry.put_manifest(raw, types.OCI_MANIFEST, "v1")
+    assert stored == described(raw, types.OCI_MANIFEST)
+    assert registry.resolve("v1") == stored
+    assert registry.resolve(stored.digest) == stored
+    assert registry.manifest("v1").raw == raw
+    assert b"".join(registry.fetch(stored)) == raw
+    assert registry.exists(stored)
+
+
+def test_an_index_of_two(open_registry: Server) -> None:
+    registry = repository(open_registry, "manifests/index")
+    index = Index.encode([pushed(registry, b"one"), pushed(registry, b"two")])
+    registry.put_manifest(index.raw, index.media_type, "both")
+    document = registry.manifest("both")
+    assert document.descriptor == index.descriptor
+    assert len(Index.decode(document.raw, document.descriptor.media_type).manifests) == 2
+
+
+def test_a_manifest_whose_layers_are_missing(open_registry: Server) -> None:
+    registry = repository(open_registry, "manifests/early")
+    manifest = Manifest.encode(described(b"no config", types.OCI_CONFIG), [described(b"no layer")])
+    with pytest.raises(BlobsMissing):
+        registry.put_manifest(manifest.raw, manifest.media_type, "early")
+
+
+def test_tags(open_registry: Server) -> None:
+    registry = repository(open_registry, "many/tags")
+    image = pushed(registry, b"layer")
+    raw = registry.manifest(image.digest).raw
+    names = [f"v{number}" for number in range(7)]
+    for name in names:
+        registry.put_manifest(raw, image.media_type, name)
+    assert sorted(registry.tags(page=3)) == names
+    registry.delete_manifest(image.digest)
+    with pytest.raises(NotFound):
+        registry.resolve("v0")
+
+
+def test_a_blob_is_mounted_from_another_repository(open_registry: Server) -> None:
+    data = os.urandom(100_000)
+    repository(open_registry, "mount/from").take(described(data), Bytes(data))
+    registry = repository(open_registry, "mount/to")
+    assert registry.take(described(data), Bytes(), ("mount/from",)) == "mount/from"
+    assert registry.exists(described(data))
+    other = os.urandom(1000)
+    assert registry.take(described(other), Bytes(other), ("mount/from",)) == ""
+    assert registry.exists(described(other))
+
+
+def test_sha512(open_registry: Server) -> None:
+    """docker-registry refuses it; that is its answer, and no crash of ours."""
+    registry = repository(open_registry, "blobs/sha512")
+    data = b"data"
+    blob = Descriptor(LAYER, Digest("sha512:" + hashlib.sha512(data).hexdigest()), 4)
+    try:
+        registry.push(blob, iter([data]))
+    except Exception as error:
+        assert type(error).__module__ == "cais.errors"
+    else:
+        assert b"".join(registry.fetch(blob)) == data
+
+
+def test_basic_authentication(private_registry: Server) -> None:
+    data = b"secret data"
+    for login in (None, Login(USER, "wrong"), Login("", "")):
+        registry = repository(private_registry, "private/x", login)
+        with pytest.raises(Unauthorized) as raised:
+            registry.take(described(data), Bytes(data))
+        assert "wrong" not in raised.value.message
+    registry = repository(private_registry, "private/x", Login(USER, PASSWORD))
+    registry.take(described(data), Bytes(data))
+    assert b"".join(registry.fetch(described(data))) == data
+    assert PASSWORD not in repr(Login(USER, PASSWORD)) + repr(registry) + repr(vars(registry.transport))
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    registry = Registry(Transport(endpoint_of(f"127.0.0.1:{free_port()}")), "x")
+    with pytest.raises(Unavailable, match="connection refused") as raised:
+        registry.resolve("latest")
+    assert raised.value.hint
