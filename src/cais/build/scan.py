@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from cais.build.graph import parted
 from cais.build.ignore import Chosen, Ignore
 from cais.build.selection import Entry, Row, Selection, Source
-from cais.build.tree import DIRECTORY, Tree, cleaned, shown
+from cais.build.tree import DIRECTORY, Tree, shown
 from cais.errors import CaisError, Failed, Invalid, from_os_error
+from cais.host.files import cleaned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -184,18 +184,6 @@ def _open_by_steps(descriptor: int, path: str, flags: int, mode: int) -> int:
             os.close(current)
 
 
-def cleaned(path: str) -> str:
-    """``path`` from the root on, without ``.``, ``..`` (which stops at the root) and doubled slashes; no links read."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            if parts:
-                parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
-
-
 def shown(path: str) -> str:
     """``path`` in double quotes, printable: control characters and bytes that are no text are escaped."""
     text = path.replace("\\", "\\\\").replace('"', '\\"')

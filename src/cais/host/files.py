@@ -33,6 +33,18 @@ def overwrite(path: str, data: bytes, mode: int = 0o600) -> None:
         os.close(descriptor)
 
 
+def cleaned(path: str) -> str:
+    """``path`` from the root on, without ``.``, ``..`` (which stops at the root) and doubled slashes; no links read."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            if parts:
+                parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
 def read_start(path: str, limit_bytes: int) -> bytes:
     """The file up to ``limit_bytes``; a pipe is not waited for, a device not read. Raises Invalid, OSError."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:

@@ -12,6 +12,7 @@ keep-git-dir=``.
 from __future__ import annotations
 
 from cais.errors import Invalid
+from cais.host.files import cleaned
 from cais.sources.urls import is_http, redacted
 from cais.spec.named import NamedTuple
 
@@ -51,7 +52,7 @@ def parse_git_url(text: str, *, short: bool = True) -> GitUrl | None:
         if subdirectory and found.subdirectory:
             raise Invalid(f"invalid git URL {redacted(text)!r}: the fragment and the query both say a subdirectory")
         found = found._replace(
-            reference=reference or found.reference, subdirectory=_clean(subdirectory) or found.subdirectory
+            reference=reference or found.reference, subdirectory=cleaned(subdirectory) or found.subdirectory
         )
     if found.reference.startswith("-") or any(ord(character) <= 32 for character in found.reference):
         raise Invalid(f"invalid git ref {found.reference!r}")
@@ -92,7 +93,7 @@ def _queried(found: GitUrl, query: str, text: str) -> GitUrl:
             prefix = {"ref": "", "branch": "refs/heads/", "tag": "refs/tags/"}[name]
             found = found._replace(reference=value if value.startswith("refs/") else prefix + value)
         elif name == "subdir":
-            found = found._replace(subdirectory=_clean(value))
+            found = found._replace(subdirectory=cleaned(value))
         elif name in ("checksum", "commit"):
             if found.checksum and found.checksum != value:
                 raise Invalid(f"invalid git URL {shown!r}: checksum and commit are different")
@@ -115,15 +116,3 @@ def _switch(value: str, name: str, shown: str) -> bool:
     if value in _FALSE:
         return False
     raise Invalid(f"invalid value {value!r} of {name} in {shown!r}: it is true or false")
-
-
-def _clean(path: str) -> str:
-    """Relative to the root of the repository, above which nothing leads."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            if parts:
-                parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)

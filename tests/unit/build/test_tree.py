@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cais.build import tree as module
-from cais.build.tree import Tree, cleaned, open_beneath, shown
+from cais.build.tree import Tree, open_beneath, shown
 
 
 @pytest.fixture
@@ -104,13 +104,6 @@ class TestOpening:
             except OSError:
                 pass
         assert len(os.listdir("/proc/self/fd")) == before
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"), [("/a/../../b/./c//", "b/c"), ("", ""), ("/", ""), ("..", ""), ("a/..", ""), ("./a", "a")]
-)
-def test_cleaned(path: str, expected: str) -> None:
-    assert cleaned(path) == expected
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cais.host.files import random_name, remove_tree, tree_size_bytes, write_all, write_atomically
+from cais.host.files import cleaned, random_name, remove_tree, tree_size_bytes, write_all, write_atomically
 
 
 def deep(path: Path, depth: int) -> None:
@@ -207,3 +207,10 @@ def test_a_tree_in_which_another_still_writes(tmp_path):
         remove_tree(str(directory))
         writer.join()
         assert not directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("/a/../../b/./c//", "b/c"), ("", ""), ("/", ""), ("..", ""), ("a/..", ""), ("./a", "a")]
+)
+def test_cleaned(path: str, expected: str) -> None:
+    assert cleaned(path) == expected

@@ -22,8 +22,9 @@ from cais.build.ops.files import Writer, nothing, set_attribute
 from cais.build.ops.owners import find_owner
 from cais.build.ops.target import Place, Target
 from cais.build.selection import Row, Selection, Source
-from cais.build.tree import DIRECTORY, FILE, cleaned, shown
+from cais.build.tree import DIRECTORY, FILE, shown
 from cais.errors import CaisError, Invalid, from_os_error
+from cais.host.files import cleaned
 from cais.host.owners import give
 from cais.spec.named import NamedTuple
 

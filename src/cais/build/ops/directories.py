@@ -7,8 +7,9 @@ import time
 from cais.build.graph import MakeDirectory
 from cais.build.ops.owners import find_owner
 from cais.build.ops.target import Target
-from cais.build.tree import cleaned, shown
+from cais.build.tree import shown
 from cais.errors import from_os_error
+from cais.host.files import cleaned
 
 
 def make_directory(op: MakeDirectory, target: Target | str, *, modified: int | None = None) -> tuple[str, ...]:

@@ -6,7 +6,10 @@ from cais.cli.declare import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cais.cli.call import Call
+    from cais.engine.boot import Outcome
 
 COMMAND = Command(
     "",
@@ -18,10 +21,15 @@ COMMAND = Command(
 
 
 def run(call: Call) -> int:
+    return tell(call.engine.system.start_containers())
+
+
+def tell(outcomes: Iterable[Outcome]) -> int:
+    """The name of each container, or why it was not done. The exit code."""
     from cais.cli.call import error_text, say, warn
 
     failed = 0
-    for outcome in call.engine.system.start_containers():
+    for outcome in outcomes:
         if outcome.error is None:
             say(outcome.name)
         else:

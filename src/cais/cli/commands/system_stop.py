@@ -17,13 +17,6 @@ COMMAND = Command(
 
 
 def run(call: Call) -> int:
-    from cais.cli.call import error_text, say, warn
+    from cais.cli.commands.system_start import tell
 
-    failed = 0
-    for outcome in call.engine.system.stop_containers():
-        if outcome.error is None:
-            say(outcome.name)
-        else:
-            warn(f"{outcome.name}: {error_text(outcome.error)}")
-            failed = 1
-    return failed
+    return tell(call.engine.system.stop_containers())
