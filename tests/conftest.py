@@ -181,6 +181,7 @@ def swift() -> Iterator[Any]:
     server.close()
 
 
+@pytest.fixture(scope="session")
 def open_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Debian's docker-registry, for everybody."""
     with docker_registry(tmp_path_factory.mktemp("open-registry")) as server:

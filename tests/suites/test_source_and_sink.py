@@ -11,13 +11,18 @@ from typing import NamedTuple
 
 import pytest
 
+from cais.content.kept import Receiver
 from cais.engine import Settings
+from cais.engine.registries import Registries
 from cais.engine.stores import Stores
 from cais.errors import Corrupt, NotFound
 from cais.image.layers import LayerSource
 from cais.ports import Sink, Source
+from cais.remote.registry import Registry
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
+from cais.spec.reference import Reference
+from registry_servers import Server
 
 MISSING = Descriptor("application/octet-stream", Digest.of(b"never stored"), 12)
 
@@ -64,10 +69,27 @@ def of_layers_packed_on_demand(stores: Stores) -> Held:
     return Held(LayerSource(stores.content, stores.snapshots), blob, data)
 
 
-@pytest.fixture(params=[of_content, of_layers_with_a_blob, of_layers_packed_on_demand])
+@pytest.fixture
+def repository(open_registry: Server) -> Iterator[Registry]:
+    """A fresh one at a real registry."""
+    registries = Registries({})
+    name = f"{open_registry.address}/suite/{os.urandom(6).hex()}"
+    yield registries.repository(Reference.parse(name), pushing=True)
+    registries.close()
+
+
+def of_a_registry(repository: Registry) -> Held:
+    data = os.urandom((2 << 20) + 17)
+    repository.push(described(data), iter([data]))
+    return Held(repository, described(data), data)
+
+
+@pytest.fixture(params=[of_content, of_layers_with_a_blob, of_layers_packed_on_demand, of_a_registry])
 def held(request: pytest.FixtureRequest, stores: Stores) -> Held:
     if request.param is of_layers_packed_on_demand and os.geteuid() != 0:
         pytest.skip("needs root")
+    if request.param is of_a_registry:
+        return of_a_registry(request.getfixturevalue("repository"))
     make: Callable[[Stores], Held] = request.param
     return make(stores)
 
@@ -118,9 +140,19 @@ class TestSource:
             other.close()
 
 
-@pytest.fixture(params=["ContentStore"])
-def sink(stores: Stores) -> Sink:
-    return stores.content
+class Received(Receiver):
+    """With a way to read what was stored."""
+
+    def fetch(self, blob: Descriptor) -> Iterator[bytes]:
+        return self._content.fetch(blob)
+
+
+@pytest.fixture(params=["ContentStore", "Receiver", "Registry"])
+def sink(request: pytest.FixtureRequest, stores: Stores) -> Sink:
+    if request.param == "Registry":
+        repository: Registry = request.getfixturevalue("repository")
+        return repository
+    return stores.content if request.param == "ContentStore" else Received(stores.content)
 
 
 def stored(sink: Sink, blob: Descriptor) -> bytes:

@@ -8,11 +8,16 @@ found by the next collector.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 from cais.content.store import ContentStore
 from cais.host.database import Transaction
 from cais.host.leases import Leases
+from cais.host.locks import FileLock
+
+# How long the beginning of a blob waits to be gone on with.
+KEPT_SECONDS = 24 * 3600.0
 
 
 def mark(change: Transaction, leases: Leases, roots: Sequence[str], edges: Sequence[str]) -> list[str]:
@@ -65,6 +70,24 @@ def remove_blob_files(change: Transaction, store: ContentStore, leases: Leases) 
                 removed += 1
             except FileNotFoundError:
                 pass
+    return removed + _remove_kept(os.path.join(store.directory, "kept"))
+
+
+def _remove_kept(directory: str) -> int:
+    """The beginnings of blobs that nobody goes on with. What is locked is being written."""
+    removed = 0
+    oldest = time.time() - KEPT_SECONDS
+    for name in _names(directory):
+        path = os.path.join(directory, name)
+        lock = FileLock(path)
+        try:
+            if os.stat(path).st_mtime < oldest and lock.acquire(blocking=False):
+                os.unlink(path)
+                removed += 1
+        except FileNotFoundError:
+            pass
+        finally:
+            lock.release()
     return removed
 
 

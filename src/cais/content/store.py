@@ -54,6 +54,10 @@ class ContentStore:
         """Where the blob is, or would be."""
         return os.path.join(self.directory, "blobs", digest.algorithm, digest.hex)
 
+    def kept_path(self, digest: Digest) -> str:
+        """Where the beginning of a blob is kept that did not come whole (``content.kept``)."""
+        return os.path.join(self.directory, "kept", f"{digest.algorithm}-{digest.hex}")
+
     def fetch(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """Pieces of at most 1 MiB. Raises NotFound."""
         try:
@@ -139,6 +143,7 @@ class Ingest:
         self._algorithm = algorithm
         self._hash = hashlib.new(algorithm)
         self._descriptor = -1
+        self.path = ""
         self.size_bytes = 0
 
     def __enter__(self) -> Ingest:

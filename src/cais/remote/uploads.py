@@ -66,7 +66,7 @@ class _Upload:
         self._scopes = scopes
         self._blob = blob
         self._source = source
-        self._source_failed = False
+        self._source_error: BaseException | None = None
 
     def run(self, location: str) -> None:
         """Sends until the registry says that it has the blob."""
@@ -77,7 +77,9 @@ class _Upload:
                 return
             except (Unavailable, NotFound) as error:
                 failures += 1
-                if self._source_failed or failures >= self._transport.limits.attempts:
+                if self._source_error is not None:
+                    raise self._source_error from None
+                if failures >= self._transport.limits.attempts:
                     raise error
             self._transport.pause(failures)
             location, offset = self._continued(location)
@@ -114,8 +116,8 @@ class _Upload:
         while True:
             try:
                 piece = next(pieces, None)
-            except BaseException:
-                self._source_failed = True
+            except BaseException as error:
+                self._source_error = error
                 raise
             if piece is None:
                 break

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cais.content.kept import Receiver
 from cais.engine.copy import copy, read_graph
 from cais.engine.registries import Registries
 from cais.engine.settings import Settings
@@ -151,11 +152,11 @@ def test_the_first_failure_ends_it_and_nothing_refers_to_nothing(jobs: int) -> N
 
 def test_an_interrupt_ends_the_threads() -> None:
     before = threading.active_count()
-    raised = threading.Event()
+    raised, caller = threading.Event(), threading.current_thread()
 
     def interrupted(event: dict[str, Any]) -> None:
         if event["event"] == "status":
-            if threading.current_thread() is threading.main_thread():
+            if threading.current_thread() is caller:
                 raised.set()
                 raise KeyboardInterrupt
             assert raised.wait(20)
@@ -213,7 +214,7 @@ def test_from_the_store_to_a_registry_and_back(
     assert registry.resolve("v1").digest == target.digest
     other = Stores(Settings(str(tmp_path / "other")))
     try:
-        copy(registry, other.content, registry.resolve("v1"))
+        copy(registry, Receiver(other.content), registry.resolve("v1"))
         for digest, data in memory.blobs.items():
             assert other.content.read(digest) == data
     finally:

@@ -1,0 +1,161 @@
+"""What came before a connection broke is kept and gone on with."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cais.content.collector import KEPT_SECONDS, remove_blob_files
+from cais.content.kept import Receiver
+from cais.engine import Settings
+from cais.engine.stores import Stores
+from cais.errors import Corrupt, Unavailable
+from cais.spec.descriptor import Descriptor
+from cais.spec.digest import Digest
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    stores = Stores(Settings(str(tmp_path / "root")))
+    yield stores
+    stores.close()
+
+
+class Breaking:
+    """A Source whose connection breaks after some bytes."""
+
+    def __init__(self, data: bytes, *breaks: int) -> None:
+        self.data = data
+        self.breaks = list(breaks)
+        self.offsets: list[int] = []
+
+    def exists(self, blob: Descriptor) -> bool:
+        return True
+
+    def fetch(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        self.offsets.append(offset)
+        end = self.breaks.pop(0) if self.breaks else len(self.data)
+        for start in range(offset, end, 1000):
+            yield self.data[start : min(start + 1000, end)]
+        if end < len(self.data):
+            raise Unavailable("the connection broke")
+
+
+def blob_of(data: bytes) -> Descriptor:
+    return Descriptor("", Digest.of(data), len(data))
+
+
+def kept(stores: Stores) -> list[str]:
+    directory = os.path.dirname(stores.content.kept_path(Digest.of(b"")))
+    return os.listdir(directory) if os.path.isdir(directory) else []
+
+
+def test_it_goes_on_from_the_byte(stores: Stores, tmp_path: Path) -> None:
+    data = os.urandom(10_000)
+    source = Breaking(data, 2500, 7001)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            Receiver(stores.content).take(blob_of(data), source)
+        assert not stores.content.exists(blob_of(data))
+    other = Stores(Settings(str(tmp_path / "root")))  # as another process
+    Receiver(other.content).take(blob_of(data), source)
+    other.close()
+    assert source.offsets == [0, 2500, 7001]
+    assert stores.content.read(Digest.of(data)) == data
+    assert kept(stores) == []
+
+
+def test_what_was_kept_and_is_wrong_is_fetched_again(stores: Stores) -> None:
+    data = os.urandom(10_000)
+    source = Breaking(data, 5000)
+    with pytest.raises(Unavailable):
+        Receiver(stores.content).take(blob_of(data), source)
+    with open(stores.content.kept_path(Digest.of(data)), "r+b") as file:
+        file.write(b"damaged")
+    Receiver(stores.content).take(blob_of(data), source)
+    assert source.offsets == [0, 5000, 0]
+    assert stores.content.read(Digest.of(data)) == data
+
+
+@pytest.mark.parametrize("size", [10_000, 20_000])
+def test_of_wrong_bytes_nothing_is_kept(stores: Stores, size: int) -> None:
+    blob = Descriptor("", Digest.of(b"other"), 10_000)
+    with pytest.raises(Corrupt):
+        Receiver(stores.content).take(blob, Breaking(os.urandom(size)))
+    assert kept(stores) == []
+    assert not stores.content.exists(blob)
+
+
+def test_two_that_want_the_same_fetch_it_once(stores: Stores) -> None:
+    data = os.urandom(5_000)
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Waiting(Breaking):
+        def fetch(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
+            begun.set()
+            assert go_on.wait(20)
+            return super().fetch(blob, offset)
+
+    first, second = Waiting(data), Breaking(data)
+    threads = [threading.Thread(target=lambda: Receiver(stores.content).take(blob_of(data), first))]
+    threads[0].start()
+    assert begun.wait(20)
+    threads.append(threading.Thread(target=lambda: Receiver(stores.content).take(blob_of(data), second)))
+    threads[1].start()
+    go_on.set()
+    for thread in threads:
+        thread.join(20)
+    assert (len(first.offsets), second.offsets) == (1, [])
+    assert stores.content.read(Digest.of(data)) == data
+    assert kept(stores) == []
+
+
+def test_a_full_disk_is_not_kept_full(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    from cais.content import store
+
+    def full(descriptor: int, piece: bytes) -> None:
+        os.write(descriptor, piece)
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(store, "write_all", full)
+    data = os.urandom(5_000)
+    with pytest.raises(Unavailable):
+        Receiver(stores.content).take(blob_of(data), Breaking(data))
+    assert kept(stores) == []
+
+
+def test_the_collector_takes_what_nobody_goes_on_with(stores: Stores) -> None:
+    old, new, locked = os.urandom(100), os.urandom(100), os.urandom(100)
+    for data in (old, new, locked):
+        with pytest.raises(Unavailable):
+            Receiver(stores.content).take(blob_of(data), Breaking(data, 50))
+    long_ago = time.time() - KEPT_SECONDS - 1
+    for data in (old, locked):
+        os.utime(stores.content.kept_path(Digest.of(data)), (long_ago, long_ago))
+    with open(stores.content.kept_path(Digest.of(locked)), "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with stores.database.transaction() as change:
+            remove_blob_files(change, stores.content, stores.leases)
+    assert sorted(kept(stores)) == sorted(
+        os.path.basename(stores.content.kept_path(Digest.of(data))) for data in (new, locked)
+    )
+
+
+def test_what_is_there_is_not_asked_for(stores: Stores) -> None:
+    data = os.urandom(100)
+    stores.content.add(data)
+    receiver = Receiver(stores.content)
+    assert receiver.exists(blob_of(data))
+    with pytest.raises(Corrupt):
+        receiver.exists(blob_of(data)._replace(size_bytes=99))
+    source = Breaking(data)
+    receiver.take(blob_of(data), source)
+    assert source.offsets == []
