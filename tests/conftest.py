@@ -29,6 +29,7 @@ class OrdinaryUser(NamedTuple):
 
     def become(self) -> None:
         """Gives up root in this process, for good. What is imported later must be readable by the user."""
+        import ctypes
         import encodings.ascii  # noqa: F401
         import pwd  # noqa: F401
         import struct  # noqa: F401
@@ -42,8 +43,6 @@ class OrdinaryUser(NamedTuple):
         os.setgid(self.group_id)
         os.setuid(self.user_id)
         # A process that changed its ids is not dumpable, and then its /proc files belong to root.
-        import ctypes
-
         ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
 
 

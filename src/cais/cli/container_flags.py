@@ -281,7 +281,7 @@ def write_container_id(path: str, id: str) -> None:
     if not path:
         return
     try:
-        with open(path, "x", encoding="ascii") as file:
+        with open(path, "x", encoding="utf-8") as file:
             file.write(id)
     except OSError as error:
         raise from_os_error(error, f"write the container ID file {path}")

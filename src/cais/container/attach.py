@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Callable
 
 from cais.host.processes import wait
 from cais.spec.named import NamedTuple
@@ -16,6 +15,7 @@ from cais.spec.named import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Callable
 
     from cais.container.detach_keys import DetachKeys
 else:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-from collections.abc import Callable
 
 from cais.container import terminal
 from cais.container.attach import PATIENCE, Signals, Streams, write_out
@@ -22,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     import signal
+    from collections.abc import Callable
 
     from cais.container.detach_keys import DetachKeys
 else:

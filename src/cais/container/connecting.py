@@ -7,7 +7,6 @@ called by whoever notes the container's end, and ``sweep`` for containers whose 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 
 from cais.container import state
 from cais.container.networking import DEFAULT, HOST_GATEWAY, Attachment, Networking
@@ -22,6 +21,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import TypeVar
 
     from cais.network.records import Endpoint

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterator
 
 from cais.container.files import Root
 from cais.errors import Invalid, NotFound, from_os_error
@@ -19,13 +18,15 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from cais.host.tar_writer import TarEntry
+
+    Counted = Callable[[int], None]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TRAILER_BYTES = 1024
 _PIECE_BYTES = 1 << 20
-
-Counted = Callable[[int], None]
 
 
 class Wanted(NamedTuple):

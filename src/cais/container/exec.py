@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
 
 from cais.container import spec_oci
 from cais.container.attach import Pump, Streams
@@ -18,6 +17,7 @@ from cais.runtime.runner import Bundle, Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from cais.container.detach_keys import DetachKeys

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from cais.container.attach import Pump, Signals, Streams
 from cais.container.prepare import Ready
@@ -13,6 +12,8 @@ from cais.runtime.runner import Runtime, Started
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cais.container.terminal import ConsoleSocket
 
 

@@ -8,7 +8,6 @@ may begin in one and end in the next), and all of it ends with the container, wh
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from cais.container.log_options import JSON_FILE, LogOptions
 from cais.errors import Unavailable, from_os_error
@@ -16,6 +15,7 @@ from cais.runtime.find import find_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 PIPE = "log-pipe"

@@ -6,7 +6,9 @@ bytes behind them say the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _KINDS = {
     b" stdout F ": ("stdout", True),

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping
 
 from cais.errors import Invalid
 from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Wrong = Callable[[str], Invalid]
 
 # Where a mount point comes from: a flag, the image's VOLUME, or another container.
 VOLUME_FLAG, MOUNT_FLAG, TMPFS_FLAG, IMAGE, OTHER = "volume", "mount", "tmpfs", "image", "from"
@@ -188,8 +193,6 @@ _MOUNT_VALUES = frozenset(
     ("type", "source", "target", "consistency", "bind-propagation", "bind-recursive", "volume-driver", "volume-label",
      "volume-opt", "volume-subpath", "image-subpath", "tmpfs-size", "tmpfs-mode", *(_SWITCHES - {"ro"}))
 )  # fmt: skip
-
-Wrong = Callable[[str], Invalid]
 
 
 def _check_recursive(recursive: str, readonly: bool, propagation: str, wrong: Wrong) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Sequence
 
 from cais.container import mount_options
 from cais.container.mount_options import IMAGE, MountPoint
 from cais.container.options import RunOptions
 from cais.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 def plan_mounts(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from cais.container.mount_options import MOUNT_FLAG, TMPFS_FLAG, VOLUME_FLAG, MountPoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-Points = Sequence[MountPoint]
+    Points = Sequence[MountPoint]
 
 
 def binds(points: Points) -> list[str] | None:

@@ -7,7 +7,6 @@ was found is mounted where the runtime takes it from, so that nobody exchanges i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 
 from cais.container.mount_options import MountPoint
 from cais.errors import CaisError, Invalid, NotFound, Unsupported, from_os_error
@@ -19,6 +18,7 @@ from cais.spec.digest import Digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from cais.snapshot.store import SnapshotStore

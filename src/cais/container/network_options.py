@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from cais.container.networking import DEFAULT, HOST_GATEWAY, SHARED, Attachment, Networking
 from cais.container.options import RunOptions
 from cais.container.published import is_address, parse_expose, parse_publish
 from cais.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def networking(wanted: RunOptions, image_ports: Sequence[str] = ()) -> Networking:

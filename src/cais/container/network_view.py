@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from cais.container.networking import DEFAULT, Attachment, Networking
 from cais.container.published import Published
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from cais.network.records import Endpoint, PublishedPort

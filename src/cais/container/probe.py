@@ -124,7 +124,7 @@ def _collect(started: processes.Executed, read: int, deadline: float) -> tuple[b
 def _kill(started: processes.Executed) -> None:
     """The process inside and all that it has started: one by one, as they have no group in common."""
     try:
-        with open(processes.pid_file(started.bundle, started.id), encoding="ascii") as file:
+        with open(processes.pid_file(started.bundle, started.id), encoding="utf-8") as file:
             pid = int(file.read(16))
     except (OSError, ValueError):
         pid = started.pid  # the runtime has not come so far

@@ -6,11 +6,13 @@ Pure. ``80``, ``8080:80``, ``127.0.0.1:8080:80``, ``[::1]::80``, ``8000-8010:80`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from cais.container.networking import Binding
 from cais.errors import Invalid
 from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 

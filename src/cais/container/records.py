@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from cais.container.restart import BY_HAND, Restarts
 from cais.errors import Conflict, Invalid, NotFound
 from cais.host.database import Database, Transaction
@@ -12,6 +10,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 SCHEMA = (

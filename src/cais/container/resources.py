@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from cais.container import options
 from cais.container.options import RunOptions
 from cais.errors import Conflict, Invalid
 from cais.runtime.limits import MEMORY_MINIMUM_BYTES, DeviceRates, Resources, memory_limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _RATE_UNITS = {"": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "b": 1}
 _RATE_FORMATS = {
@@ -151,7 +154,7 @@ def check_here(given: Resources) -> None:
 
 def _line(path: str) -> str:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return ""

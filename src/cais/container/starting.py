@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
 
 from cais.container import prepare, state
 from cais.container.plan import Plan
@@ -18,6 +17,8 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from cais.container.attach import Streams
     from cais.container.store import Containers
     from cais.runtime.runner import Bundle

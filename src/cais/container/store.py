@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
 
 from cais.container import names
 from cais.container.happenings import Happenings
@@ -20,6 +19,10 @@ from cais.host.processes import send_signal
 from cais.spec.digest import Digest
 from cais.spec.encoding import encode
 from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 LOG = "log"
 _NAME_ATTEMPTS = 30

@@ -106,7 +106,7 @@ def _apparmor(plan: Plan, warnings: list[str]) -> str:
 
 def _has_apparmor() -> bool:
     try:
-        with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as file:
+        with open("/sys/module/apparmor/parameters/enabled", encoding="utf-8") as file:
             return file.read(1) == "Y"
     except OSError:
         return False
@@ -120,7 +120,7 @@ def _selinux(plan: Plan, warnings: list[str]) -> str:
         warnings.append("WARNING: the SELinux labels are not applied: this host has no SELinux.")
         return ""
     try:
-        with open("/proc/self/attr/current", encoding="ascii") as file:
+        with open("/proc/self/attr/current", encoding="utf-8") as file:
             user, role, kind, *level = file.read().strip("\0\n").split(":", 3)
     except (OSError, ValueError):
         raise Unsupported("the SELinux label of this process cannot be read", exit_code=125)
@@ -133,7 +133,7 @@ def _oom_score(wanted: int, user_namespace: bool, warnings: list[str]) -> int | 
     """None where it is the host's own. Only CAP_SYS_RESOURCE of the host makes it smaller."""
     if not wanted:
         return None
-    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+    with open("/proc/self/oom_score_adj", encoding="utf-8") as file:
         own = int(file.read())
     with open("/proc/self/status", "rb") as status:
         effective = next(int(line[7:], 16) for line in status if line.startswith(b"CapEff:"))

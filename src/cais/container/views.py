@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from cais.container.networking import Networking
 from cais.container.records import ContainerRecord
 from cais.container.state import State
@@ -14,6 +12,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from cais.container.plan import Plan

@@ -7,7 +7,6 @@ database happen together, in one writing transaction, after size and digest were
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 
 from cais.errors import Corrupt, NotFound, from_os_error
 from cais.host.database import Database, Transaction
@@ -15,6 +14,10 @@ from cais.host.files import random_name, write_all
 from cais.host.leases import Leases
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 PIECE_BYTES = 1 << 20
 READ_LIMIT_BYTES = 16 << 20

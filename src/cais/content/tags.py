@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from cais.errors import NotFound
 from cais.host.database import Database, Transaction
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 from cais.spec.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCHEMA = (
     """CREATE TABLE tags (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from cais.container import detach_keys, ending, terminal
 from cais.container.attach import Streams
@@ -16,6 +15,8 @@ from cais.errors import Conflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cais.runtime.runner import Bundle
 
 

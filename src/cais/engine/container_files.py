@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 from cais.container.records import ContainerRecord, ContainerRecords
 from cais.engine.container_runs import ContainerRuns
 from cais.engine.stores import Stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
     from cais.container.copy import Wanted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from cais.container import logs
 from cais.container.logs import LogLine, timestamp
@@ -12,6 +11,10 @@ from cais.container.records import ContainerRecord, ContainerRecords
 from cais.engine.container_runs import ContainerRuns
 from cais.errors import NotFound, Unsupported
 from cais.host.watching import Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Between two looks at a container that writes nothing.
 _LOOK_SECONDS = 0.2

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from cais.container.mount_options import MountPoint, inherited, parse_volumes_from
 from cais.container.mounting import check_sources
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecords
 from cais.engine.stores import Stores
 from cais.errors import Invalid, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def mounts_of_others(records: ContainerRecords, texts: Sequence[str]) -> list[MountPoint]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 
 from cais.container.options import RunOptions
 from cais.container.records import ContainerRecord, ContainerRecords
@@ -12,6 +11,7 @@ from cais.errors import CaisError, Denied, Invalid, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from cais.container.attach import Streams

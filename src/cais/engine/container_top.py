@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 
 from cais.container.records import ContainerRecord
 from cais.engine.container_runs import ContainerRuns
@@ -12,6 +11,10 @@ from cais.errors import Conflict, Failed, Invalid
 from cais.host.processes import wait
 from cais.runtime import cgroup_usage
 from cais.runtime.find import find_program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Table = tuple[list[str], list[list[str]]]
 

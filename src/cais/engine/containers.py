@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cais.container.options import AttachOptions, ExecOptions, RunOptions
 from cais.container.records import ContainerRecord
@@ -15,6 +14,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from cais.container.attach import Streams

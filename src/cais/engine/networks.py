@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 
 from cais.engine.container_runs import ContainerRuns
 from cais.engine.stores import Stores
@@ -14,6 +13,7 @@ from cais.network.store import Networks as Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from cais.container.networking import Attachment

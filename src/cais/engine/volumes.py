@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Conflict, Invalid, NotFound
@@ -14,6 +13,7 @@ from cais.volume.store import VolumeStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, BinaryIO
 
     from cais.engine.volume_files import VolumeFiles

@@ -9,14 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping
 
 from cais.events.reading import Event
 from cais.spec.encoding import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
 # The log and the one before it: some 20,000 events each.
 LIMIT_BYTES = 4 << 20

@@ -9,11 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
 
 from cais.host.beneath import Beneath
 from cais.host.files import remove_tree, write_all
 from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PIECE_BYTES = 1 << 20
 _RANGE_BYTES = 1 << 30

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
 
 from cais.errors import Invalid, Unsupported, from_os_error
 from cais.host import syscalls
 from cais.host.namespaces import in_user_namespace
 from cais.spec.mount import Mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # What an option is for mount(2), and for the attributes of the new mount API.
 _FLAGS = {

@@ -17,7 +17,7 @@ def note(path: str, pid: int) -> None:
 def find(path: str) -> ProcessName | None:
     """The process that ``path`` names, while it lives."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             pid, started, boot = file.read().split()
         name = ProcessName(int(pid), int(started))
     except (OSError, ValueError):

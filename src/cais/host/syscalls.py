@@ -1,4 +1,6 @@
-"""System calls that Python 3.11 has no name for. ctypes is loaded by the first call, not by the import.
+"""System calls that Python 3.11 has no name for, through the C part of ctypes, loaded by the first call.
+
+The package ctypes makes thirty classes for itself, which cost a short command a tenth of its time.
 
 Every function raises ``OSError`` with the errno of the call. Constants are those of the kernel's uapi headers; the
 numbers of system calls added since 5.0 are the same on every architecture but alpha.
@@ -71,77 +73,75 @@ _RESOLVE_ATTEMPTS = 100
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _OPENAT2, _PIDFD_GETFD, _MOUNT_SETATTR = 437, 438, 442
 
-# ctypes' handle on the C library: made once, by whoever calls first (making it twice would be harmless).
-_libc: list[Any] = []
-
-
-def _c() -> Any:
-    if not _libc:
-        import ctypes
-
-        library = ctypes.CDLL(None, use_errno=True)
-        library.syscall.restype = ctypes.c_long
-        _libc.append(library)
-        _libc.append(ctypes)
-    return _libc[0]
+# The functions of the C library, by name, and what else ``_call`` needs: made by whoever calls first (twice would be
+# harmless).
+_made: dict[str, Any] = {}
+_CDECL, _USE_ERRNO = 0x1, 0x8
 
 
 def load() -> None:
-    """Loads ctypes now: for a process that is about to fork and must not import afterwards."""
-    _c()
+    """Loads what the calls need now: for a process that is about to fork and must not import afterwards."""
+    if _made:
+        return
+    import _ctypes
+
+    class Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+        _type_ = "i"
+
+    class Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
+        _type_ = "l"
+
+    class Function(_ctypes.CFuncPtr):
+        _flags_ = _CDECL | _USE_ERRNO
+        _restype_ = Int
+
+    library = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]  # all that this process has loaded
+    names = ("syscall", "unshare", "setns", "mount", "umount2", "prctl", "inotify_init1", "inotify_add_watch")
+    functions = {name: Function(_ctypes.dlsym(library, name)) for name in names}
+    _made.update(functions, errno=_ctypes.get_errno, Long=Long)
 
 
-def _checked(result: int, path: str | bytes | None = None) -> int:
+def _call(name: str, *arguments: int | bytes | None, path: str | bytes | None = None) -> int:
+    """A function of the C library. All that is called here returns an ``int``, or a number as small as one."""
+    load()
+    long = _made["Long"]
+    result = _made[name](*[long(item) if isinstance(item, int) else item for item in arguments])
     if result < 0:
-        code = _libc[1].get_errno()
+        code = _made["errno"]()
         raise OSError(code, os.strerror(code), path)
     return int(result)
 
 
-def _syscall(number: int, *arguments: Any, path: str | bytes | None = None) -> int:
-    libc = _c()
-    ctypes = _libc[1]
-    wide = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
-    return _checked(libc.syscall(ctypes.c_long(number), *wide), path)
+def _syscall(number: int, *arguments: int | bytes | None, path: str | bytes | None = None) -> int:
+    return _call("syscall", number, *arguments, path=path)
 
 
 def unshare(flags: int) -> None:
     """unshare(2)."""
-    _checked(_c().unshare(flags))
+    _call("unshare", flags)
 
 
 def setns(fd: int, flags: int = 0) -> None:
     """setns(2)."""
-    _checked(_c().setns(fd, flags))
+    _call("setns", fd, flags)
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
     """mount(2)."""
-    libc = _c()
-    ctypes = _libc[1]
-    _checked(
-        libc.mount(
-            os.fsencode(source),
-            os.fsencode(target),
-            kind.encode() or None,
-            ctypes.c_ulong(flags),
-            os.fsencode(data) if data else None,
-        ),
-        target,
-    )
+    options = os.fsencode(data) if data else None
+    _call("mount", os.fsencode(source), os.fsencode(target), kind.encode() or None, flags, options, path=target)
 
 
 def umount(target: str, flags: int = 0) -> None:
     """umount2(2)."""
-    _checked(_c().umount2(os.fsencode(target), flags), target)
+    _call("umount2", os.fsencode(target), flags, path=target)
 
 
 def inotify(directory: str) -> int:
     """inotify(7): a descriptor that tells of writes, renames and new or removed files in ``directory``."""
-    libc = _c()
-    descriptor = _checked(libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+    descriptor = _call("inotify_init1", os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        _checked(libc.inotify_add_watch(descriptor, os.fsencode(directory), _WATCHED), directory)
+        _call("inotify_add_watch", descriptor, os.fsencode(directory), _WATCHED, path=directory)
     except OSError:
         os.close(descriptor)
         raise
@@ -150,9 +150,7 @@ def inotify(directory: str) -> int:
 
 def prctl(option: int, value: int) -> None:
     """prctl(2) with one argument."""
-    libc = _c()
-    ctypes = _libc[1]
-    _checked(libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)))
+    _call("prctl", option, value, 0, 0, 0)
 
 
 def fsopen(kind: str) -> int:

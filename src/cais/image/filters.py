@@ -5,12 +5,12 @@ Filters of one key are alternatives, except labels, which all have to hold; filt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 from cais.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from cais.image.records import ImageRecord
     from cais.spec.reference import Reference
 

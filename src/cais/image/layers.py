@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from cais.errors import CaisError, Corrupt, NotFound, Unsupported
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
@@ -12,6 +10,8 @@ from cais.spec.image_config import ImageConfig, chain_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from cais.content.store import ContentStore
     from cais.image.store import Images
     from cais.snapshot.store import SnapshotStore

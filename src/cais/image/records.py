@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from cais.host.database import Database, Transaction
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCHEMA = (
     """CREATE TABLE images (

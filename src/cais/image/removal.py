@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 from cais.errors import Conflict, Corrupt, NotFound
 from cais.image import filters as filtering
 from cais.spec.digest import Digest
@@ -13,9 +11,14 @@ from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from cais.host.database import Transaction
     from cais.image.records import ImageRecord
     from cais.image.store import Images
+
+    # The containers of the image with this id.
+    UsersOf = Callable[[Digest], Sequence["User"]]
 
 Removed = tuple[str, str]  # ("Untagged" | "Deleted", what)
 
@@ -25,10 +28,6 @@ class User(NamedTuple):
 
     container_id: str
     running: bool
-
-
-# The containers of the image with this id.
-UsersOf = Callable[[Digest], Sequence[User]]
 
 
 def remove(images: Images, name_or_id: str, users_of: UsersOf, *, force: bool = False) -> list[Removed]:

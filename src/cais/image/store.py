@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from cais.errors import Corrupt, Invalid, NotFound
 from cais.image.layers import ensure_unpacked, unpacked_size
 from cais.image.records import ImageRecord, ImageRecords
@@ -20,6 +18,7 @@ from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Protocol
 
     from cais.content.store import ContentStore

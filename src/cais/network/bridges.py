@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
 
 from cais.errors import Conflict, Unavailable
 from cais.host.beside import beside
@@ -22,6 +21,10 @@ from cais.network.netlink import Netlink
 from cais.network.option_names import ICC, INHIBIT_IPV4, MTU, is_on
 from cais.network.programs import run
 from cais.network.records import Endpoint, Network, NetworkRecords, PublishedPort
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 SYSTEM_ROOT = "/var/lib/cais"
 _DEFAULT_MTU = 1500
@@ -266,7 +269,7 @@ def _mac(network: Network) -> str:
 def _forward_6() -> None:
     """Forwarding makes a host deaf to routers: links that listened to them are told to go on."""
     try:
-        with open("/proc/sys/net/ipv6/conf/all/forwarding", encoding="ascii") as file:
+        with open("/proc/sys/net/ipv6/conf/all/forwarding", encoding="utf-8") as file:
             if file.read().strip() == "1":
                 return
         names = os.listdir("/proc/sys/net/ipv6/conf")
@@ -275,7 +278,7 @@ def _forward_6() -> None:
     for name in names:
         path = f"/proc/sys/net/ipv6/conf/{name}/accept_ra"
         try:
-            with open(path, encoding="ascii") as file:
+            with open(path, encoding="utf-8") as file:
                 listens = file.read().strip() == "1"
         except OSError:
             continue

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 from cais.errors import Conflict, Denied, Invalid, NotFound, Unsupported
 from cais.network.addresses import AF_INET, AF_INET6, Address, Subnet, parse_address, parse_interface, parse_subnet
 from cais.network.option_names import (
@@ -18,6 +16,10 @@ from cais.network.option_names import (
 )
 from cais.network.records import PREDEFINED, Network, Pool
 from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 _MODE_WORDS = ("", "nat", "nat-unprotected", "routed")
 _INTERFACE_LIMIT = 15

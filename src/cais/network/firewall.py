@@ -13,11 +13,13 @@ bridge comes or goes. A published port is one element of a map: added and taken 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from cais.network.addresses import AF_INET, AF_INET6
 from cais.network.option_names import MASQUERADE, MODE_IPV4, MODE_IPV6, is_on
 from cais.network.records import ANY, Network, PublishedPort
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _MODES = {AF_INET: MODE_IPV4, AF_INET6: MODE_IPV6}
 _OPEN_MODES = ("nat-unprotected", "routed")

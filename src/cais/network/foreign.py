@@ -98,7 +98,7 @@ def _legacy(all: bool = False) -> list[tuple[str, str]]:
     found = []
     for version in ("", "6"):
         try:
-            with open(f"/proc/net/ip{version}_tables_names", encoding="ascii") as names:
+            with open(f"/proc/net/ip{version}_tables_names", encoding="utf-8") as names:
                 if "filter" not in names.read().split():
                     continue
         except OSError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from cais.host import syscalls
 from cais.network import links
 from cais.network.addresses import AF_INET, AF_INET6, Address
@@ -12,6 +10,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -102,7 +101,7 @@ def set_sysctl(name: str, value: str) -> bool:
     False where this host does not allow it, or has no such thing.
     """
     try:
-        with open(f"/proc/sys/{name}", "r+", encoding="ascii") as file:
+        with open(f"/proc/sys/{name}", "r+", encoding="utf-8") as file:
             if file.read().strip() != value:
                 file.seek(0)
                 file.write(value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-
 from cais.errors import CaisError, Conflict, Denied, Invalid, Unavailable
 from cais.host.database import Transaction
 from cais.host.files import random_name
@@ -11,6 +9,10 @@ from cais.network.addresses import AF_INET, AF_INET6, Address, mac_of, next_free
 from cais.network.option_names import INTERFACE, INTERFACE_PREFIX
 from cais.network.records import Endpoint, Network, NetworkRecords, Pool
 from cais.network.wishes import EndpointWish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
 _NAMES_LIMIT = 15
 

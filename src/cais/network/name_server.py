@@ -83,7 +83,7 @@ class NameServer:
     def running(self) -> int:
         """The process that serves this root directory, or 0."""
         try:
-            with open(os.path.join(self.directory, _PID_FILE), encoding="ascii") as file:
+            with open(os.path.join(self.directory, _PID_FILE), encoding="utf-8") as file:
                 pid = int(file.read().strip())
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 return pid if os.fsencode(self.directory) in file.read().split(b"\0") else 0

@@ -6,10 +6,13 @@ A socket belongs to the network namespace in which it was opened, whoever uses i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from struct import pack, pack_into, unpack_from
 
 from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
 EXCL, CREATE, REPLACE = 0x200, 0x400, 0x100

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 
 from cais.errors import CaisError, Conflict, Denied, Invalid, from_os_error
 from cais.network import reserve
 from cais.network.addresses import parse_address
 from cais.network.records import Endpoint, NetworkRecords, PublishedPort
 from cais.network.wishes import PortWish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def choose(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from cais.errors import Invalid, NotFound
 from cais.host.database import Database, Transaction
 from cais.network.addresses import Address, Subnet, parse_address, parse_subnet
@@ -12,6 +10,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 # The three of Docker exist without being created.

@@ -43,7 +43,7 @@ def bind(protocol: str, host_ip: str, port: int) -> int:
 def ephemeral_range() -> tuple[int, int]:
     """The ports that the kernel gives to those who do not care."""
     try:
-        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="utf-8") as file:
             first, last = file.read().split()
             return int(first), int(last)
     except (OSError, ValueError):
@@ -77,7 +77,7 @@ def _inodes(protocol: str, host_ip: str, port: int) -> set[str]:
     found = set()
     for suffix in ("", "6"):
         try:
-            with open(f"/proc/net/{protocol}{suffix}", encoding="ascii") as lines:
+            with open(f"/proc/net/{protocol}{suffix}", encoding="utf-8") as lines:
                 rows = [line.split() for line in lines][1:]
         except OSError:
             continue

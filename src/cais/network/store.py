@@ -6,7 +6,6 @@ Every step is noted in the records before it is made, so that what a killed proc
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
 
 from cais.errors import CaisError, Conflict, Denied, Invalid, Unavailable, from_os_error
 from cais.host.database import Database, Transaction
@@ -20,6 +19,8 @@ from cais.network.wishes import EndpointWish, Joined, PortWish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
     from cais.network.definition import NetworkOptions
     from cais.network.name_server import NameServer
 

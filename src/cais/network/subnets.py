@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from cais.errors import Unavailable
 from cais.network import links
 from cais.network.addresses import AF_INET, AF_INET6, Subnet, free_subnet
 from cais.network.netlink import Netlink
 from cais.network.records import Network
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def unused(networks: Sequence[Network], family: int) -> Subnet:

@@ -18,7 +18,7 @@ _FILE = ".boot"
 def is_current(directory: str) -> bool:
     """Whether the run directory ``directory`` was written in this boot."""
     try:
-        with open(os.path.join(directory, _FILE), encoding="ascii") as file:
+        with open(os.path.join(directory, _FILE), encoding="utf-8") as file:
             return file.read() == boot_id()
     except (OSError, ValueError):
         return False
@@ -35,6 +35,6 @@ def claim(directory: str, state_directory: str) -> None:
                 remove_bundle(os.path.join(directory, name))
         for name in os.listdir(state_directory):
             remove_tree(os.path.join(state_directory, name))
-        with open(f"{path}.new", "w", encoding="ascii") as file:
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
             file.write(boot_id())
         os.replace(f"{path}.new", path)

@@ -39,7 +39,7 @@ def freeze(group: str, still: bool) -> bool:
         return False
     path, words = _freezer(group)
     try:
-        with open(path, "w", encoding="ascii") as file:
+        with open(path, "w", encoding="utf-8") as file:
             file.write(words[still])
     except OSError:
         return False
@@ -68,7 +68,7 @@ def path_of(group: str) -> str:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             return file.read(4096)
     except OSError:
         return ""

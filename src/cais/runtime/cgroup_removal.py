@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
 
 from cais.host.processes import send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Callable, Collection
 else:
     import _signal as signal  # its numbers without the enumerations, which cost 3 ms at each start
 
@@ -82,7 +82,7 @@ def _members(paths: Collection[str]) -> set[int]:
     for path in paths:
         for directory, _, _ in os.walk(path):
             try:
-                with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+                with open(f"{directory}/cgroup.procs", encoding="utf-8") as file:
                     found.update(int(line) for line in file)
             except (OSError, ValueError):
                 continue

@@ -110,7 +110,7 @@ def _number(path: str) -> int | None:
 
 def _text(path: str) -> str | None:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             return file.read(_LIMIT_BYTES)
     except OSError:
         return None

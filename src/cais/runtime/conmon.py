@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Mapping, Sequence
 
 from cais.errors import Failed, Unavailable, from_os_error
 from cais.host.processes import wait
@@ -14,6 +13,7 @@ from cais.runtime.runner import Bundle, Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 _SYNC_DESCRIPTOR = 3
@@ -113,7 +113,7 @@ def start(runtime: Runtime, spec: dict[str, Any], bundle: Bundle) -> None:
 def holder(bundle: Bundle) -> int:
     """conmon's pid, or 0 where it has ended."""
     try:
-        with open(os.path.join(bundle.directory, "conmon.pid"), encoding="ascii") as file:
+        with open(os.path.join(bundle.directory, "conmon.pid"), encoding="utf-8") as file:
             return int(file.read())
     except (OSError, ValueError):
         return 0
@@ -143,7 +143,7 @@ def _failure(bundle: Bundle, spec: dict[str, Any], runtime: Runtime, message: st
 def exit_code(exit_directory: str, id: str) -> tuple[int, float] | None:
     """(exit code, time in seconds) that conmon noted, or None."""
     try:
-        with open(os.path.join(exit_directory, id), encoding="ascii") as file:
+        with open(os.path.join(exit_directory, id), encoding="utf-8") as file:
             return int(file.read().strip() or "255"), os.fstat(file.fileno()).st_mtime
     except (OSError, ValueError):
         return None

@@ -139,7 +139,7 @@ def running(bundle: Bundle, container_pid: int) -> list[str]:
         return []
     for name in names:
         try:
-            with open(os.path.join(bundle.directory, name), encoding="ascii") as file:
+            with open(os.path.join(bundle.directory, name), encoding="utf-8") as file:
                 pid = int(file.read(16))
             if os.readlink(f"/proc/{pid}/ns/pid") == inside:
                 found.append(name.removeprefix(_PREFIX))

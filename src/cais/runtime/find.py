@@ -82,7 +82,7 @@ def cgroups() -> Cgroups:
         return Cgroups("none", frozenset(), False)
     if mode == "unified":
         try:
-            with open("/sys/fs/cgroup/cgroup.controllers", encoding="ascii") as file:
+            with open("/sys/fs/cgroup/cgroup.controllers", encoding="utf-8") as file:
                 controllers.update(file.read().split())
         except OSError:
             pass

@@ -94,7 +94,7 @@ def end(id: str, bundle: str, delete: tuple[str, ...]) -> None:
     found by their parent.
     """
     try:
-        with open(os.path.join(bundle, "runtime.pid"), encoding="ascii") as file:
+        with open(os.path.join(bundle, "runtime.pid"), encoding="utf-8") as file:
             pid, started = (int(word) for word in file.read().split())
         kill_family(pid, started)
     except (OSError, ValueError):

@@ -7,7 +7,6 @@ and runc translate them for v2 (``cpu.weight``, ``memory.low``, ``io.max``).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from cais.errors import Invalid
 from cais.runtime.spec import Host
@@ -15,6 +14,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 CPU_PERIOD_MICROSECONDS = 100_000

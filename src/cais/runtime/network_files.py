@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from cais.host.files import write_all
 from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PATHS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 _RESOLV_LIMIT_BYTES = 1 << 16

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from cais.errors import Unsupported
 from cais.runtime import mount_points, network_files, spec, users
 from cais.runtime.runner import Bundle, Runtime
@@ -11,6 +9,7 @@ from cais.runtime.runner import Bundle, Runtime
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 # A step's whole root is mounted: these are where the runtime mounts on its own.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
 
 from cais.errors import CaisError, Invalid
 from cais.host.files import random_name, remove_tree
@@ -11,6 +10,7 @@ from cais.spec.mount import Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Protocol
 
     from cais.snapshot.apply import Applied
@@ -80,7 +80,7 @@ def probe(directory: str, lease: str = "") -> str:
 
 
 def _is_initial_namespace() -> bool:
-    with open("/proc/self/uid_map", encoding="ascii") as file:
+    with open("/proc/self/uid_map", encoding="utf-8") as file:
         return file.read().split() == ["0", "0", "4294967295"]
 
 

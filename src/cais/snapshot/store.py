@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from _thread import RLock
-from collections.abc import Callable, Iterator, Sequence
 
 from cais.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, from_os_error
 from cais.host.database import Database
@@ -23,6 +22,8 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from cais.snapshot.changes import Change
 
 SCHEMA = (

@@ -5,8 +5,6 @@ Docker's fields that OCI leaves open (Healthcheck, Shell, OnBuild, ArgsEscaped, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from cais.errors import Invalid
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
@@ -16,6 +14,7 @@ from cais.spec.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 

@@ -5,8 +5,6 @@ Both keep the bytes they were decoded from; ``encode`` makes new ones, always th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from cais.errors import Invalid
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
@@ -16,6 +14,7 @@ from cais.spec.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 

@@ -7,7 +7,8 @@ declares ninety of them.
 
 from __future__ import annotations
 
-from collections import _tuplegetter  # type: ignore[attr-defined]
+# Not of collections, which is Python, and costs as much as thirty of these classes.
+from _collections import _tuplegetter  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

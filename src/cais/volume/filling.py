@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
 
 from cais.errors import from_os_error
 from cais.host import syscalls
@@ -17,6 +16,10 @@ from cais.host.copying import copy_attributes, copy_tree
 from cais.host.files import remove_tree
 from cais.host.locks import FileLock
 from cais.volume.options import has_dress, is_mount, is_readonly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _COPYING, _COPIED = "filling", "filled"
 

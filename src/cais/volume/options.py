@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
 
 from cais.errors import Invalid, from_os_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MOUNT_KEYS = ("type", "device", "o")
 _OWN = ("uid", "gid", "mode")

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
 
 from cais.errors import Conflict, NotFound, from_os_error
 from cais.host.files import remove_tree, tree_size_bytes
 from cais.spec.named import NamedTuple
 from cais.volume.records import check_name
 from cais.volume.store import VolumeStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _COLUMNS = "SELECT volume, name, id, created, size_bytes FROM volume_snapshots"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
 
 from cais.errors import Conflict, NotFound, from_os_error
 from cais.host.database import Database, Transaction
@@ -12,6 +11,10 @@ from cais.host.files import random_name, remove_tree
 from cais.host.locks import FileLock
 from cais.spec.encoding import decode, encode
 from cais.volume.records import ANONYMOUS_LABEL, CACHE, LOCAL, Volume, check_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 # As long as nobody takes from making a directory to locking it.
 _NEW_SECONDS = 60.0
