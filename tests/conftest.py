@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from registry_process import RegistryProcess, registry_process
 from registry_servers import Server, docker_registry
 
 TEST_USER = "cais-test"
@@ -191,4 +192,12 @@ def open_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Debian's docker-registry, for one user (``registry_servers.USER``), by Basic authentication."""
     with docker_registry(tmp_path_factory.mktemp("private-registry"), private=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
+    """A registry of Cais in a process of its own, in which everybody may do everything. Tests share it: each uses
+    repositories of its own. ``registry_process`` starts others."""
+    with registry_process(tmp_path_factory.mktemp("registry")) as server:
         yield server

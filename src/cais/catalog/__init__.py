@@ -1,5 +1,16 @@
 """The catalog: the domain of registry and hub. Repositories, tags, manifests, uploads, accounts, permissions, gc.
 
 It promises: what was acknowledged can be read again; every request is decided in one place, and denied where no rule
-allows it. It has no state of its own: any replica on the same records and blobs answers any request.
+allows it. It has no state of its own but caches of what never changes: any replica on the same records and blobs
+answers any request.
+
+    catalog    Catalog: opened from settings, it hands out the rest
+    settings   CatalogSettings: one value, made by a door
+    access     who may do what: the one place that decides
+    errors     what can be wrong, with the specification's codes
+    names      the grammar of repositories, tags, digests
+    uploads    blobs on their way in: begin, append, finish, cancel
+    blobs      blobs that are there: open, mount, delete
+    manifests  manifests: put (what they refer to is there), get, delete; referrers
+    tags       tags: list, delete; the list of repositories
 """

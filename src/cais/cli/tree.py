@@ -179,6 +179,10 @@ FAMILIES = {
             ("rm", "network_rm", "Remove one or more networks"),
         ),
     ),
+    "registry": (
+        "Serve images to others",
+        (("serve", "registry_serve", "Serve a registry of images"),),
+    ),
     "system": (
         "Manage Cais",
         (

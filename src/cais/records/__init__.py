@@ -2,4 +2,12 @@
 
 It promises: a change is whole or not there, whichever of several replicas makes it; the schema is brought up to date by
 migrations. It knows rows, and no rules: those are the catalog's.
+
+    database     Database: reading, writing (whole, and again where two got in each other's way), upgrading
+    metadata     the one MetaData, and the types that mean the same on both databases
+    repositories, blobs, manifests, tags, uploads
+                 one subject each: its tables, and the rows that are read and written
+    migrations/  the published steps of the schema, which are never changed; a change is a new step
+
+Times are seconds since 1970, digests are texts (``sha256:..``), locations are what ``blobs`` has said, as JSON.
 """

@@ -1,5 +1,15 @@
 """The registry: the door that speaks the OCI distribution API (specification 1.1) and Docker's token protocol.
 
 It translates, and holds no rules: those are the catalog's. It runs on an asynchronous server and calls the catalog in
-threads.
+threads; every call of the catalog for a request goes through ``Call.run``, which asks first whether it is allowed.
+
+    settings      Settings: flags, environment, file
+    serve         the processes: one that listens and keeps its workers alive, and stops them gracefully
+    connection    a client's connection: uvicorn's protocol with sendfile, limits and timeouts
+    application   the ASGI application: from a request to its answer
+    routes        which path is what
+    call          Call: one request, authorised; Response: its answer
+    blobs, uploads, manifests, lists
+                  the handlers, one subject each
+    failures      an error as the specification's JSON
 """

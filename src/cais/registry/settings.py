@@ -8,6 +8,7 @@ compared with it.
 
 from __future__ import annotations
 
+from cais.catalog.settings import CatalogSettings
 from cais.errors import Invalid, from_os_error
 from cais.spec.named import NamedTuple
 
@@ -27,7 +28,9 @@ class Settings(NamedTuple):
 
     root: str = "/var/lib/cais-registry"
     listen: str = "127.0.0.1:5000"
-    workers: int = 1
+    workers: int = 0
+    threads: int = 16
+    anonymous: str = "none"
     stop_timeout: float = 30.0
     database_url: str = ""
     uploads_expire: float = 7 * 86400.0
@@ -36,6 +39,10 @@ class Settings(NamedTuple):
     gc_untagged_after: float = 0.0
     gc_batch: int = 500
     limits_manifest: int = 4 * _MIB
+    limits_blob: int = 0
+    limits_head_timeout: float = 20.0
+    limits_body_timeout: float = 60.0
+    limits_idle_timeout: float = 75.0
     log_access: str = "-"
     metrics_listen: str = ""
     metrics_path: str = ""
@@ -65,7 +72,9 @@ class Setting(NamedTuple):
 SETTINGS = (
     Setting("root", "text", "the directory of the blobs, and of the database where no other is named"),
     Setting("listen", "text", "where it answers: `HOST:PORT`, or `unix:PATH`; port 0 is any free one"),
-    Setting("workers", "count", "processes that answer, on one socket"),
+    Setting("workers", "count", "processes that answer, on one socket; `0`: one for each processor, up to four"),
+    Setting("threads", "count", "threads of each process in which requests wait for the database and for disks"),
+    Setting("anonymous", "none|read|write", "what everybody may do without saying who they are"),
     Setting("stop_timeout", "duration", "how long running uploads and downloads may go on after a SIGTERM"),
     Setting(
         "database.url", "secret",
@@ -80,10 +89,25 @@ SETTINGS = (
     ),
     Setting("gc.batch", "count", "how many rows one transaction of the collector touches"),
     Setting("limits.manifest", "size", "the largest manifest that is accepted"),
+    Setting("limits.blob", "size", "the largest blob that is accepted; `0`: any"),
+    Setting("limits.head_timeout", "duration", "how long a client may take to send a request's head"),
+    Setting("limits.body_timeout", "duration", "how long a client may send, or take, no byte of a body"),
+    Setting("limits.idle_timeout", "duration", "how long a connection is kept that nobody uses"),
     Setting("log.access", "text", "a line for each request: `-` to standard output, else to this file; empty: none"),
     Setting("metrics.listen", "text", "an address of its own that serves `/metrics` to Prometheus, without a password"),
     Setting("metrics.path", "text", "a path of the main address that serves the same (`/metrics`); empty: none"),
 )  # fmt: skip
+
+
+def of_catalog(settings: Settings) -> CatalogSettings:
+    """What the catalog has to know of them."""
+    return CatalogSettings(
+        root=settings.root,
+        database=settings.database_url,
+        anonymous=settings.anonymous,
+        manifest_limit_bytes=settings.limits_manifest,
+        blob_limit_bytes=settings.limits_blob,
+    )
 
 
 def load(

@@ -1,0 +1,215 @@
+"""FileBlobs: blobs and uploads as files of one directory.
+
+    uploads/ID                        what an upload has so far; locked while somebody writes to it
+    blobs/ALGORITHM/AB/HEX.SUFFIX     a blob; the suffix makes the name one that was never used before
+
+The upload is renamed when it is finished: its bytes are written once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from cais.errors import Conflict, Corrupt, NotFound, from_os_error
+from cais.spec.digest import Digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cais.blobs.port import Location, Parts
+
+_PIECE_BYTES = 1 << 20
+_SUFFIX_LENGTH = 16
+_MOST_VECTORS = 1024  # IOV_MAX
+
+
+class FileBlobs:
+    """The directories are made when it is opened. Several processes may use one directory."""
+
+    def __init__(self, root: str) -> None:
+        """Raises Denied, Unavailable."""
+        self._uploads = os.path.join(root, "uploads")
+        self._blobs = os.path.join(root, "blobs")
+        try:
+            for directory in (self._uploads, self._blobs):
+                os.makedirs(directory, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise from_os_error(error, f"make the registry's directory {root}") from None
+
+    def append(self, upload: str, parts: Parts, offset_bytes: int) -> FileWriter:
+        return FileWriter(self._upload(upload), offset_bytes)
+
+    def reread(self, upload: str, parts: Parts, offset_bytes: int) -> Iterator[bytes]:
+        descriptor = _open(self._upload(upload), f"the upload {upload}")
+        return _pieces(descriptor, 0, offset_bytes)
+
+    def finish(self, upload: str, parts: Parts, offset_bytes: int, digest: Digest) -> Location:
+        name = f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}.{upload[:_SUFFIX_LENGTH]}"
+        target = os.path.join(self._blobs, name)
+        try:
+            descriptor = _open(self._upload(upload), f"the upload {upload}", os.O_RDWR)
+            try:
+                _lock(descriptor, self._upload(upload))
+                # What a writer that died has left behind the acknowledged bytes is not part of the blob.
+                os.ftruncate(descriptor, offset_bytes)
+                _rename(self._upload(upload), target)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            _sync_directory(os.path.dirname(target))
+        except OSError as error:
+            raise from_os_error(error, f"store the blob {digest}") from None
+        return {"file": name}
+
+    def discard(self, upload: str, parts: Parts) -> None:
+        _remove(self._upload(upload))
+
+    def open_file(self, location: Location) -> int:
+        return _open(self._file(location), "the blob")
+
+    def read(self, location: Location, start: int, stop: int) -> Iterator[bytes]:
+        return _pieces(self.open_file(location), start, stop)
+
+    def link(self, location: Location, media_type: str) -> None:
+        return None
+
+    def remove(self, location: Location) -> None:
+        _remove(self._file(location))
+
+    def stored(self) -> Iterator[tuple[Location, int, float]]:
+        for algorithm in _entries(self._blobs):
+            for start in _entries(algorithm.path):
+                for entry in _entries(start.path):
+                    status = entry.stat(follow_symlinks=False)
+                    yield {"file": os.path.relpath(entry.path, self._blobs)}, status.st_size, status.st_mtime
+
+    def unfinished(self) -> Iterator[tuple[str, Parts, float]]:
+        for entry in _entries(self._uploads):
+            yield entry.name, [], entry.stat(follow_symlinks=False).st_mtime
+
+    def answers(self) -> None:
+        try:
+            for directory in (self._uploads, self._blobs):
+                if not os.access(directory, os.W_OK | os.X_OK):
+                    raise PermissionError(13, "Permission denied", directory)
+        except OSError as error:
+            raise from_os_error(error, "write to the registry's directory") from None
+
+    def close(self) -> None:
+        pass
+
+    def _upload(self, upload: str) -> str:
+        return os.path.join(self._uploads, upload)
+
+    def _file(self, location: Location) -> str:
+        return os.path.join(self._blobs, location["file"])
+
+
+class FileWriter:
+    """Holds the lock on the upload's file: a process that dies lets go of it."""
+
+    def __init__(self, path: str, offset_bytes: int) -> None:
+        """Raises Conflict, Corrupt."""
+        self._offset = offset_bytes
+        self._descriptor = -1
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _lock(self._descriptor, path)
+            size = os.fstat(self._descriptor).st_size
+        except Conflict:
+            self.close()
+            raise
+        except OSError as error:
+            self.close()
+            raise from_os_error(error, "write to the upload") from None
+        if size < offset_bytes:
+            self.close()
+            raise Corrupt(f"only {size} of the upload's {offset_bytes} bytes are left")
+
+    def write(self, pieces: list[bytes]) -> None:
+        try:
+            for first in range(0, len(pieces), _MOST_VECTORS):
+                views = [memoryview(piece) for piece in pieces[first : first + _MOST_VECTORS]]
+                while views:
+                    written = os.pwritev(self._descriptor, views, self._offset)
+                    self._offset += written
+                    while views and written >= len(views[0]):
+                        written -= len(views.pop(0))
+                    if written:
+                        views[0] = views[0][written:]
+        except OSError as error:
+            raise from_os_error(error, "write to the upload") from None
+
+    def commit(self) -> Parts:
+        return []  # the kernel has the bytes: they outlive the process
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _open(path: str, what: str, flags: int = os.O_RDONLY) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFound(f"{what} is not where it was stored") from None
+
+
+def _lock(descriptor: int, path: str) -> None:
+    """Raises Conflict where another writer has it, or has just made it a blob: what is open is not an upload then."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    raise Conflict("another request is writing to this upload")
+
+
+def _pieces(descriptor: int, start: int, stop: int) -> Iterator[bytes]:
+    try:
+        while start < stop:
+            piece = os.pread(descriptor, min(_PIECE_BYTES, stop - start), start)
+            if not piece:
+                raise Corrupt(f"the file ends at byte {start}, not at {stop}")
+            start += len(piece)
+            yield piece
+    finally:
+        os.close(descriptor)
+
+
+def _rename(source: str, target: str) -> None:
+    try:
+        os.rename(source, target)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        os.rename(source, target)
+        _sync_directory(os.path.dirname(os.path.dirname(target)))
+
+
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise from_os_error(error, "remove a blob's file") from None
+
+
+def _entries(path: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as entries:
+            yield from entries
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,67 @@
+"""Catalog: records, blobs and the rules over them, opened from settings."""
+
+from __future__ import annotations
+
+from cais.blobs.files import FileBlobs
+from cais.catalog.access import AnonymousAccess
+from cais.catalog.blobs import StoredBlobs
+from cais.catalog.manifests import Manifests
+from cais.catalog.tags import Tags
+from cais.catalog.uploads import Uploads
+from cais.records.database import Database
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.blobs.port import Blobs
+    from cais.catalog.access import Access
+    from cais.catalog.settings import CatalogSettings
+
+
+class Catalog:
+    """``uploads``, ``blobs``, ``manifests`` and ``tags`` do what their modules say; ``access`` decides who may.
+
+    Methods block and may be called from many threads. A process that forks opens one in each child.
+    """
+
+    def __init__(self, settings: CatalogSettings, database: Database, blobs: Blobs, access: Access) -> None:
+        self.settings = settings
+        self.access = access
+        self.uploads = Uploads(settings, database, blobs)
+        self.blobs = StoredBlobs(database, blobs)
+        self.manifests = Manifests(settings, database)
+        self.tags = Tags(database)
+        self._database = database
+        self._bytes = blobs
+
+    @classmethod
+    def open(cls, settings: CatalogSettings) -> Catalog:
+        """Raises Invalid (a setting), Denied, Unavailable."""
+        return cls(
+            settings,
+            Database(settings.database_url),
+            FileBlobs(settings.root),
+            AnonymousAccess(settings.anonymous),
+        )
+
+    def answers(self) -> None:
+        """Raises Unavailable, Denied where requests could not be answered now."""
+        self._database.answers()
+        self._bytes.answers()
+
+    def close(self) -> None:
+        self._database.close()
+        self._bytes.close()
+
+
+def prepare(settings: CatalogSettings) -> None:
+    """What has to be done once before catalogs are opened on ``settings``: directories, the schema.
+
+    Raises Invalid, Denied, Unavailable, Conflict (the database is of a newer version).
+    """
+    FileBlobs(settings.root).close()
+    AnonymousAccess(settings.anonymous)
+    database = Database(settings.database_url)
+    try:
+        database.upgrade()
+    finally:
+        database.close()

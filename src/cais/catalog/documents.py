@@ -1,0 +1,51 @@
+"""Manifests from outside: what their bytes say, checked, as the rows that are kept of them. Pure."""
+
+from __future__ import annotations
+
+from cais.catalog.errors import ManifestInvalid
+from cais.errors import CaisError
+from cais.records.manifests import NewManifest
+from cais.spec import manifest as documents
+from cais.spec import media_types as types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.spec.digest import Digest
+
+# Layers that a registry need not have: their bytes come from elsewhere.
+_ELSEWHERE = (types.OCI_LAYER_NONDISTRIBUTABLE, types.DOCKER_LAYER_FOREIGN)
+_MEDIA_TYPE_LIMIT = 255
+
+
+def read(content: bytes, media_type: str, digest: Digest) -> NewManifest:
+    """``media_type`` is what the client says ("" where it does not). Raises ManifestInvalid.
+
+    The type that is kept is the document's own, so that the same bytes are the same in all repositories.
+    """
+    try:
+        document = documents.decode(content, media_type)
+        subject = document.subject
+    except CaisError as error:
+        raise ManifestInvalid(f"manifest invalid: {error.message}") from None
+    references = []
+    artifact_type = document.artifact_type
+    if isinstance(document, documents.Manifest):
+        artifact_type = artifact_type or document.config.media_type
+        references.append(("config", document.config.digest))
+        here = [layer for layer in document.layers if not layer.media_type.startswith(_ELSEWHERE)]
+        references += [("layer", layer.digest) for layer in here]
+    else:
+        references += [("manifest", child.digest) for child in document.manifests]
+    if subject is not None:
+        references.append(("subject", subject.digest))
+    if len(artifact_type) > _MEDIA_TYPE_LIMIT:
+        raise ManifestInvalid(f"manifest invalid: its artifact type has more than {_MEDIA_TYPE_LIMIT} characters")
+    return NewManifest(
+        digest,
+        document.media_type,
+        artifact_type,
+        None if subject is None else subject.digest,
+        document.annotations or None,
+        content,
+        tuple(dict.fromkeys(references)),
+    )

@@ -1,0 +1,108 @@
+"""What can be wrong with a request, with the codes of the distribution specification.
+
+Each is a kind of ``cais.errors``; ``code`` is what a client reads, ``status`` (where it is not the kind's) the HTTP
+status, ``detail`` a JSON value that says more.
+"""
+
+from __future__ import annotations
+
+from cais.errors import CaisError, Conflict, Denied, Invalid, NotFound, Unauthorized, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class CatalogError(CaisError):
+    """``code`` and ``status`` belong to the class; 0 is the status of the kind."""
+
+    code = "UNSUPPORTED"
+    status = 0
+
+    def __init__(self, message: str, detail: Any = None, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.detail = detail
+
+
+class NameInvalid(CatalogError, Invalid):
+    code = "NAME_INVALID"
+
+
+class NameUnknown(CatalogError, NotFound):
+    code = "NAME_UNKNOWN"
+
+
+class TagInvalid(CatalogError, Invalid):
+    code = "TAG_INVALID"
+
+
+class DigestInvalid(CatalogError, Invalid):
+    code = "DIGEST_INVALID"
+
+
+class BlobUnknown(CatalogError, NotFound):
+    code = "BLOB_UNKNOWN"
+
+
+class UploadUnknown(CatalogError, NotFound):
+    code = "BLOB_UPLOAD_UNKNOWN"
+
+
+class UploadInvalid(CatalogError, Invalid):
+    code = "BLOB_UPLOAD_INVALID"
+
+
+class UploadBusy(CatalogError, Conflict):
+    """Two writers of one upload: this one has lost."""
+
+    code = "BLOB_UPLOAD_INVALID"
+
+
+class RangeInvalid(CatalogError, Invalid):
+    """Bytes that are not the next ones of an upload."""
+
+    code = "BLOB_UPLOAD_INVALID"
+    status = 416
+
+
+class SizeInvalid(CatalogError, Invalid):
+    code = "SIZE_INVALID"
+
+
+class TooLarge(CatalogError, Invalid):
+    code = "SIZE_INVALID"
+    status = 413
+
+
+class ManifestUnknown(CatalogError, NotFound):
+    code = "MANIFEST_UNKNOWN"
+
+
+class ManifestInvalid(CatalogError, Invalid):
+    code = "MANIFEST_INVALID"
+
+
+class ManifestTooLarge(CatalogError, Invalid):
+    code = "MANIFEST_INVALID"
+    status = 413
+
+
+class ManifestBlobUnknown(CatalogError, NotFound):
+    """A manifest refers to what its repository has not."""
+
+    code = "MANIFEST_BLOB_UNKNOWN"
+
+
+class NotKnown(CatalogError, Unauthorized):
+    """Who asks is not known, or may not: asking again with credentials may help."""
+
+    code = "UNAUTHORIZED"
+
+
+class NotAllowed(CatalogError, Denied):
+    code = "DENIED"
+
+
+class NotSupported(CatalogError, Unsupported):
+    code = "UNSUPPORTED"
+    status = 405

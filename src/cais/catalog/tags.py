@@ -1,0 +1,61 @@
+"""Tags of a repository, and the list of repositories."""
+
+from __future__ import annotations
+
+from cais.catalog.errors import ManifestUnknown, NameUnknown
+from cais.records import repositories
+from cais.records import tags as rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from cais.records.database import Database
+
+# Read at once where not all that is there is shown.
+_ROWS = 1000
+
+
+class Tags:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def page(self, repository: str, behind: str, limit: int) -> tuple[list[str], bool]:
+        """Up to ``limit`` tags behind ``behind``, in order, and whether there are more. Raises NameUnknown."""
+        with self._database.reading() as connection:
+            found = repositories.find(connection, repository)
+            if found is None:
+                raise _unknown(repository)
+            names = rows.page(connection, found, behind, limit + 1)
+        return names[:limit], len(names) > limit
+
+    def delete(self, repository: str, tag: str) -> None:
+        """Raises NameUnknown, ManifestUnknown (there is no such tag)."""
+
+        def write(connection: Connection) -> bool:
+            found = repositories.find(connection, repository)
+            if found is None:
+                raise _unknown(repository)
+            return rows.remove(connection, found, tag)
+
+        if not self._database.write(write):
+            raise ManifestUnknown("manifest unknown to registry", {"tag": tag})
+
+    def repositories(self, behind: str, limit: int, shown: Callable[[str], bool]) -> tuple[list[str], bool]:
+        """Up to ``limit`` names of repositories behind ``behind`` that are ``shown``, in order, and whether there are
+        more."""
+        found: list[str] = []
+        with self._database.reading() as connection:
+            while len(found) <= limit:
+                names = [name for name, _ in repositories.page(connection, behind, _ROWS)]
+                found += filter(shown, names)
+                if len(names) < _ROWS:
+                    break
+                behind = names[-1]
+        return found[:limit], len(found) > limit
+
+
+def _unknown(repository: str) -> NameUnknown:
+    return NameUnknown("repository name not known to registry", {"name": repository})

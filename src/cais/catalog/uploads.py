@@ -1,0 +1,197 @@
+"""Uploads: blobs on their way in.
+
+    begin -> receive (write ..., commit) ... -> finish, or cancel
+
+How far an upload is stands in the database, so that any replica goes on. Nothing of it is visible as a blob before its
+digest is verified and its bytes are durable.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from cais.catalog.errors import CatalogError, DigestInvalid, RangeInvalid, TooLarge, UploadBusy, UploadUnknown
+from cais.catalog.hashing import Hashes, RunningHash
+from cais.errors import Conflict, Corrupt
+from cais.records import blobs, repositories
+from cais.records import uploads as rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from cais.blobs.port import Blobs, Parts, Writer
+    from cais.catalog.settings import CatalogSettings
+    from cais.records.database import Database
+    from cais.spec.digest import Digest
+
+
+class Uploads:
+    def __init__(self, settings: CatalogSettings, database: Database, store: Blobs) -> None:
+        self.limit_bytes = settings.blob_limit_bytes
+        self.hashes = Hashes()
+        self._database, self._store = database, store
+
+    def begin(self, repository: str) -> str:
+        """The id of a new upload; the repository is made where it is not there."""
+        upload = uuid.uuid4().hex
+
+        def write(connection: Connection) -> None:
+            rows.begin(connection, upload, repositories.ensure(self._database, connection, repository))
+
+        self._database.write(write)
+        return upload
+
+    def offset(self, repository: str, upload: str) -> int:
+        """How many bytes of it are here. Raises UploadUnknown."""
+        return self._find(repository, upload).offset_bytes
+
+    def receive(self, repository: str, upload: str, start: int | None = None, algorithm: str = "") -> Receiving:
+        """To append to it. ``start`` is where the client believes that it is (None: it does not say), ``algorithm``
+        that of its digest, where it is known already.
+
+        Raises UploadUnknown, RangeInvalid (these are not the next bytes), UploadBusy.
+        """
+        row = self._find(repository, upload)
+        if start is not None and start != row.offset_bytes:
+            raise RangeInvalid(
+                f"the upload is at byte {row.offset_bytes}, not at {start}",
+                {"upload": upload, "offset": row.offset_bytes},
+            )
+        return Receiving(self, repository, row, algorithm, noted=True)
+
+    def receive_whole(self, repository: str, algorithm: str) -> Receiving:
+        """For a blob that comes in one request: nobody can go on with it, so that nothing of it is noted."""
+        return Receiving(self, repository, rows.UploadRow(uuid.uuid4().hex, 0, 0, []), algorithm, noted=False)
+
+    def cancel(self, repository: str, upload: str) -> None:
+        """Raises UploadUnknown."""
+        row = self._find(repository, upload)
+        if not self._database.write(lambda connection: rows.end(connection, upload)):
+            raise _unknown(upload)
+        self._store.discard(upload, row.parts)
+
+    def _find(self, repository: str, upload: str) -> rows.UploadRow:
+        with self._database.reading() as connection:
+            row = rows.find(connection, repository, upload)
+        if row is None:
+            raise _unknown(upload)
+        return row
+
+    # What Receiving does with the stores.
+
+    def writer(self, row: rows.UploadRow) -> Writer:
+        try:
+            return self._store.append(row.id, row.parts, row.offset_bytes)
+        except Conflict as error:
+            raise UploadBusy(error.message) from None
+        except Corrupt:
+            raise _unknown(row.id) from None
+
+    def advance(self, row: rows.UploadRow, offset_bytes: int, parts: Parts) -> None:
+        """Raises UploadBusy."""
+
+        def write(connection: Connection) -> bool:
+            return rows.advance(connection, row.id, row.offset_bytes, offset_bytes, parts)
+
+        if not self._database.write(write):
+            raise UploadBusy("another request has written to this upload, or cancelled it")
+
+    def verify(self, row: rows.UploadRow, known: RunningHash | None, digest: Digest) -> None:
+        """Raises DigestInvalid where the upload, as ``row`` says it is, is not ``digest``."""
+        if known is None or known.offset_bytes != row.offset_bytes or known.algorithm != digest.algorithm:
+            known = RunningHash(digest.algorithm)
+            known.update(self._store.reread(row.id, row.parts, row.offset_bytes))
+        if known.digest != digest:
+            raise DigestInvalid(
+                "provided digest did not match uploaded content", {"digest": digest, "uploaded": known.digest}
+            )
+
+    def keep(self, repository: str, began: rows.UploadRow, row: rows.UploadRow, noted: bool, digest: Digest) -> None:
+        """The upload, verified, becomes a blob of the repository. ``began`` is what the database knows of it."""
+        try:
+            location = self._store.finish(row.id, row.parts, row.offset_bytes, digest)
+        except Conflict as error:
+            raise UploadBusy(error.message) from None
+
+        def write(connection: Connection) -> int | None:
+            if noted and not rows.end(connection, row.id, began.offset_bytes):
+                raise UploadBusy("another request has written to this upload, or cancelled it")
+            repository_id = repositories.ensure(self._database, connection, repository)
+            added = blobs.add(self._database, connection, digest, row.offset_bytes, location)
+            blobs.link(self._database, connection, repository_id, digest)
+            return None if added else blobs.throw_away(connection, location)
+
+        try:
+            garbage = self._database.write(write)
+        except CatalogError:
+            self._store.remove(location)
+            raise
+        if garbage is not None:
+            self._store.remove(location)
+            self._database.write(lambda connection: blobs.thrown_away(connection, garbage))
+
+    def discard(self, row: rows.UploadRow) -> None:
+        self._store.discard(row.id, row.parts)
+
+
+class Receiving:
+    """One request's bytes of an upload. Each method but ``offset_bytes`` blocks; one thread at a time uses it.
+
+    It ends with ``commit`` (more will come), ``finish`` (that was all) or neither: ``close`` forgets what it wrote.
+    """
+
+    def __init__(self, uploads: Uploads, repository: str, row: rows.UploadRow, algorithm: str, *, noted: bool) -> None:
+        """Raises UploadBusy, UploadUnknown."""
+        self._uploads, self._repository, self._row, self._noted = uploads, repository, row, noted
+        self._closed = False
+        self._writer = uploads.writer(row)
+        self._hash = uploads.hashes.take(row.id, row.offset_bytes, algorithm)
+        self.offset_bytes = row.offset_bytes
+
+    @property
+    def upload(self) -> str:
+        return self._row.id
+
+    @property
+    def began_at_bytes(self) -> int:
+        return self._row.offset_bytes
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Raises TooLarge."""
+        self.offset_bytes += sum(map(len, pieces))
+        if 0 < self._uploads.limit_bytes < self.offset_bytes:
+            raise TooLarge(f"a blob has at most {self._uploads.limit_bytes} bytes here")
+        self._writer.write(pieces)
+        if self._hash is not None:
+            self._hash.update(pieces)
+
+    def commit(self) -> None:
+        """What was written is part of the upload from now on. Raises UploadBusy."""
+        if self.offset_bytes != self._row.offset_bytes:
+            parts = self._writer.commit()
+            self._uploads.advance(self._row, self.offset_bytes, parts)
+            self._row = self._row._replace(offset_bytes=self.offset_bytes, parts=parts)
+        self._writer.close()
+        if self._hash is not None:
+            self._uploads.hashes.keep(self._row.id, self._hash)
+
+    def finish(self, digest: Digest) -> None:
+        """The upload is the blob ``digest`` of the repository, durably. Raises DigestInvalid (it is not that blob:
+        the upload is as it was before this request), UploadBusy."""
+        row = self._row._replace(offset_bytes=self.offset_bytes, parts=self._writer.commit())
+        self._writer.close()
+        self._uploads.verify(row, self._hash, digest)
+        self._uploads.keep(self._repository, self._row, row, self._noted, digest)
+        self._closed = True
+
+    def close(self) -> None:
+        """May be called twice."""
+        self._writer.close()
+        if not self._closed and not self._noted:
+            self._uploads.discard(self._row)
+        self._closed = True
+
+
+def _unknown(upload: str) -> UploadUnknown:
+    return UploadUnknown("blob upload unknown to registry", {"upload": upload[:64]})

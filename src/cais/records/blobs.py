@@ -1,0 +1,122 @@
+"""Blobs: where the bytes of a digest are, which repositories have it, and places whose bytes nobody needs any more."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Table, bindparam, delete, insert, select, update
+
+from cais.records.metadata import DIGEST, IDENTITY, METADATA, UNIX_SECONDS
+from cais.records.repositories import REPOSITORIES
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from sqlalchemy import Connection
+
+    from cais.records.database import Database
+
+BLOBS = Table(
+    "blobs",
+    METADATA,
+    Column("digest", DIGEST, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("location", JSON, nullable=False),
+    Column("created_unix", UNIX_SECONDS, nullable=False),
+)
+# A repository has a blob. ``linked_unix`` is when somebody last relied on that: gc leaves a fresh link alone.
+REPOSITORY_BLOBS = Table(
+    "repository_blobs",
+    METADATA,
+    Column("repository_id", IDENTITY, ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", DIGEST, ForeignKey("blobs.digest"), primary_key=True, index=True),
+    Column("linked_unix", UNIX_SECONDS, nullable=False),
+)
+# Locations whose row is gone and whose bytes have to go: noted with the row's removal, so that a crash forgets none.
+GARBAGE = Table(
+    "garbage",
+    METADATA,
+    Column("id", IDENTITY, primary_key=True),
+    Column("location", JSON, nullable=False),
+    Column("since_unix", UNIX_SECONDS, nullable=False),
+)
+
+
+class StoredBlob(NamedTuple):
+    digest: str
+    size_bytes: int
+    location: dict[str, Any]
+    linked_unix: float
+
+
+_FIND = (
+    select(BLOBS.c.digest, BLOBS.c.size_bytes, BLOBS.c.location, REPOSITORY_BLOBS.c.linked_unix)
+    .join(REPOSITORY_BLOBS, REPOSITORY_BLOBS.c.digest == BLOBS.c.digest)
+    .join(REPOSITORIES, REPOSITORIES.c.id == REPOSITORY_BLOBS.c.repository_id)
+    .where(REPOSITORIES.c.name == bindparam("repository"), BLOBS.c.digest == bindparam("wanted"))
+)
+
+
+def find(connection: Connection, repository: str, digest: str) -> StoredBlob | None:
+    """The blob, if ``repository`` has it."""
+    row = connection.execute(_FIND, {"repository": repository, "wanted": digest}).first()
+    return None if row is None else StoredBlob(*row)
+
+
+def add(database: Database, connection: Connection, digest: str, size_bytes: int, location: dict[str, Any]) -> bool:
+    """False where the blob is there already, at a location of its own: the new one is not needed."""
+    row = {"digest": digest, "size_bytes": size_bytes, "location": location, "created_unix": time.time()}
+    added = database.insert(BLOBS).values(row).on_conflict_do_nothing(index_elements=["digest"])
+    return bool(connection.execute(added).rowcount)
+
+
+def link(database: Database, connection: Connection, repository_id: int, digest: str) -> None:
+    """The repository has the blob from now on; where it had it, the link is fresh again."""
+    now = time.time()
+    row = {"repository_id": repository_id, "digest": digest, "linked_unix": now}
+    connection.execute(
+        database.insert(REPOSITORY_BLOBS)
+        .values(row)
+        .on_conflict_do_update(index_elements=["repository_id", "digest"], set_={"linked_unix": now})
+    )
+
+
+def renew(connection: Connection, repository_id: int, digests: Iterable[str]) -> set[str]:
+    """Those of ``digests`` that the repository has; their links are fresh again, and stay while this lasts.
+
+    In the order of the digests: two transactions that renew the same links wait for each other and for nothing else.
+    """
+    found = set()
+    table = REPOSITORY_BLOBS
+    renewed = (
+        update(table)
+        .where(table.c.repository_id == repository_id, table.c.digest == bindparam("wanted"))
+        .values(linked_unix=time.time())
+    )
+    for digest in sorted(set(digests)):
+        if connection.execute(renewed, {"wanted": digest}).rowcount:
+            found.add(digest)
+    return found
+
+
+def unlink(connection: Connection, repository_id: int, digest: str) -> bool:
+    """Whether the repository had it."""
+    table = REPOSITORY_BLOBS
+    gone = delete(table).where(table.c.repository_id == repository_id, table.c.digest == digest)
+    return bool(connection.execute(gone).rowcount)
+
+
+def throw_away(connection: Connection, location: dict[str, Any]) -> int:
+    """Notes that the bytes at ``location`` are needed no more; returns what ``thrown_away`` takes."""
+    made = connection.execute(insert(GARBAGE).values(location=location, since_unix=time.time()))
+    assert made.inserted_primary_key is not None
+    number: int = made.inserted_primary_key[0]
+    return number
+
+
+def thrown_away(connection: Connection, number: int) -> None:
+    """The bytes are gone."""
+    connection.execute(delete(GARBAGE).where(GARBAGE.c.id == number))

@@ -1,0 +1,138 @@
+"""Database: SQLite in a file, or PostgreSQL; connections, transactions, the schema's version."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from contextlib import contextmanager
+
+from sqlalchemy import URL, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from cais.errors import Conflict, Invalid, Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeVar
+
+    from sqlalchemy import Connection, Table
+
+    Result = TypeVar("Result")
+
+_BUSY_SECONDS = 30
+_ATTEMPTS = 8
+# PostgreSQL: serialization failure, deadlock, a foreign key whose row another transaction has just removed.
+_AGAIN = frozenset(("40001", "40P01", "23503"))
+_UPGRADE_LOCK = 0x63616973  # one number for all replicas ("cais")
+
+
+class Database:
+    """``url`` is ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/NAME``. It connects when it is first used.
+
+    What forks opens its own in each child: connections are not shared between processes.
+    """
+
+    def __init__(self, url: str, *, connections: int = 16) -> None:
+        """Raises Invalid (a URL of another kind)."""
+        parsed = _parsed(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.where = parsed.render_as_string(hide_password=True)
+        options: dict[str, Any] = {"pool_size": connections, "max_overflow": connections, "pool_timeout": _BUSY_SECONDS}
+        if self.is_sqlite:
+            # The driver begins nothing by itself: a read is one statement, a write begins with its own lock.
+            options["connect_args"] = {"isolation_level": None, "check_same_thread": False, "timeout": _BUSY_SECONDS}
+        else:
+            options["pool_pre_ping"] = True
+        self._engine = create_engine(parsed, **options)
+        # A read is one statement: it needs no transaction, which on PostgreSQL would be two more round trips.
+        self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        if self.is_sqlite:
+            event.listen(self._engine, "connect", _prepare_sqlite)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for statements that only read; each sees what is committed when it begins."""
+        try:
+            with self._reading.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise self._translated(error) from None
+
+    def write(self, action: Callable[[Connection], Result]) -> Result:
+        """What ``action`` returns, after its changes are committed, all or none.
+
+        It is called again where another transaction was in its way, so it must have no effect but on the connection.
+        Raises Unavailable (no database, or always busy), Conflict, and what ``action`` raises.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._engine.connect() as connection:
+                    if self.is_sqlite:
+                        connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    result = action(connection)
+                    connection.commit()
+                    return result
+            except DBAPIError as error:
+                if attempt == _ATTEMPTS - 1 or not self._may_be_repeated(error):
+                    raise self._translated(error) from None
+                time.sleep(random.uniform(0, 0.01 * 2**attempt))
+        raise AssertionError("unreachable")
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT that can say ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def upgrade(self) -> None:
+        """Brings the schema up to this version's, once, whoever else tries. Raises Unavailable, Conflict (too new)."""
+        from cais.records.migrating import upgrade
+
+        def steps(connection: Connection) -> None:
+            if not self.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
+            upgrade(connection)
+
+        self.write(steps)
+
+    def answers(self) -> None:
+        """Raises Unavailable where the database does not answer."""
+        with self.reading() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _may_be_repeated(self, error: DBAPIError) -> bool:
+        if self.is_sqlite:
+            return isinstance(error, OperationalError) and "locked" in str(error.orig)
+        return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _AGAIN
+
+    def _translated(self, error: DBAPIError) -> Exception:
+        reason = str(error.orig).strip().partition("\n")[0]
+        if isinstance(error, OperationalError) or error.connection_invalidated:
+            return Unavailable(f"the database {self.where} cannot be used: {reason}")
+        if getattr(error.orig, "sqlstate", None) in _AGAIN or "constraint" in reason.lower():
+            return Conflict(f"another request has changed the same thing: {reason}")
+        return error
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise Invalid("the database's URL cannot be understood", hint="It is sqlite:///PATH or postgresql://HOST/NAME.")
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise Invalid(f"databases of the kind {backend!r} are not known", hint="There are sqlite and postgresql.")
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise Invalid("the database's URL names no file", hint="It is sqlite:///PATH.")
+        os.makedirs(os.path.dirname(os.path.abspath(parsed.database)), exist_ok=True)
+    return parsed.set(drivername="postgresql+psycopg" if backend == "postgresql" else "sqlite")
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        connection.execute("PRAGMA " + pragma)

@@ -1,0 +1,25 @@
+"""The one MetaData of the servers' tables, and types that mean the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Double, Integer, MetaData, String
+
+# Names of constraints must be known to be changed by a later migration.
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts up only what it calls INTEGER.
+IDENTITY = BigInteger().with_variant(Integer(), "sqlite")
+UNIX_SECONDS: Double[float] = Double()
+DIGEST = String(200)
+
+
+def name_type(length: int) -> String:
+    """A text that is sorted byte by byte on both: PostgreSQL would sort by the language of its cluster."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")

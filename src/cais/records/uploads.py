@@ -1,0 +1,71 @@
+"""Uploads that are not finished: how far they are, and where their bytes are, for whichever replica goes on."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, String, Table, bindparam, delete, insert, select, update
+
+from cais.records.metadata import IDENTITY, METADATA, UNIX_SECONDS
+from cais.records.repositories import REPOSITORIES
+from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sqlalchemy import Connection
+
+# ``parts`` is what ``blobs`` has said of the bytes before ``offset_bytes``.
+UPLOADS = Table(
+    "uploads",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("repository_id", IDENTITY, ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("started_unix", UNIX_SECONDS, nullable=False),
+    Column("updated_unix", UNIX_SECONDS, nullable=False, index=True),
+    Column("offset_bytes", BigInteger, nullable=False),
+    Column("parts", JSON, nullable=False),
+)
+
+
+class UploadRow(NamedTuple):
+    id: str
+    repository_id: int
+    offset_bytes: int
+    parts: list[Any]
+
+
+_FIND = (
+    select(UPLOADS.c.id, UPLOADS.c.repository_id, UPLOADS.c.offset_bytes, UPLOADS.c.parts)
+    .join(REPOSITORIES, REPOSITORIES.c.id == UPLOADS.c.repository_id)
+    .where(REPOSITORIES.c.name == bindparam("repository"), UPLOADS.c.id == bindparam("wanted"))
+)
+
+
+def begin(connection: Connection, upload: str, repository_id: int) -> None:
+    now = time.time()
+    row = {"id": upload, "repository_id": repository_id, "started_unix": now, "updated_unix": now}
+    connection.execute(insert(UPLOADS).values(offset_bytes=0, parts=[], **row))
+
+
+def find(connection: Connection, repository: str, upload: str) -> UploadRow | None:
+    """The upload, if it was begun in ``repository``."""
+    row = connection.execute(_FIND, {"repository": repository, "wanted": upload}).first()
+    return None if row is None else UploadRow(*row)
+
+
+def advance(connection: Connection, upload: str, before_bytes: int, offset_bytes: int, parts: list[Any]) -> bool:
+    """False where it is not at ``before_bytes`` any more: another writer was first."""
+    table = UPLOADS
+    moved = update(table).where(table.c.id == upload, table.c.offset_bytes == before_bytes)
+    values = {"offset_bytes": offset_bytes, "parts": parts, "updated_unix": time.time()}
+    return bool(connection.execute(moved.values(values)).rowcount)
+
+
+def end(connection: Connection, upload: str, offset_bytes: int | None = None) -> bool:
+    """Forgets the upload; False where it is gone, or not at ``offset_bytes`` (None: wherever it is)."""
+    gone = delete(UPLOADS).where(UPLOADS.c.id == upload)
+    if offset_bytes is not None:
+        gone = gone.where(UPLOADS.c.offset_bytes == offset_bytes)
+    return bool(connection.execute(gone).rowcount)

@@ -1,0 +1,143 @@
+"""Call: one request and what its handler may do for it. Response: the answer."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from cais.catalog.access import require
+from cais.catalog.errors import CatalogError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import Executor
+    from typing import Any, TypeVar
+
+    from cais.catalog.access import Who
+    from cais.catalog.blobs import OpenBlob
+    from cais.catalog.catalog import Catalog
+
+    Result = TypeVar("Result")
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Header = tuple[bytes, bytes]
+
+
+class Disconnected(Exception):
+    """The client went away, or was too slow, before its request had come in."""
+
+
+class BadRequest(CatalogError):
+    """The request contradicts itself, or the protocol."""
+
+    kind = "invalid"
+    code = "UNSUPPORTED"
+
+
+class Response:
+    """``body`` is whole; or ``length`` bytes of ``blob`` from ``start`` on are sent, and then it is closed."""
+
+    __slots__ = ("blob", "body", "headers", "length", "start", "status")
+
+    def __init__(self, status: int, headers: list[Header], body: bytes = b"") -> None:
+        self.status, self.headers, self.body = status, headers, body
+        self.blob: OpenBlob | None = None
+        self.start, self.length = 0, len(body)
+
+
+class Call:
+    """``method``; ``repository``, ``reference`` of the path, not checked; ``who`` asks, known after the first ``run``.
+
+    ``action`` is what the caller needs to be allowed to do in the repository.
+    """
+
+    __slots__ = (
+        "_admitted",
+        "_catalog",
+        "_loop",
+        "_receive",
+        "_threads",
+        "action",
+        "headers",
+        "method",
+        "query_string",
+        "reference",
+        "repository",
+        "who",
+    )
+
+    def __init__(
+        self,
+        scope: dict[str, Any],
+        receive: Receive,
+        catalog: Catalog,
+        threads: Executor,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.method: str = scope["method"]
+        self.headers: list[Header] = scope["headers"]
+        self.query_string: bytes = scope["query_string"]
+        self.repository = self.reference = self.action = ""
+        self.who: Who | None = None
+        self._receive, self._catalog, self._threads, self._loop = receive, catalog, threads, loop
+        self._admitted = False
+
+    def header(self, name: bytes) -> str:
+        """The value of the header (its name in small letters), or ""; the first one, if there are several."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return ""
+
+    def query(self) -> dict[str, str]:
+        """The parameters behind the question mark; the last one of a name counts."""
+        return dict(parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True)) if self.query_string else {}
+
+    async def run(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """``function(catalog, *arguments)`` in a thread, if the caller may do what the route says.
+
+        Raises NotKnown, NotAllowed, and what the function raises.
+        """
+        return await self._loop.run_in_executor(self._threads, self._work, function, arguments)
+
+    def allows(self, catalog: Catalog, action: str, repository: str) -> bool:
+        """Whether the caller may do something besides what the route says; for use inside of ``run``."""
+        assert self.who is not None
+        return catalog.access.allows(self.who, action, repository)
+
+    def _work(self, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
+        if not self._admitted:
+            access = self._catalog.access
+            self.who = access.identify(self.header(b"authorization"))
+            require(access, self.who, self.action, self.repository)
+            self._admitted = True
+        return function(self._catalog, *arguments)
+
+    def content_length(self) -> int | None:
+        """What the client says of its body. Raises BadRequest (no number)."""
+        text = self.header(b"content-length")
+        if not text:
+            return None
+        if not text.isascii() or not text.isdigit():
+            raise BadRequest(f"invalid Content-Length {text[:40]!r}")
+        return int(text)
+
+    async def piece(self) -> tuple[bytes, bool]:
+        """The next bytes of the body, and whether there may be more. Raises Disconnected."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        return message["body"], message["more_body"]
+
+    async def body(self, limit_bytes: int, too_large: Callable[[], Exception]) -> bytes:
+        """The whole body. Raises what ``too_large`` makes, where it has more than ``limit_bytes``."""
+        if (self.content_length() or 0) > limit_bytes:
+            raise too_large()
+        pieces, size, more = [], 0, True
+        while more:
+            piece, more = await self.piece()
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit_bytes:
+                raise too_large()
+        return b"".join(pieces)

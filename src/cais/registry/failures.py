@@ -1,0 +1,39 @@
+"""An error as the specification's JSON (distribution-spec, error codes)."""
+
+from __future__ import annotations
+
+import json
+
+from cais.errors import TABLE, CaisError
+from cais.registry.call import Response
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cais.registry.call import Header
+
+JSON_TYPE = (b"content-type", b"application/json")
+
+
+def failure(error: CaisError, challenge: str = "") -> Response:
+    """``challenge`` is what a client that is not known is told to do."""
+    _, status, code = TABLE[error.kind]
+    status = getattr(error, "status", 0) or status
+    headers: list[Header] = []
+    if status == 401 and challenge:
+        headers.append((b"www-authenticate", challenge.encode()))
+    if status == 503:
+        headers.append((b"retry-after", b"5"))
+    detail = getattr(error, "detail", None)
+    return described(status, getattr(error, "code", code), error.message, detail, headers)
+
+
+def described(
+    status: int, code: str, message: str, detail: Any = None, headers: list[Header] | None = None
+) -> Response:
+    entry = {"code": code, "message": message}
+    if detail is not None:
+        entry["detail"] = detail
+    body = json.dumps({"errors": [entry]}).encode() + b"\n"
+    return Response(status, [JSON_TYPE, *(headers or [])], body)

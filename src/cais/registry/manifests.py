@@ -1,0 +1,90 @@
+"""Manifests: PUT, GET, HEAD, DELETE, by tag or digest."""
+
+from __future__ import annotations
+
+from cais.catalog import names
+from cais.catalog.errors import ManifestTooLarge
+from cais.registry.blobs import matches
+from cais.registry.call import Response
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.catalog.catalog import Catalog
+    from cais.catalog.manifests import ManifestRow, Stored
+    from cais.registry.call import Call, Header
+    from cais.spec.digest import Digest
+
+
+async def get(call: Call) -> Response:
+    name, reference = names.repository_name(call.repository), _reference(call)
+    if call.method == "HEAD":
+        row = await call.run(_find, name, reference)
+        content = b""
+    else:
+        row, content = await call.run(_get, name, reference)
+    tag = f'"{row.digest}"'
+    headers: list[Header] = [
+        (b"content-type", row.media_type.encode()),
+        (b"docker-content-digest", row.digest.encode()),
+        (b"etag", tag.encode()),
+    ]
+    if matches(call.header(b"if-none-match"), tag):
+        return Response(304, headers[1:])
+    if call.method == "HEAD":
+        headers.append((b"content-length", b"%d" % row.size_bytes))
+    return Response(200, headers, content)
+
+
+async def put(call: Call) -> Response:
+    name = names.repository_name(call.repository)
+    reference = call.reference
+    digest = names.digest(reference) if ":" in reference else None
+    tag = "" if digest is not None else names.tag_name(reference)
+    limit = await call.run(_limit)
+    content = await call.body(limit, lambda: ManifestTooLarge(f"a manifest has at most {limit} bytes here"))
+    media_type = call.header(b"content-type").partition(";")[0].strip()
+    stored = await call.run(_put, name, content, media_type, tag, digest)
+    headers: list[Header] = [
+        (b"location", f"/v2/{name}/manifests/{stored.digest}".encode()),
+        (b"docker-content-digest", stored.digest.encode()),
+    ]
+    if stored.subject:
+        headers.append((b"oci-subject", stored.subject.encode()))
+    return Response(201, headers)
+
+
+async def delete(call: Call) -> Response:
+    name, reference = names.repository_name(call.repository), _reference(call)
+    await call.run(_delete, name, reference)
+    return Response(202, [])
+
+
+def _reference(call: Call) -> str:
+    """Raises DigestInvalid, TagInvalid."""
+    return names.digest(call.reference) if ":" in call.reference else names.tag_name(call.reference)
+
+
+# In threads.
+
+
+def _find(catalog: Catalog, name: str, reference: str) -> ManifestRow:
+    return catalog.manifests.find(name, reference)
+
+
+def _get(catalog: Catalog, name: str, reference: str) -> tuple[ManifestRow, bytes]:
+    return catalog.manifests.get(name, reference)
+
+
+def _limit(catalog: Catalog) -> int:
+    return catalog.manifests.limit_bytes
+
+
+def _put(catalog: Catalog, name: str, content: bytes, media_type: str, tag: str, digest: Digest | None) -> Stored:
+    return catalog.manifests.put(name, content, media_type, tag=tag, digest=digest)
+
+
+def _delete(catalog: Catalog, name: str, reference: str) -> None:
+    if ":" in reference:
+        catalog.manifests.delete(name, names.digest(reference))
+    else:
+        catalog.tags.delete(name, reference)

@@ -1,0 +1,123 @@
+"""The processes of ``cais registry serve``: one listens and keeps its workers alive; the workers answer.
+
+The listening process says the address on one line when connections are taken. SIGTERM and SIGINT stop gracefully: no
+new connections, what is under way is finished, for as long as the settings allow.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+
+from cais.catalog.catalog import prepare
+from cais.errors import Invalid, from_os_error
+from cais.registry.settings import of_catalog
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from cais.registry.settings import Settings
+
+_MOST_WORKERS = 4
+_BACKLOG = 2048
+# A worker that dies at once again and again does not take the processor.
+_AGAIN_SECONDS = 1.0
+
+
+def serve(settings: Settings, say: Callable[[str], None]) -> int:
+    """Serves until it is told to stop; returns the exit code. ``say`` shows a line.
+
+    Raises Invalid (an address, a setting), Denied, Unavailable (a directory, a database, a port that is taken).
+    """
+    prepare(of_catalog(settings))
+    listener = _listen(settings.listen)
+    # Before the fork: what all workers share in memory is loaded once.
+    from cais.registry import worker
+
+    workers = settings.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
+    group = _Workers(lambda: worker.work(settings, listener), workers)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    group.start()
+    say(f"listening on http://{shown}:{port}")
+    return group.supervise(settings.stop_timeout)
+
+
+class _Workers:
+    """Children that run ``work``, which returns their exit code."""
+
+    def __init__(self, work: Callable[[], int], count: int) -> None:
+        self._work, self._count = work, count
+        self._running: dict[int, float] = {}
+        self._stopping = False
+
+    def start(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        while len(self._running) < self._count:
+            self._fork()
+
+    def supervise(self, stop_timeout_seconds: float) -> int:
+        """Until all have ended after a stop."""
+        while self._running:
+            try:
+                process, status = os.waitpid(-1, 0)
+            except InterruptedError:
+                continue
+            began = self._running.pop(process, 0.0)
+            if not self._stopping:
+                sys.stderr.write(f"worker {process} ended with {os.waitstatus_to_exitcode(status)}; another begins\n")
+                time.sleep(max(0.0, began + _AGAIN_SECONDS - time.monotonic()))
+                if not self._stopping:
+                    self._fork()
+        return 0
+
+    def _fork(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        process = os.fork()
+        if process == 0:
+            code = 1
+            try:
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(number, signal.SIG_IGN)  # until the server has its own
+                code = self._work()
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        self._running[process] = time.monotonic()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        for process in self._running:
+            try:
+                os.kill(process, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+
+
+def _listen(address: str) -> socket.socket:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise Invalid(f"{address!r} is not an address to listen on", hint="It is HOST:PORT.")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        family, kind, number, _, name = socket.getaddrinfo(
+            host or "0.0.0.0", int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, number)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(name)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        raise from_os_error(error, f"listen on {address}") from None
+    return listener
