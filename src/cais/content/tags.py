@@ -33,8 +33,8 @@ class TagStore:
         self._database = database
 
     def resolve(self, reference: Reference) -> Descriptor:
-        """What the name and tag point at; with a digest in it, that must be what they point at. Raises NotFound."""
-        if reference.tag:
+        """What the name and tag point at; with a digest in it, that of the name, whatever the tag. Raises NotFound."""
+        if reference.digest is None:
             row = self._database.row(
                 "SELECT digest, media_type, size_bytes FROM tags WHERE name = ? AND tag = ?",
                 (reference.name, reference.tag),
@@ -44,7 +44,7 @@ class TagStore:
                 "SELECT digest, media_type, size_bytes FROM tags WHERE name = ? AND digest = ?",
                 (reference.name, reference.digest),
             )
-        if row is None or (reference.digest is not None and row[0] != reference.digest):
+        if row is None:
             raise NotFound(f"No such image: {reference.familiar}")
         return Descriptor(row[1], Digest(row[0]), row[2])
 
@@ -56,13 +56,15 @@ class TagStore:
         """``tag`` as part of a larger transaction."""
         change.execute(
             "INSERT OR REPLACE INTO tags (name, tag, digest, media_type, size_bytes) VALUES (?, ?, ?, ?, ?)",
-            (reference.name, reference.tag or "latest", target.digest, target.media_type, target.size_bytes),
+            (reference.name, tag_key(reference), target.digest, target.media_type, target.size_bytes),
         )
 
     def untag(self, reference: Reference) -> bool:
         """Whether there was such a name."""
         with self._database.transaction() as change:
-            return change.execute("DELETE FROM tags WHERE name = ? AND tag = ?", (reference.name, reference.tag)) > 0
+            return (
+                change.execute("DELETE FROM tags WHERE name = ? AND tag = ?", (reference.name, tag_key(reference))) > 0
+            )
 
     def list(self) -> Sequence[tuple[Reference, Descriptor]]:
         """Ordered by name and tag."""
@@ -81,6 +83,15 @@ class TagStore:
         ]
 
 
-def _reference(name: str, tag: str) -> Reference:
+def tag_key(reference: Reference) -> str:
+    """What stands in the column ``tag``: the tag, or ``@`` and the digest of a name that has no tag."""
+    if reference.tag:
+        return reference.tag
+    return f"@{reference.digest}" if reference.digest is not None else "latest"
+
+
+def _reference(name: str, key: str) -> Reference:
     registry, _, repository = name.partition("/")
-    return Reference(registry, repository, tag)
+    if key.startswith("@"):
+        return Reference(registry, repository, "", Digest(key[1:]))
+    return Reference(registry, repository, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cais.content.tags import tag_key
 from cais.errors import Conflict, Corrupt, NotFound
 from cais.image import filters as filtering
 from cais.spec.digest import Digest
@@ -48,14 +49,14 @@ def remove(images: Images, name_or_id: str, users_of: UsersOf, *, force: bool = 
                 f'conflict: unable to remove repository reference "{name_or_id}" (must force) - container '
                 f"{users[0].container_id[:12]} is using its referenced image {record.id.short}"
             )
-        aimed = [reference._replace(digest=None)]
-        if not reference.tag:
+        aimed = [reference]
+        if reference.digest is not None:
             aimed = [name for name in images.tags.names_of(record.target.digest) if name.name == reference.name]
         for name in aimed:
-            change.execute("DELETE FROM tags WHERE name = ? AND tag = ?", (name.name, name.tag))
+            change.execute("DELETE FROM tags WHERE name = ? AND tag = ?", (name.name, tag_key(name)))
         removed: list[Removed] = [("Untagged", name.familiar) for name in aimed]
         if images.names(record.id):
-            _forget_superseded(images, change, record.id)
+            forget_superseded(images, change, record.id)
         elif not users or (force and not any(user.running for user in users)):
             removed += _delete(images, change, record.id)
         # else the containers keep their image, now without a name
@@ -120,7 +121,7 @@ def _chains_in_use(images: Images, chains: Sequence[Digest]) -> set[str]:
     return {str(row[0]).removeprefix("chain:") for row in rows}
 
 
-def _forget_superseded(images: Images, change: Transaction, id: Digest) -> None:
+def forget_superseded(images: Images, change: Transaction, id: Digest) -> None:
     """Of an image with names, the targets without one are of no use: the same image, packed in another way."""
     records = images.records.by_id(id)
     named = [record for record in records if images.tags.names_of(record.target.digest)]

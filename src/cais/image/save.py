@@ -58,7 +58,7 @@ def _meant(images: Images, text: str, platform: Platform | None) -> Iterable[tup
     except Invalid:
         bare = None
     if bare is not None and not bare.tag and bare.digest is None:
-        tagged = [name for name, _ in images.tags.list() if name.name == bare.name]
+        tagged = [name for name, _ in images.tags.list() if name.name == bare.name and name.tag]
         if tagged:
             return [(images.get(str(name), platform), (name,)) for name in tagged]
     image = images.get(text, platform)
@@ -116,7 +116,7 @@ def _docker_entry(wanted: Wanted) -> dict[str, Any]:
     manifest = wanted.image.manifest
     return {
         "Config": blob_name(manifest.config.digest),
-        "RepoTags": [name.familiar for name in wanted.names] or None,
+        "RepoTags": [name.familiar for name in wanted.names if name.tag] or None,
         "Layers": [blob_name(layer.digest) for layer in manifest.layers],
     }
 

@@ -66,7 +66,7 @@ def inspect(images: Images, image: Image, record: ImageRecord) -> dict[str, Any]
     history_comment = _text(config.history[-1].get("comment")) if config.history else ""
     value: dict[str, Any] = {
         "Id": config.digest,
-        "RepoTags": [name.familiar for name in image.names],
+        "RepoTags": [name.familiar for name in image.names if name.tag],
         "RepoDigests": [f"{name}@{image.digest}" for name in repositories],
         "Parent": "",
         "Comment": _text(fields.get("comment")) or history_comment,
