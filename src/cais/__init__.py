@@ -45,7 +45,7 @@ def open(root: str | None = None) -> Engine:
     from cais.engine import Engine
     from cais.settings import load
 
-    return Engine(load(os.environ, root=root))
+    return Engine(load(os.environ, root=root), os.environ)
 
 
 def __getattr__(name: str) -> object:

@@ -46,10 +46,12 @@ class Call:
     def engine(self) -> Engine:
         """Opened when it is first asked for."""
         if self._engine is None:
+            import os
+
             from cais.engine import Engine
 
             self._opening()
-            self._engine = Engine(self.settings)
+            self._engine = Engine(self.settings, os.environ)
         return self._engine
 
     def close(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 _RUN = "Create and run a new container from an image"
+_PULL = "Download an image from a registry"
+_PUSH = "Upload an image to a registry"
 _PS = "List containers"
 _BUILD = "Build an image from a Dockerfile"
 _BUILD_LOGS = "Show the logs of the last builds"
@@ -44,6 +46,8 @@ COMMON = (
     ("exec", "container_exec", _EXEC),
     ("ps", "container_ls", _PS),
     ("build", "image_build", _BUILD),
+    ("pull", "image_pull", _PULL),
+    ("push", "image_push", _PUSH),
     ("images", "image_ls", _IMAGES),
     ("version", "version", _VERSION),
     ("info", "system_info", _INFO),
@@ -161,6 +165,8 @@ FAMILIES = {
             ("ls", "image_ls", _IMAGES),
             ("provenance", "image_provenance", "Show how an image was built, as its build has attested it"),
             ("prune", "image_prune", "Remove unused images"),
+            ("pull", "image_pull", _PULL),
+            ("push", "image_push", _PUSH),
             ("rm", "image_rm", _RMI),
             ("save", "image_save", _SAVE),
             ("sbom", "image_sbom", "Show the bill of materials that was built with an image"),

@@ -6,6 +6,7 @@
         for image in engine.images.list():
             print(image.id, image.repository, image.tag)
 
+``environment`` is that of the process, where registries are spoken to: credentials (DOCKER_CONFIG, HOME), proxies.
 An ``Engine`` works on one root directory; any number of engines and processes may work on the same one at once. Methods
 raise ``cais.errors``.
 """
@@ -17,6 +18,8 @@ from cais.engine.stores import Stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cais.engine.build import Builder
     from cais.engine.containers import Containers
     from cais.engine.images import Images
@@ -30,9 +33,9 @@ __all__ = ["Engine", "Settings"]
 class Engine:
     """Images, containers, volumes, builds and the system of one root directory."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, environment: Mapping[str, str] | None = None) -> None:
         self.settings = settings
-        self._stores = Stores(settings)
+        self._stores = Stores(settings, environment)
 
     @property
     def images(self) -> Images:

@@ -30,6 +30,7 @@ def collect(stores: Stores) -> Collected:
     from cais.container.records import ROOTS as CONTAINERS
     from cais.content.collector import forget_blobs, mark, remove_blob_files
     from cais.host.files import remove_tree
+    from cais.image.origins import Origins
     from cais.image.records import ROOTS as IMAGES
     from cais.image.records import ImageRecords
     from cais.snapshot.collector import EDGES, forget_snapshots, set_aside_orphans
@@ -39,6 +40,7 @@ def collect(stores: Stores) -> Collected:
         mark(change, stores.leases, roots, [EDGES])
         blobs = forget_blobs(change)
         ImageRecords.forget_layer_contents(change)
+        Origins.forget_collected(change)
         layers = forget_snapshots(change, stores.leases)
         Records.forget_listings(change)
     with stores.database.transaction() as change:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from cais.engine.build import BuildOptions, BuildResult
+    from cais.engine.pull import Pulled
+    from cais.engine.push import Pushed
     from cais.image.attestations import Attestation
     from cais.image.load import Loaded
     from cais.image.removal import User
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     from cais.spec.progress import Progress
 
     ListOfAttestations = list[Attestation]
+    ListOfPulled = list[Pulled]
+    ListOfPushed = list[Pushed]
     ListOfRemoved = list[tuple[str, str]]
     ListOfLoaded = list[Loaded]
+    ListOfPairs = list[tuple[str, str]]
     ListOfHistory = list[HistoryEntry]
 
 NONE = "<none>"
@@ -98,7 +103,7 @@ class Images:
         seen: set[str] = set()
         rows: list[ImageSummary] = []
         for record in records:
-            pairs = names.get(record.target.digest, [])
+            pairs = _shown(names.get(record.target.digest, []))
             if patterns:
                 pairs = [
                     pair for pair in pairs if any(match(pair[0]) or match(f"{pair[0]}:{pair[1]}") for match in matches)
@@ -268,6 +273,45 @@ class Images:
         finally:
             stores.close()
 
+    def pull(
+        self,
+        name: str,
+        all_tags: bool = False,
+        platform: Platform | None = None,
+        all_platforms: bool = False,
+        policy: str = "always",
+        progress: Progress | None = None,
+    ) -> ListOfPulled:
+        """From a registry: one image, or with ``all_tags`` each of the repository. See ``cais.engine.pull``."""
+        from cais.engine.pull import PullOptions, pull, tags_of
+        from cais.spec.progress import silent
+        from cais.spec.reference import Reference
+
+        options = PullOptions(platform, all_platforms, policy)
+        reference = Reference.parse(name)
+        wanted = tags_of(self._stores, reference) if all_tags else [reference]
+        return [pull(self._stores, item, options, progress or silent) for item in wanted]
+
+    def push(
+        self,
+        name: str,
+        all_tags: bool = False,
+        platform: Platform | None = None,
+        compression: str = "",
+        progress: Progress | None = None,
+    ) -> ListOfPushed:
+        """To the registry that the name says; with ``all_tags`` all that are here. See ``cais.engine.push``."""
+        from cais.engine.push import PushOptions, push, tags_of
+        from cais.spec.progress import silent
+        from cais.spec.reference import Reference
+
+        progress = progress or silent
+        options = PushOptions(platform, compression)
+        reference = Reference.parse(name)
+        wanted = tags_of(self._stores, reference) if all_tags else [reference]
+        progress({"event": "pushing", "repository": reference.name})
+        return [push(self._stores, item, options, progress) for item in wanted]
+
     def build(self, options: BuildOptions, progress: Progress | None = None) -> BuildResult:
         """Short for ``engine.builder.build``."""
         from cais.engine.build import Builder
@@ -308,6 +352,12 @@ def users_of(stores: Stores) -> Callable[[Digest], Sequence[User]]:
         return [User(row[0], bool(row[1])) for row in rows]
 
     return users
+
+
+def _shown(pairs: ListOfPairs) -> ListOfPairs:
+    """A name by its digest is not shown beside a tag of the same repository."""
+    tagged = {name for name, tag in pairs if tag}
+    return [(name, tag or NONE) for name, tag in pairs if tag or name not in tagged]
 
 
 def _familiar_pattern(pattern: str) -> str:

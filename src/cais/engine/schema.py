@@ -10,6 +10,7 @@ from cais.container.records import SCHEMA as CONTAINERS
 from cais.content.store import SCHEMA as CONTENT
 from cais.content.tags import SCHEMA as TAGS
 from cais.host.leases import SCHEMA as LEASES
+from cais.image.origins import SCHEMA as ORIGINS
 from cais.image.records import SCHEMA as IMAGES
 from cais.network.records import SCHEMA as NETWORKS
 from cais.snapshot.store import SCHEMA as SNAPSHOTS
@@ -27,4 +28,5 @@ SCHEMAS = {
     "volumes": VOLUMES,
     "sources": SOURCES,
     "networks": NETWORKS,
+    "origins": ORIGINS,
 }

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from cais.content.store import ContentStore
     from cais.content.tags import TagStore
+    from cais.engine.registries import Registries
     from cais.events.log import EventLog
     from cais.host.database import Database
     from cais.host.leases import Leases
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 # The number of migration steps of all rooms (tested). Where the database is at it, no room is loaded to open it.
-SCHEMA_VERSION = 19
+SCHEMA_VERSION = 20
 
 
 def _schemas() -> Mapping[str, Sequence[str]]:
@@ -35,8 +36,9 @@ def _schemas() -> Mapping[str, Sequence[str]]:
 class Stores:
     """What the use cases are composed of. Nothing is opened before it is used."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, environment: Mapping[str, str] | None = None) -> None:
         self.settings = settings
+        self.environment = environment or {}  # of the process, for the credentials and proxies of registries
         self.root = os.path.abspath(settings.root)
         self._database: Database | None = None
         self._leases: Leases | None = None
@@ -48,6 +50,7 @@ class Stores:
         self._images: Images | None = None
         self._events: EventLog | None = None
         self._holder: Holder | None = None
+        self._registries: Registries | None = None
 
     @property
     def database(self) -> Database:
@@ -131,10 +134,19 @@ class Stores:
             self._holder = Holder(os.path.join(self.root, "run"))
         return self._holder
 
+    @property
+    def registries(self) -> Registries:
+        if self._registries is None:
+            from cais.engine.registries import Registries
+
+            self._registries = Registries(self.environment)
+        return self._registries
+
     def apart(self) -> Stores:
         """The same stores with a lease of their own, to be released by whoever asked; the database is shared."""
-        stores = Stores(self.settings)
+        stores = Stores(self.settings, self.environment)
         stores._database = self.database
+        stores._registries = self._registries
         stores._platform = self._platform
         return stores
 

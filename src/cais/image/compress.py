@@ -19,6 +19,8 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cais.image.assemble import Assembled
     from cais.image.store import Images
 
@@ -37,9 +39,12 @@ class Compression(NamedTuple):
         return DEFAULT_LEVELS[self.kind] if self.level is None else self.level
 
 
-def compressed_layers(images: Images, assembled: Assembled, how: Compression) -> list[Descriptor]:
+def compressed_layers(
+    images: Images, assembled: Assembled, how: Compression, keeps: Callable[[Descriptor], bool] | None = None
+) -> list[Descriptor]:
     """The layers of an image, those compressed that have no blob of their own yet (all of another kind: ``force``).
 
+    ``keeps`` decides instead which of those that are compressed in another way, or not at all, stay as they are.
     Raises Corrupt where a layer is not what the config says, Unavailable (no space).
     """
     config, manifest = assembled.config, assembled.manifest
@@ -48,7 +53,7 @@ def compressed_layers(images: Images, assembled: Assembled, how: Compression) ->
     for number, (layer, diff_id, chain) in enumerate(
         zip(manifest.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True)
     ):
-        if _is_kept(images, layer, how):
+        if _is_kept(images, layer, how, keeps):
             continue
         known = _known(images, diff_id, how)
         if known is not None:
@@ -59,11 +64,13 @@ def compressed_layers(images: Images, assembled: Assembled, how: Compression) ->
     return found
 
 
-def _is_kept(images: Images, layer: Descriptor, how: Compression) -> bool:
+def _is_kept(images: Images, layer: Descriptor, how: Compression, keeps: Callable[[Descriptor], bool] | None) -> bool:
     if (layer.extra or {}).get("urls"):
         return True  # lives elsewhere
     if types.compression_of(layer.media_type) == how.kind:
         return True
+    if keeps is not None:
+        return keeps(layer)
     return not how.force and images.content.exists(layer)
 
 

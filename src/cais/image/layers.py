@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from cais.content.store import ContentStore
     from cais.image.store import Images
+    from cais.ports import Source
     from cais.snapshot.store import SnapshotStore
     from cais.spec.manifest import Manifest
 
@@ -93,7 +94,7 @@ def ensure_unpacked(
     return chains[-1]
 
 
-def plain_tar(source: LayerSource, layer: Descriptor) -> Iterator[bytes]:
+def plain_tar(source: Source, layer: Descriptor) -> Iterator[bytes]:
     """A layer's bytes, decompressed as its media type says. Raises NotFound, Unsupported, Corrupt while it goes on."""
     if not source.exists(layer) and (layer.extra or {}).get("urls"):
         raise Unsupported(f"the layer {layer.digest} is not distributed with its image ({layer.media_type})")

@@ -149,6 +149,10 @@ class ImageRecords:
             )
             change.execute("INSERT OR REPLACE INTO layer_contents VALUES (?, ?, ?)", (blob, diff_id, plain_bytes))
 
+    def was_compressed_here(self, blob: Digest) -> bool:
+        """Whether a layer was compressed to this blob here, and did not come so."""
+        return self._database.row("SELECT 1 FROM compressed_layers WHERE blob = ?", (blob,)) is not None
+
     @staticmethod
     def forget_layer_contents(change: Transaction) -> None:
         """Of blobs that are gone."""

@@ -196,6 +196,11 @@ class Images:
         """A manifest and its config, verified against their digests. Raises NotFound, Corrupt, Invalid."""
         raw = self.content.read(descriptor.digest, types.MANIFEST_LIMIT_BYTES)
         manifest = Manifest.decode(raw, descriptor.media_type)
+        return manifest, self.read_config(manifest)
+
+    def read_config(self, manifest: Manifest) -> ImageConfig:
+        """Of a manifest that need not be here. Raises NotFound, Corrupt, Invalid (it is no image's)."""
+        descriptor = manifest.descriptor
         if manifest.config.media_type not in types.CONFIGS:
             raise Invalid(
                 f"the manifest {descriptor.digest} is no image: its config has the media type "
@@ -213,7 +218,7 @@ class Images:
                 f"the manifest {descriptor.digest} has {len(manifest.layers)} layers, its config "
                 f"{len(config.diff_ids)} diff_ids"
             )
-        return manifest, config
+        return config
 
     def register(self, target: Descriptor, names: Sequence[Reference] = (), *, now: float | None = None) -> ImageRecord:
         """Makes what is in the store an image: its edges, its row, its names, in this order; all or nothing to see.

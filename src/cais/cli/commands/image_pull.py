@@ -1,0 +1,70 @@
+"""``cais image pull``, ``cais pull``."""
+
+from __future__ import annotations
+
+from cais.cli.declare import Command, Flag
+from cais.cli.list_flags import platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.cli.call import Call
+
+COMMAND = Command(
+    "[OPTIONS] NAME[:TAG|@DIGEST]",
+    "Download an image from a registry",
+    aliases=("image pull", "pull"),
+    arguments=(1, 1),
+    complete="image",
+    flags=(
+        Flag("all-platforms", "", "", "Download the images of all platforms, not only of this one"),
+        Flag("all-tags", "a", "", "Download all tagged images in the repository"),
+        Flag("disable-content-trust", "", "", "Skip image verification (there is none: no effect)", True),
+        platform("Set platform if server is multi-platform capable"),
+        Flag(
+            "policy",
+            "",
+            "string",
+            'When to ask the registry ("always", "missing", "newer": if it can be reached, "never")',
+            "always",
+            complete="always,missing,newer,never",
+        ),
+        Flag("quiet", "q", "", "Suppress verbose output"),
+    ),
+    examples=("cais pull debian:12", "cais pull --platform linux/arm64 debian", "cais pull -a localhost:5000/app"),
+)
+
+
+def run(call: Call) -> int:
+    from cais.cli.call import say
+    from cais.cli.platforms import chosen
+    from cais.cli.progress_transfer import PULL, Transfer
+    from cais.errors import Invalid
+    from cais.spec.reference import Reference
+
+    text, quiet = call.arguments[0], call["quiet"]
+    bare = Reference.parse(text, default_tag="")
+    if call["all-tags"]:
+        if bare.tag or bare.digest is not None:
+            raise Invalid("tag can't be used with --all-tags/-a")
+    elif not bare.tag and bare.digest is None:
+        bare = bare._replace(tag="latest")
+        if not quiet:
+            say(f"Using default tag: {bare.tag}")
+    display = Transfer(PULL, quiet=quiet)
+    try:
+        pulled = call.engine.images.pull(
+            text,
+            all_tags=call["all-tags"],
+            platform=chosen(call["platform"]),
+            all_platforms=call["all-platforms"],
+            policy=call["policy"],
+            progress=display,
+        )
+    finally:
+        display.close()
+    if not quiet:
+        newer = any(item.is_newer for item in pulled)
+        status = "Downloaded newer image" if newer else "Image is up to date"
+        say(f"Status: {status} for {bare.familiar}")
+    say(str(bare))
+    return 0

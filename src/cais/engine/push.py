@@ -1,0 +1,268 @@
+"""Push: an image to a registry. Only what it lacks is sent.
+
+Layers that live as directories here are packed, compressed and remembered; the pushed manifest is what the name points
+at from then on, so that its digest is the registry's and the next push has nothing to pack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cais.engine.pull import Layers, explained
+from cais.engine.stores import Stores
+from cais.errors import CaisError, Denied, Invalid, NotFound, Unauthorized
+from cais.image.compress import Compression
+from cais.spec import media_types as types
+from cais.spec.descriptor import Descriptor
+from cais.spec.digest import Digest
+from cais.spec.named import NamedTuple
+from cais.spec.progress import Progress
+from cais.spec.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.engine.copy import Graph
+    from cais.image.origins import Origins
+    from cais.ports import Source
+    from cais.remote.registry import Registry
+    from cais.spec.platform import Platform
+
+_LEVELS = {"gzip": 9, "zstd": 22, "none": 0}
+# A blob not larger than this is sent without asking whether it is there: that costs as much.
+_SMALL_BYTES = 64 << 10
+
+
+class Pushed(NamedTuple):
+    """``digest`` and ``size_bytes`` are those of the manifest or index that the tag points at in the registry."""
+
+    reference: Reference
+    digest: Digest
+    size_bytes: int
+
+
+class PushOptions(NamedTuple):
+    """``platform``: this one's image alone. ``compression``: ``parse_compression``."""
+
+    platform: Platform | None = None
+    compression: str = ""
+
+
+def parse_compression(text: str) -> Compression | None:
+    """``gzip``, ``zstd:6``, ``none``; None for "". Raises Invalid."""
+    if not text:
+        return None
+    kind, colon, level = text.partition(":")
+    if kind not in _LEVELS:
+        raise Invalid(f"unsupported compression {kind!r}: it is gzip, zstd or none")
+    if not colon:
+        return Compression(kind)
+    if not (level.isascii() and level.isdigit() and len(level) < 3 and int(level) <= _LEVELS[kind]):
+        raise Invalid(f"the level of {kind} is a number up to {_LEVELS[kind]}, not {level!r}")
+    return Compression(kind, int(level))
+
+
+def push(stores: Stores, reference: Reference, options: PushOptions, progress: Progress) -> Pushed:
+    """Sends the image that ``reference`` names here to where it says. Raises NotFound, Denied, Unauthorized, ..."""
+    own = stores.apart()
+    try:
+        return _Push(own, reference, options, progress).run()
+    finally:
+        own.leases.release()
+
+
+def tags_of(stores: Stores, name: Reference) -> list[Reference]:
+    """All tags of a repository that are here, for ``push --all-tags``. Raises NotFound."""
+    found = [tagged for tagged, _ in stores.tags.list() if tagged.name == name.name and tagged.tag]
+    if not found:
+        raise NotFound(f"An image does not exist locally with the tag: {name.familiar_name}")
+    return found
+
+
+class _Push:
+    """One tag."""
+
+    def __init__(self, stores: Stores, reference: Reference, options: PushOptions, progress: Progress) -> None:
+        if reference.digest is not None:
+            raise Invalid("cannot push a digest reference")
+        self._stores = stores
+        self._images = stores.images
+        self._reference = reference
+        self._options = options
+        self._progress = progress
+
+    def run(self) -> Pushed:
+        from cais.engine.copy import read_graph
+        from cais.image.layers import LayerSource
+
+        reference = self._reference
+        target = self._target()
+        registry = self._stores.registries.repository(reference, pushing=True)
+        self._stores.snapshots.reach()
+        packed = self._packed(self._available(registry, target))
+        source = LayerSource(self._stores.content, self._stores.snapshots)
+        graph = read_graph(source, packed, self._stores.content.exists)
+        try:
+            self._send(registry, source, graph, packed)
+        except (Denied, Unauthorized) as error:
+            raise explained(error, reference, "push")
+        self._keep(target, packed)
+        self._progress(
+            {"event": "pushed", "tag": reference.tag, "digest": packed.digest, "size_bytes": packed.size_bytes}
+        )
+        self._stores.events.write("image", "push", reference.familiar, {"name": reference.familiar_name})
+        return Pushed(reference, packed.digest, packed.size_bytes)
+
+    def _target(self) -> Descriptor:
+        reference = self._reference
+        try:
+            self._images.tags.resolve(reference)
+        except NotFound:
+            tags_of(self._stores, reference)
+            raise NotFound(f"tag does not exist: {reference.familiar}")
+        image = self._images.get(str(reference), self._options.platform)
+        if self._options.platform is None:
+            return image.target
+        return image.manifest.descriptor
+
+    def _available(self, registry: Registry, target: Descriptor) -> Descriptor:
+        """Of an index with images that are not here, what is here; all of it where the registry has the rest."""
+        from cais.image.repack import is_whole, present_part
+        from cais.spec.manifest import Index
+
+        if target.media_type not in types.INDEXES or is_whole(self._images, target):
+            return target
+        raw = self._stores.content.read(target.digest, types.MANIFEST_LIMIT_BYTES)
+        missing = [item for item in Index.decode(raw, target.media_type).manifests if not is_whole(self._images, item)]
+        try:
+            if all(registry.exists(item) for item in missing):
+                return target
+        except CaisError:
+            pass  # what is wrong is said by what is asked next
+        part = present_part(self._images, target)
+        names = ", ".join(dict.fromkeys(str(item.platform) for item in missing if _is_image(item)))
+        self._progress({"event": "note", "text": f"Not here, and not pushed: {names}"})
+        return part
+
+    def _packed(self, target: Descriptor) -> Descriptor:
+        from cais.build.sbom.package import docker_purl
+        from cais.image.origins import Origins
+        from cais.image.repack import packed
+
+        wish = parse_compression(self._options.compression)
+        how = wish or Compression("gzip")
+        images, origins = self._images, Origins(self._stores.database)
+
+        def keeps(layer: Descriptor) -> bool:
+            if not images.content.exists(layer):
+                return False
+            if types.compression_of(layer.media_type) != "none":
+                # What came compressed stays so; what was compressed here, unless another way is asked for.
+                return wish is None or not images.records.was_compressed_here(layer.digest)
+            return origins.is_known(layer.digest)
+
+        def named(platform: Platform) -> list[str]:
+            return [docker_purl(self._reference.familiar_name, self._reference.tag, "", str(platform))]
+
+        return packed(images, target, how, keeps, named)
+
+    def _send(self, registry: Registry, source: Source, graph: Graph, target: Descriptor) -> None:
+        from cais.engine.copy import copy
+        from cais.image.origins import Origins
+        from cais.remote.registry import BlobsMissing
+
+        reference, origins = self._reference, Origins(self._stores.database)
+        sink = Destination(registry, reference, target, origins, graph)
+        present = sink.known()
+        layers = Layers(self._progress, _layers(graph), unpacks=False)
+        try:
+            copy(source, sink, target, layers, present=present, graph=graph)
+        except BlobsMissing:
+            if not present:
+                raise
+            # The registry has lost what it had: now it is asked for each blob.
+            origins.forget(reference.registry, reference.repository)
+            copy(source, Destination(registry, reference, target, origins, graph), target, layers, graph=graph)
+        origins.note(reference.registry, reference.repository, graph.blobs)
+
+    def _keep(self, target: Descriptor, packed: Descriptor) -> None:
+        """The name points at what was pushed, if it still points at what was to be pushed."""
+        if packed.digest == target.digest or self._options.platform is not None:
+            return
+        from cais.image.removal import forget_superseded
+
+        images = self._images
+        if target.media_type in types.INDEXES and packed.media_type not in types.INDEXES:
+            return  # a part of it
+        record = images.register(packed)
+        with images.database.transaction() as change:
+            if images.tags.resolve(self._reference).digest == target.digest:
+                images.tags.tag_within(change, self._reference, packed)
+            forget_superseded(images, change, record.id)
+
+
+class Destination:
+    """A repository as the Sink of one push: mounts from where a blob came, and puts the target under its tag."""
+
+    def __init__(
+        self, registry: Registry, reference: Reference, target: Descriptor, origins: Origins, graph: Graph
+    ) -> None:
+        self._registry = registry
+        self._reference = reference
+        self._target = target
+        self._origins = origins
+        self._graph = graph
+        self._known: frozenset[Digest] = frozenset()
+
+    def known(self) -> frozenset[Digest]:
+        """What need not be asked for: what the tag names there now, and what was seen there before."""
+        repository = self._reference.repository
+        seen = {
+            blob
+            for blob in self._graph.blobs
+            if repository in self._origins.repositories(self._reference.registry, blob)
+        }
+        if seen == set(self._graph.blobs):
+            self._known = frozenset(seen)
+            return self._known
+        try:
+            from cais.spec.manifest import decode
+
+            document = self._registry.manifest(self._reference.tag)
+            seen |= {child.digest for child in decode(document.raw, document.descriptor.media_type).children}
+        except CaisError:
+            pass  # nothing there yet; what is wrong is said by what is asked next
+        self._known = frozenset(seen)
+        return self._known
+
+    def exists(self, blob: Descriptor) -> bool:
+        if self._known and blob.size_bytes <= _SMALL_BYTES and blob.digest in self._graph.blobs:
+            return False
+        return self._registry.exists(blob)
+
+    def push(self, blob: Descriptor, pieces: Iterator[bytes]) -> None:
+        if blob.digest == self._target.digest:
+            self._registry.put_manifest(b"".join(pieces), blob.media_type, self._reference.tag, digest=blob.digest)
+        else:
+            self._registry.push(blob, pieces)
+
+    def take(self, blob: Descriptor, source: Source) -> str:
+        others = self._origins.repositories(self._reference.registry, blob.digest)
+        return self._registry.take(blob, source, [name for name in others if name != self._reference.repository])
+
+
+def _layers(graph: Graph) -> tuple[Descriptor, ...]:
+    """Those of all images, each once."""
+    from cais.spec.manifest import Manifest, decode
+
+    found: dict[Digest, Descriptor] = {}
+    for item, raw in graph.documents.values():
+        document = decode(raw, item.media_type)
+        if isinstance(document, Manifest):
+            found.update({layer.digest: layer for layer in document.layers})
+    return tuple(found.values())
+
+
+def _is_image(item: Descriptor) -> bool:
+    from cais.image.attestations import is_attestation
+
+    return item.platform is not None and not is_attestation(item)

@@ -1,0 +1,107 @@
+"""An image as a registry takes it: layers that live as directories here packed and compressed, the rest as it came."""
+
+from __future__ import annotations
+
+from cais.errors import Invalid, NotFound
+from cais.image.assemble import Assembled, store, store_index, with_layers
+from cais.image.attestations import REFERENCE_DIGEST, Attestation, attestations_of, is_attestation, store_attestations
+from cais.image.compress import Compression, compressed_layers
+from cais.image.layers import LayerSource
+from cais.image.store import Image, Images
+from cais.spec import media_types as types
+from cais.spec.descriptor import Descriptor
+from cais.spec.manifest import Index, Manifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cais.spec.platform import Platform
+
+    Named = Callable[[Platform], list[str]]
+
+
+def is_whole(images: Images, target: Descriptor) -> bool:
+    """Whether all that a manifest (or an index) names is here, be it as a blob or as a layer to pack."""
+    if not images.content.exists(target):
+        return False
+    raw = images.content.read(target.digest, types.MANIFEST_LIMIT_BYTES)
+    if target.media_type in types.INDEXES:
+        return all(is_whole(images, item) for item in Index.decode(raw, target.media_type).manifests)
+    source = LayerSource(images.content, images.snapshots)
+    children = Manifest.decode(raw, target.media_type).children
+    return all(source.exists(child) or (child.extra or {}).get("urls") for child in children)
+
+
+def present_part(images: Images, target: Descriptor) -> Descriptor:
+    """Of an index: an index of what is here, or the manifest where that is one image. Raises NotFound (nothing is)."""
+    index = _index(images, target)
+    here = [item for item in index.manifests if is_whole(images, item)]
+    of_images = [item for item in here if not is_attestation(item)]
+    if not of_images:
+        raise NotFound(f"no image of the index {target.digest} is here as a whole")
+    if len(here) == 1:
+        return here[0]._replace(annotations=None, platform=None)
+    made = Index.encode(here, media_type=index.media_type, annotations=index.annotations)
+    return store_index(images.content, made)
+
+
+def packed(
+    images: Images, target: Descriptor, how: Compression, keeps: Callable[[Descriptor], bool], named: Named
+) -> Descriptor:
+    """``target``, or another where layers of it had to be packed; those that ``keeps`` stay as they are.
+
+    ``named``: what the image of a platform is called (purls), for attestations, which are about a manifest and are made
+    anew with it. Everything must be here. Raises Corrupt, Unavailable (no space).
+    """
+    if target.media_type not in types.INDEXES:
+        return _packed_manifest(images, target, how, keeps)
+    index = _index(images, target)
+    changed: dict[str, Descriptor] = {}
+    for item in index.manifests:
+        if not is_attestation(item):
+            new = packed(images, item, how, keeps, named)
+            if new.digest != item.digest:
+                changed[item.digest] = new._replace(annotations=item.annotations, platform=item.platform)
+    if not changed:
+        return target
+    entries = []
+    for item in index.manifests:
+        about = (item.annotations or {}).get(REFERENCE_DIGEST, "")
+        if item.digest in changed:
+            entries.append(changed[item.digest])
+        elif is_attestation(item) and about in changed:
+            entries.append(_said_again(images, target, about, changed[about], named))
+        else:
+            entries.append(item)
+    made = Index.encode(entries, media_type=index.media_type, annotations=index.annotations)
+    return store_index(images.content, made)
+
+
+def _packed_manifest(
+    images: Images, item: Descriptor, how: Compression, keeps: Callable[[Descriptor], bool]
+) -> Descriptor:
+    try:
+        manifest, config = images.read_manifest(item)
+    except Invalid:
+        return item  # no image: an artifact goes as it is
+    assembled = Assembled(config, manifest)
+    layers = compressed_layers(images, assembled, how, keeps)
+    if list(layers) == list(manifest.layers):
+        return item
+    made = with_layers(
+        assembled, layers, oci=manifest.media_type == types.OCI_MANIFEST, annotations=manifest.annotations
+    )
+    return store(images.content, made)
+
+
+def _said_again(images: Images, target: Descriptor, about: str, new: Descriptor, named: Named) -> Descriptor:
+    """What was said about a manifest, about the one in its place."""
+    old = next(item for item in _index(images, target).manifests if item.digest == about)
+    manifest, config = images.read_manifest(old)
+    said: list[Attestation] = attestations_of(images, Image(config.digest, target, manifest, config, ()))
+    return store_attestations(images.content, new.digest, named(config.platform), said)
+
+
+def _index(images: Images, target: Descriptor) -> Index:
+    return Index.decode(images.content.read(target.digest, types.MANIFEST_LIMIT_BYTES), target.media_type)
