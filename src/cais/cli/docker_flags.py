@@ -167,11 +167,6 @@ _MOUNT = 'Mount a directory of yours instead: cais run -v "$PWD:/work" IMAGE ...
 
 # By command, or command and flag: what gets there in this version.
 INSTEAD = {
-    "image pull": (
-        "Fetch it with skopeo (skopeo copy docker://NAME oci-archive:FILE:NAME, cais load -i FILE), or make it: "
-        "cais build, cais import."
-    ),
-    "image push": "Send it with skopeo: cais save -o FILE NAME, skopeo copy docker-archive:FILE:NAME docker://NAME",
     "container attach": "Its output: cais logs -f CONTAINER",
     "container cp": _MOUNT,
     "container exec": "As root: nsenter -a -t $(cais inspect -f '{{.State.Pid}}' CONTAINER) COMMAND",

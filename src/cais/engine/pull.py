@@ -63,7 +63,7 @@ def pull(stores: Stores, reference: Reference, options: PullOptions, progress: P
 def tags_of(stores: Stores, name: Reference) -> list[Reference]:
     """All tags of a repository in its registry, for ``pull --all-tags``. Raises NotFound, Denied, Unauthorized."""
     try:
-        found = list(stores.registries.repository(name).tags())
+        found = sorted(stores.registries.repository(name).tags())
     except (NotFound, Denied, Unauthorized) as error:
         raise explained(error, name._replace(tag=""), "pull")
     return [Reference.parse(f"{name.name}:{tag}") for tag in found]

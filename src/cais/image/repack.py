@@ -52,14 +52,14 @@ def packed(
     """``target``, or another where layers of it had to be packed; those that ``keeps`` stay as they are.
 
     ``named``: what the image of a platform is called (purls), for attestations, which are about a manifest and are made
-    anew with it. Everything must be here. Raises Corrupt, Unavailable (no space).
+    anew with it. Manifests that are not here stay as they are. Raises Corrupt, Unavailable (no space).
     """
     if target.media_type not in types.INDEXES:
         return _packed_manifest(images, target, how, keeps)
     index = _index(images, target)
     changed: dict[str, Descriptor] = {}
     for item in index.manifests:
-        if not is_attestation(item):
+        if not is_attestation(item) and images.content.exists(item):
             new = packed(images, item, how, keeps, named)
             if new.digest != item.digest:
                 changed[item.digest] = new._replace(annotations=item.annotations, platform=item.platform)

@@ -65,7 +65,7 @@ def test_run_in_the_foreground(box: Cais) -> None:
         (["--name", "-", "box"], 125, "Invalid container name (-)"),
         (["--name", "u", "box"], 125, "are allowed\nA name has at least two characters.\n"),
         (["-it", "box"], 1, "the input device is not a TTY\n"),
-        (["--pull=always", "box"], 125, "Error: --pull=always is not supported by this version of cais\n"),
+        (["--pull=sometimes", "box"], 125, "invalid pull option: 'sometimes': must be one of"),
         (["--network", "bridge2", "box"], 125, "bridge2"),
         (["--env-file", "/nope", "box"], 125, "/nope"),
     ],

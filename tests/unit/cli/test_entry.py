@@ -74,7 +74,6 @@ def test_help_lists_only_what_there_is() -> None:
     text = of_all(80)
     for word, _, _ in tree.commands_of(""):
         assert f"  {word} " in text
-    assert " pull " not in text and " push " not in text
     assert text.index("Common Commands") < text.index("Management Commands") < text.index("\nCommands:")
     assert "  ls          List images\n" in of_family("image")
 
@@ -103,20 +102,6 @@ def test_alone_it_helps(cais: Cais) -> None:
                     "Run 'cais --help' for more information\n", 1),
         (["image", "lss"], "cais: unknown command: cais image lss\nDid you mean 'cais image ls'?\n\n"
                            "Usage:  cais image\n\nRun 'cais image --help' for more information\n", 1),
-        (
-            ["image", "pull", "--help"],
-            "cais: 'cais image pull' is not supported by this version of cais\n"
-            f"{docker_flags.INSTEAD['image pull']}\n\n"
-            "Usage:  cais image\n\n"
-            "Run 'cais image --help' for more information\n",
-            1,
-        ),
-        (
-            ["pull", "debian"],
-            f"cais: 'cais pull' is not supported by this version of cais\n{docker_flags.INSTEAD['image pull']}\n\n"
-            "Run 'cais --help' for more information\n",
-            1,
-        ),
         (
             ["login"],
             "cais: 'cais login' is not supported by this version of cais\n\nRun 'cais --help' for more information\n",
