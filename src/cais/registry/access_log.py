@@ -7,6 +7,8 @@ user agent and the request's id.
 from __future__ import annotations
 
 import os
+import select
+import stat
 import time
 from json.encoder import encode_basestring_ascii as quoted
 
@@ -36,13 +38,14 @@ class Answered(NamedTuple):
 class AccessLog:
     """Appends to ``target``: "-" is standard output, "" nothing, else a file. Raises as ``from_os_error`` says.
 
-    Lines that cannot be written (a full disk, a reader that has gone) are counted in ``lost`` and stop nothing.
+    Lines that cannot be written (a full disk, a reader asleep or gone) are counted in ``lost`` and stop nothing.
     """
 
     def __init__(self, target: str) -> None:
         self.lost = 0
         self._descriptor = -1
         self._second, self._text = -1, ""
+        self._poll: select.poll | None = None
         if target == "-":
             self._descriptor = os.dup(1)
         elif target:
@@ -50,6 +53,9 @@ class AccessLog:
                 self._descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             except OSError as error:
                 raise from_os_error(error, f"open the access log {target}")
+        if self._descriptor >= 0 and not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            self._poll = select.poll()
+            self._poll.register(self._descriptor, select.POLLOUT)
 
     def write(self, done: Answered) -> None:
         """Adds the line for a request."""
@@ -62,6 +68,10 @@ class AccessLog:
             f'"seconds":{done.seconds:.6f},"who":{quoted(done.who)},"agent":{quoted(done.agent[:_LONGEST_AGENT])}'
             + ("}\n" if done.whole else ',"broken":true}\n')
         )
+        # A pipe whose reader sleeps must not stop everybody: it takes a line whole, or it is asked in vain.
+        if self._poll is not None and not self._poll.poll(0):
+            self.lost += 1
+            return
         try:
             os.write(self._descriptor, line.encode())
         except OSError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 import traceback
 
 from cais.catalog.access import LIST
@@ -13,7 +12,7 @@ from cais.errors import CaisError
 from cais.registry import lists, routes
 from cais.registry.call import Call, Disconnected, Response
 from cais.registry.failures import JSON_TYPE, described, failure
-from cais.spec.named import NamedTuple
+from cais.registry.observed import WHO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,92 +23,70 @@ if TYPE_CHECKING:
     from cais.catalog.catalog import Catalog
 
     Send = Callable[[dict[str, Any]], Awaitable[None]]
-    Observer = Callable[["Exchange"], None]
     Page = Callable[[Call], Awaitable[Response]]
 
 _VERSION_HEADER = (b"docker-distribution-api-version", b"registry/2.0")
 _PIECE_BYTES = 256 << 10
 
 
-class Exchange(NamedTuple):
-    """A request that was answered, for who watches (metrics, the log). ``route`` is the handler's name, "" for none."""
-
-    scope: dict[str, Any]
-    call: Call
-    route: str
-    status: int
-    sent_bytes: int
-    seconds: float
-
-
 class Application:
-    """``observers`` are called after each answer. ``pages`` are paths besides the specification's, open to all."""
+    """``pages`` are paths besides the specification's, open to all."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        threads: Executor,
-        *,
-        observers: tuple[Observer, ...] = (),
-        pages: dict[bytes, Page] | None = None,
-    ) -> None:
-        self._catalog, self._threads = catalog, threads
-        self._observers, self._pages = observers, pages or {}
+    def __init__(self, catalog: Catalog, threads: Executor, *, pages: dict[bytes, Page] | None = None) -> None:
+        self._catalog, self._threads, self._pages = catalog, threads, pages or {}
 
     async def __call__(
         self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Send
     ) -> None:
         if scope["type"] != "http":
             return
-        began = time.monotonic()
         loop = asyncio.get_running_loop()
         call = Call(scope, receive, self._catalog, self._threads, loop)
-        name, response = await self._answer(call, scope["raw_path"])
+        response = await self._answer(call, scope["raw_path"])
+        if call.who is not None:
+            scope[WHO] = call.who.name
         if response is None:
             return
         try:
-            sent = await self._send(call, response, scope, send)
+            await self._send(call, response, scope, send)
         finally:
             if response.blob is not None:
                 response.blob.close()
-        for observer in self._observers:
-            observer(Exchange(scope, call, name, response.status, sent, time.monotonic() - began))
 
-    async def _answer(self, call: Call, path: bytes) -> tuple[str, Response | None]:
-        name = ""
+    async def _answer(self, call: Call, path: bytes) -> Response | None:
+        """None where nobody waits for an answer any more."""
         try:
             page = self._pages.get(path)
             if page is not None:
-                return path.decode("latin-1"), await page(call)
+                return await page(call)
             if path in (b"/v2/", b"/v2"):
                 call.action = LIST
-                return "version", await _version(call)
+                return await _version(call)
             if path == b"/v2/_catalog":
                 call.action = LIST
-                return "catalog", await lists.repositories(call)
+                return await lists.repositories(call)
             route = routes.find(path)
             if route is None:
-                return "", described(404, "NAME_UNKNOWN", "no such page")
+                return described(404, "NAME_UNKNOWN", "no such page")
             call.repository, call.reference = route.repository, route.reference
             found = route.methods.get(call.method)
             if found is None:
-                return "", _not_allowed(route)
+                return _not_allowed(route)
             handler, call.action = found
-            name = f"{handler.__module__.rpartition('.')[2]}.{handler.__name__}"
-            return name, await handler(call)
+            return await handler(call)
         except CaisError as error:
             challenge = ""
             if error.kind == "unauthorized":
                 challenge = self._catalog.access.challenge(call.action, call.repository)
-            return name, failure(error, challenge)
+            return failure(error, challenge)
         except Disconnected:
-            return name, None
+            return None
         except Exception:
             # A defect of ours: the client learns nothing of it, the log everything.
             traceback.print_exc(file=sys.stderr)
-            return name, described(500, "UNKNOWN", "internal error")
+            return described(500, "UNKNOWN", "internal error")
 
-    async def _send(self, call: Call, response: Response, scope: dict[str, Any], send: Send) -> int:
+    async def _send(self, call: Call, response: Response, scope: dict[str, Any], send: Send) -> None:
         headers = [_VERSION_HEADER, *response.headers]
         if response.status not in (204, 304) and call.method != "HEAD":
             headers.append((b"content-length", b"%d" % (response.length if response.blob else len(response.body))))
@@ -117,7 +94,7 @@ class Application:
         blob = response.blob
         if blob is None or call.method == "HEAD":
             await send({"type": "http.response.body", "body": response.body})
-            return len(response.body)
+            return
         send_file = scope.get("send_file")
         if blob.file is not None and send_file is not None:
             await send_file(blob.file, response.start, response.length)
@@ -127,7 +104,6 @@ class Application:
             while (piece := await loop.run_in_executor(self._threads, next, pieces, None)) is not None:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
-        return response.length
 
 
 async def _version(call: Call) -> Response:

@@ -16,11 +16,11 @@ from cais.registry.counts import Counts, exposition, route_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
-    Scope = MutableMapping[str, Any]
-    Message = MutableMapping[str, Any]
+    Scope = dict[str, Any]
+    Message = dict[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -82,7 +82,7 @@ class Observed:
             self._number += 1
             request_id = b"%s-%x" % (self._prefix.encode(), self._number)
         scope[REQUEST_ID] = request_id.decode()
-        status, received, sent, whole = 500, 0, 0, False
+        status, received, sent, whole = 499, 0, 0, False  # as nginx says: the client went away before an answer
 
         async def watched_receive() -> Message:
             nonlocal received
@@ -100,16 +100,24 @@ class Observed:
                 sent += len(message.get("body", b""))
                 whole = not message.get("more_body", False)
             await send(message)
-            # Bytes that go from a file to the socket do not come by here: the sender says how many they were.
-            sent += message.get("sent_bytes", 0)
-            if kind not in ("http.response.start", "http.response.body"):
-                whole = True
 
+        send_file = scope.get("send_file")
+        if send_file is not None:
+
+            async def watched_send_file(file: int, start: int, length: int) -> None:
+                nonlocal sent
+                await send_file(file, start, length)
+                sent += length
+
+            scope["send_file"] = watched_send_file
         method: str = scope["method"]
         counts = self._counts
         counts.running += 1
         try:
             await self._application(scope, receive if method in ("GET", "HEAD") else watched_receive, watched_send)
+        except Exception:
+            status = 500
+            raise
         finally:
             counts.running -= 1
             seconds = time.perf_counter() - started

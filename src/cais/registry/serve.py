@@ -7,9 +7,11 @@ new connections, what is under way is finished, for as long as the settings allo
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 
 from cais.catalog.catalog import prepare
@@ -27,6 +29,7 @@ _MOST_WORKERS = 4
 _BACKLOG = 2048
 # A worker that dies at once again and again does not take the processor.
 _AGAIN_SECONDS = 1.0
+_KILL_SECONDS = 10.0  # behind the time in which a worker should have stopped by itself
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:
@@ -40,12 +43,17 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     from cais.registry import worker
 
     workers = settings.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
-    group = _Workers(lambda: worker.work(settings, listener), workers)
+    counts = tempfile.mkdtemp(prefix="cais-registry-") if settings.metrics_listen or settings.metrics_path else ""
+    group = _Workers(lambda: worker.work(settings, listener, counts), workers)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    group.start()
-    say(f"listening on http://{shown}:{port}")
-    return group.supervise(settings.stop_timeout)
+    try:
+        group.start()
+        say(f"listening on http://{shown}:{port}")
+        return group.supervise(settings.stop_delay + settings.stop_timeout)
+    finally:
+        if counts:
+            shutil.rmtree(counts, ignore_errors=True)
 
 
 class _Workers:
@@ -55,6 +63,7 @@ class _Workers:
         self._work, self._count = work, count
         self._running: dict[int, float] = {}
         self._stopping = False
+        self._patience_seconds = 0.0
 
     def start(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +72,9 @@ class _Workers:
             self._fork()
 
     def supervise(self, stop_timeout_seconds: float) -> int:
-        """Until all have ended after a stop."""
+        """Until all have ended after a stop; who takes longer than that is killed."""
+        self._patience_seconds = stop_timeout_seconds + _KILL_SECONDS
+        signal.signal(signal.SIGALRM, self._kill)
         while self._running:
             try:
                 process, status = os.waitpid(-1, 0)
@@ -85,7 +96,7 @@ class _Workers:
             code = 1
             try:
                 for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, signal.SIG_IGN)  # until the server has its own
+                    signal.signal(number, signal.SIG_DFL)  # until the server has its own
                 code = self._work()
             except BaseException:
                 import traceback
@@ -96,10 +107,18 @@ class _Workers:
         self._running[process] = time.monotonic()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        if not self._stopping:
+            signal.setitimer(signal.ITIMER_REAL, self._patience_seconds or _KILL_SECONDS)
         self._stopping = True
+        self._tell(signal.SIGTERM)
+
+    def _kill(self, number: int, frame: FrameType | None) -> None:
+        self._tell(signal.SIGKILL)
+
+    def _tell(self, number: int) -> None:
         for process in self._running:
             try:
-                os.kill(process, signal.SIGTERM)
+                os.kill(process, number)
             except ProcessLookupError:
                 pass
 

@@ -32,6 +32,7 @@ class Settings(NamedTuple):
     threads: int = 16
     anonymous: str = "none"
     stop_timeout: float = 30.0
+    stop_delay: float = 0.0
     database_url: str = ""
     uploads_expire: float = 7 * 86400.0
     gc_interval: float = 3600.0
@@ -71,11 +72,15 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("root", "text", "the directory of the blobs, and of the database where no other is named"),
-    Setting("listen", "text", "where it answers: `HOST:PORT`, or `unix:PATH`; port 0 is any free one"),
+    Setting("listen", "text", "where it answers: `HOST:PORT`; port 0 is any free one"),
     Setting("workers", "count", "processes that answer, on one socket; `0`: one for each processor, up to four"),
     Setting("threads", "count", "threads of each process in which requests wait for the database and for disks"),
     Setting("anonymous", "none|read|write", "what everybody may do without saying who they are"),
     Setting("stop_timeout", "duration", "how long running uploads and downloads may go on after a SIGTERM"),
+    Setting(
+        "stop_delay", "duration",
+        "how long it takes connections after a SIGTERM, and says on `/readyz` that it is not ready: for balancers",
+    ),
     Setting(
         "database.url", "secret",
         "the records: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`; by default `registry.db` in the root",

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
 
 from cais.catalog.catalog import Catalog
+from cais.errors import CaisError
+from cais.registry.access_log import AccessLog
 from cais.registry.application import Application
 from cais.registry.connection import Connection
+from cais.registry.counts import Counts
+from cais.registry.observed import Observed
 from cais.registry.settings import of_catalog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from types import FrameType
 
     from cais.registry.settings import Settings
 
 
-def work(settings: Settings, listener: socket.socket) -> int:
-    """Answers until SIGTERM; returns the exit code."""
+def work(settings: Settings, listener: socket.socket, counts_directory: str) -> int:
+    """Answers until SIGTERM; returns the exit code. What it counts is put into ``counts_directory`` ("": nowhere)."""
     catalog = Catalog.open(of_catalog(settings))
     threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="catalog")
-    server = uvicorn.Server(
+    counts, log = Counts(counts_directory), AccessLog(settings.log_access)
+    observed = Observed(
+        Application(catalog, threads),
+        log=log, counts=counts, failing=lambda: _failing(catalog), metrics_path=settings.metrics_path,
+    )  # fmt: skip
+    server = _Server(
         uvicorn.Config(
-            Application(catalog, threads),
+            observed,
             http=Connection,
             ws="none",
             loop="uvloop",
@@ -37,13 +49,45 @@ def work(settings: Settings, listener: socket.socket) -> int:
             server_header=False,
             timeout_keep_alive=int(settings.limits_idle_timeout),
             timeout_graceful_shutdown=int(settings.stop_timeout),
-        )
+        ),
+        observed,
+        settings.stop_delay,
     )
     threading.Thread(target=_end_with_parent, args=(os.getppid(), server), daemon=True).start()
     server.run(sockets=[listener])
     threads.shutdown()
     catalog.close()
+    counts.publish()
+    log.close()
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Told to stop, it first says that it is not ready, and takes connections until ``delay_seconds`` later."""
+
+    def __init__(self, config: uvicorn.Config, observed: Observed, delay_seconds: float) -> None:
+        super().__init__(config)
+        self._observed, self._delay_seconds = observed, delay_seconds
+        self._stop_at = float("inf")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._observed.stopping = True
+        self._stop_at = min(self._stop_at, time.monotonic() + self._delay_seconds)
+
+    async def on_tick(self, counter: int) -> bool:
+        if time.monotonic() >= self._stop_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def _failing(catalog: Catalog) -> list[str]:
+    """Which parts cannot be reached now. The reason stands in our log: whoever asks may be anybody."""
+    try:
+        catalog.answers()
+    except CaisError as error:
+        sys.stderr.write(f"not ready: {error.message}\n")
+        return ["storage"]
+    return []
 
 
 def _end_with_parent(parent: int, server: uvicorn.Server) -> None:

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from cais.registry.access_log import AccessLog, Answered  # noqa: E402
 from cais.registry.counts import OTHERS, Counts, exposition, route_of  # noqa: E402
 from cais.registry.observed import REQUEST_ID, WHO, Observed  # noqa: E402
 
-Message = MutableMapping[str, Any]
+Message = dict[str, Any]
 
 
 async def application(

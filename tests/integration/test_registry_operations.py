@@ -1,0 +1,129 @@
+"""A registry as its operator sees it: probes, metrics, the access log, and the way it stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("uvicorn", reason="cais[registry] is not installed")
+
+from registry_process import digest_of, registry_process
+
+_PATIENCE_SECONDS = 20
+
+
+def lines_of(log: Path, count: int) -> list[dict[str, object]]:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while len(lines := log.read_text().splitlines() if log.exists() else []) < count:
+        assert time.monotonic() < deadline, lines
+        time.sleep(0.01)
+    return [json.loads(line) for line in lines]
+
+
+def test_probes_metrics_and_the_log_of_several_workers(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    with registry_process(
+        tmp_path / "root", "--workers", "3", "--set", f"log.access={log}", "--set", "metrics.path=/metrics"
+    ) as server:
+        assert server.request("GET", "/healthz").json == {"status": "alive"}
+        assert server.request("GET", "/readyz").json == {"status": "ready"}
+        blob = os.urandom(1 << 20)
+        server.push_image("library/app", "1", blob)
+        for _ in range(20):
+            assert server.request("GET", f"/v2/library/app/blobs/{digest_of(blob)}").body == blob
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        wanted = 'cais_registry_sent_bytes_total{method="GET",route="blob",status="200"} 2.097152e+07'
+        while wanted not in server.request("GET", "/metrics").body.decode():
+            assert time.monotonic() < deadline, server.request("GET", "/metrics").body.decode()
+            time.sleep(0.05)
+        downloads = [line for line in lines_of(log, 25) if line["sent"] == 1 << 20]
+        assert len(downloads) == 20 and not any("broken" in line for line in downloads)
+        assert len({line["id"] for line in lines_of(log, 25)}) == len(lines_of(log, 25))
+        assert server.request("GET", "/v2/", headers={"X-Request-Id": "mine"}).headers["x-request-id"] == "mine"
+        assert server.stop() == 0
+        assert server.log() == ""
+
+
+def test_not_ready_where_blobs_cannot_be_stored(tmp_path: Path) -> None:
+    with registry_process(tmp_path / "root", "--workers", "1", "--set", "log.access=") as server:
+        assert server.request("GET", "/readyz").status == 200
+        (tmp_path / "root" / "uploads").rename(tmp_path / "gone")
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while server.request("GET", "/readyz").status == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        answer = server.request("GET", "/readyz")
+        assert answer.json == {"status": "not ready", "failing": ["storage"]}
+        assert "not ready" in server.log() and str(tmp_path) not in answer.body.decode()
+        assert server.request("GET", "/healthz").status == 200
+
+
+def test_an_upload_and_a_download_under_way_are_finished_before_it_stops(tmp_path: Path) -> None:
+    data = os.urandom(8 << 20)
+    with registry_process(
+        tmp_path / "root", "--workers", "2", "--set", "log.access=", "--set", "stop_delay=1s"
+    ) as server:
+        server.push_blob("app", data)
+        began = server.request("POST", "/v2/app/blobs/uploads/")
+        new = os.urandom(1 << 20)
+        path = f"{began.headers['location'].removeprefix(server.url)}?digest={digest_of(new)}"
+        upload, download = server.connect(), server.connect()
+        upload.putrequest("PUT", path)
+        upload.putheader("Content-Length", str(len(new)))
+        upload.endheaders()
+        upload.send(new[:1000])
+        download.request("GET", f"/v2/app/blobs/{digest_of(data)}")
+        answer = download.getresponse()
+        first = answer.read(1000)
+        server.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        seen = set()
+        while True:  # at first it says that it is not ready, then it takes no connection
+            assert time.monotonic() < deadline
+            try:
+                seen.add(server.request("GET", "/readyz").status)
+            except OSError:
+                break
+        assert 503 in seen
+        assert server.process.poll() is None, "it waits for what is under way"
+        upload.send(new[1000:])
+        assert upload.getresponse().status == 201
+        assert first + answer.read() == data
+        upload.close()
+        download.close()
+        assert server.process.wait(_PATIENCE_SECONDS) == 0
+    with registry_process(tmp_path / "root", "--workers", "1", "--set", "log.access=") as server:
+        assert server.request("GET", f"/v2/app/blobs/{digest_of(new)}").body == new
+
+
+def test_who_never_ends_is_waited_for_no_longer_than_set(tmp_path: Path) -> None:
+    with registry_process(
+        tmp_path / "root", "--workers", "1", "--set", "log.access=", "--set", "stop_timeout=1s"
+    ) as server:
+        host, _, port = server.address.rpartition(":")
+        stuck = socket.create_connection((host, int(port)))
+        stuck.sendall(b"POST /v2/app/blobs/uploads/?digest=sha256:" + b"0" * 64 + b" HTTP/1.1\r\nHost: x\r\n")
+        stuck.sendall(b"Content-Length: 100000\r\n\r\n12345")
+        assert server.request("GET", "/healthz").status == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(_PATIENCE_SECONDS) == 0
+        stuck.close()
+
+
+def test_a_reader_of_the_log_that_sleeps_stops_nobody(tmp_path: Path) -> None:
+    """Standard output is a pipe here, and nobody reads it behind the first line."""
+    with registry_process(tmp_path / "root", "--workers", "1", "--set", "metrics.path=/metrics") as server:
+        connection = server.connect()
+        for number in range(1000):
+            assert server.request("GET", "/v2/", connection=connection, headers={"User-Agent": "x" * 150}).status == 200
+            assert threading.active_count() < 100, number
+        text = server.request("GET", "/metrics").body.decode()
+        (lost,) = [line for line in text.splitlines() if line.startswith("cais_registry_log_lines_lost_total ")]
+        assert float(lost.split()[1]) > 100
