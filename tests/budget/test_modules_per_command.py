@@ -180,7 +180,7 @@ def test_what_runs_costs_other_commands_little(tmp_path: Path) -> None:
     stores = ("cais.image", "cais.content", "cais.snapshot", "cais.volume", "cais.network")
     assert [module for module in in_one[1] if is_of(module, (*NEVER, *HEAVY, *stores, "cais.container.store"))] == []
     print(f"exec: {len(in_one[1])} modules")
-    assert len(in_one[1]) <= 100
+    assert len(in_one[1]) <= 92
     # Its bundle's owner, the boot, the owner's process.
     assert beside_five - beside_one <= 4 * 3
 

@@ -34,7 +34,7 @@ class _Words:
         self.root = root
 
     def find(self) -> tuple[Candidates, str]:
-        from cais.cli.help import GLOBAL_FLAGS
+        from cais.cli.tree import GLOBAL_FLAGS
 
         rest, pending, _ = _walk(GLOBAL_FLAGS, self.before, interspersed=False, root=self._set_root)
         if pending is not None:

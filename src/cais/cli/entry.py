@@ -7,7 +7,7 @@ import sys
 
 from cais.cli.arguments import Given, HelpAsked, check_count, parse
 from cais.cli.declare import Command, UsageError
-from cais.cli.tree import FAMILIES, family_of, module_of
+from cais.cli.tree import FAMILIES, GLOBAL_FLAGS, family_of, module_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,8 +74,6 @@ class _Asked:
 
 
 def _command(given: list[str], asked: _Asked) -> int:
-    from cais.cli.help import GLOBAL_FLAGS
-
     top = parse(GLOBAL_FLAGS, given, interspersed=False)
     asked.debug = top.values["debug"]
     if top.values["version"]:

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from cais.cli.declare import Command, Flag
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-GLOBAL_FLAGS = (
-    Flag("context", "c", "string", 'Name of the context to run in (overrides CAIS_CONTEXT and "cais context use")',
-         complete="context"),
-    Flag("host", "H", "string", "Host to run on: ssh://[USER@]HOST[:PORT]"),
-    Flag("debug", "D", "", "Enable debug mode (a failure shows where it happened)"),
-    Flag("root", "", "string", 'Directory that holds images and containers (or CAIS_ROOT; "cais info" shows it)',
-         complete="directory"),
-    Flag("version", "v", "", "Print version information and quit"),
-)  # fmt: skip
+    from cais.cli.declare import Command, Flag
 
 
 def of_command(words: str, command: Command, width: int = 80) -> str:
@@ -48,7 +38,7 @@ def of_family(family: str) -> str:
 
 def of_all(width: int = 80) -> str:
     """``cais --help``."""
-    from cais.cli.tree import COMMON, OTHERS, families_of
+    from cais.cli.tree import COMMON, GLOBAL_FLAGS, OTHERS, families_of
 
     families = families_of("")
     return (

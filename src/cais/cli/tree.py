@@ -1,6 +1,21 @@
-"""Every command: its words, one line about it, and the module of ``cais.cli.commands`` that declares and runs it."""
+"""Every command: its words, one line about it, and the module of ``cais.cli.commands`` that declares and runs it.
+
+And the flags that stand before all of them.
+"""
 
 from __future__ import annotations
+
+from cais.cli.declare import Flag
+
+GLOBAL_FLAGS = (
+    Flag("context", "c", "string", 'Name of the context to run in (overrides CAIS_CONTEXT and "cais context use")',
+         complete="context"),
+    Flag("host", "H", "string", "Host to run on: ssh://[USER@]HOST[:PORT]"),
+    Flag("debug", "D", "", "Enable debug mode (a failure shows where it happened)"),
+    Flag("root", "", "string", 'Directory that holds images and containers (or CAIS_ROOT; "cais info" shows it)',
+         complete="directory"),
+    Flag("version", "v", "", "Print version information and quit"),
+)  # fmt: skip
 
 _RUN = "Create and run a new container from an image"
 _PULL = "Download an image from a registry"

@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 
-from cais.container import spec_oci
 from cais.container.attach import Pump, Streams
-from cais.container.options import ExecOptions
-from cais.container.plan import Plan
 from cais.errors import CaisError, Failed
 from cais.host.processes import leave_to_cat
 from cais.runtime import exec as processes
@@ -21,12 +18,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.container.detach_keys import DetachKeys
+    from cais.container.options import ExecOptions
     from cais.container.terminal import ConsoleSocket
 
 
 def process(
     given: Mapping[str, Any],
-    plan: Plan,
+    plan: Mapping[str, Any],
     options: ExecOptions,
     environment: Sequence[str],
     user: users.User,
@@ -34,17 +32,20 @@ def process(
 ) -> dict[str, Any]:
     """The OCI process: ``given`` is the container's own, whose limits and labels hold for it, too. Pure.
 
-    ``environment`` is what the options add, ``capabilities`` what this host can give. Raises Failed (the directory).
+    ``plan`` is the container's, as its record keeps it: what is not in it is the default, and a command this short does
+    without the rest. ``environment`` is what the options add, ``capabilities`` what this host can give. Raises Failed
+    (the directory).
     """
-    cwd = options.workdir or plan.cwd
+    cwd = options.workdir or plan.get("cwd", "/")
     if not cwd.startswith("/"):
         raise Failed("OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown", exit_code=126)
-    merged = spec.merge_environment(plan.env, environment)
+    merged = spec.merge_environment(plan.get("env", ()), environment)
     made = {key: value for key, value in given.items() if key != "consoleSize"}
     made["terminal"] = options.tty
     made["args"] = list(options.command)
     made["cwd"] = "/" + posixpath.normpath(cwd).lstrip("/")
-    made["env"] = list(spec_oci.environment(plan._replace(tty=options.tty, env=merged), user.home))
+    hostname = plan.get("hostname", "")
+    made["env"] = list(spec.environment(merged, hostname=hostname, home=user.home, terminal=options.tty))
     made["user"] = {"uid": user.user_id, "gid": user.group_id, "additionalGids": list(user.groups)}
     bounding = list(given.get("capabilities", {}).get("bounding", ()))
     if options.privileged:
@@ -56,10 +57,12 @@ def process(
     return made
 
 
-def look_up(plan: Plan, options: ExecOptions, pid: int) -> users.User:
+def look_up(plan: Mapping[str, Any], options: ExecOptions, pid: int) -> users.User:
     """The user in the container whose first process is ``pid``, by its own /etc/passwd. Raises Failed, Invalid."""
     try:
-        return users.look_up(options.user or plan.user, f"/proc/{pid}/root", plan.group_add)
+        return users.look_up(
+            options.user or plan.get("user", ""), f"/proc/{pid}/root", tuple(plan.get("group_add", ()))
+        )
     except CaisError as error:
         raise Failed(error.message, exit_code=126)
     except OSError:

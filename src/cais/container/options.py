@@ -179,7 +179,7 @@ def parse_cpus(text: str) -> int:
     return int(value * 1_000_000_000)
 
 
-def parse_environment(options: RunOptions) -> list[str]:
+def parse_environment(options: RunOptions | ExecOptions) -> list[str]:
     """Files first, then ``-e``; a name without a value takes the caller's, or is left out. Raises Invalid, NotFound."""
     found: list[str] = []
     for path in options.env_files:

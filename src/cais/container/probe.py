@@ -10,7 +10,6 @@ import time
 from cais.container import exec as execution
 from cais.container.health import NO_EXIT_CODE, OUTPUT_LIMIT_BYTES, HealthCheck, Result, output_text
 from cais.container.options import ExecOptions
-from cais.container.plan import Plan
 from cais.errors import CaisError
 from cais.host.files import random_name
 from cais.host.processes import children, send_signal, start_ticks
@@ -31,7 +30,7 @@ _DEEPEST = 64
 def run(
     runtime: Runtime,
     bundle: Bundle,
-    plan: Plan,
+    plan: Mapping[str, Any],
     check: HealthCheck,
     given: Mapping[str, Any],
     pid: int,

@@ -67,7 +67,9 @@ def build_spec(
         extra.append(spec.bind(init, INIT_PATH, ("ro",)))
     process = spec.Process(
         args,
-        spec.merge_environment(environment(plan, user.home), around.env),
+        spec.merge_environment(
+            spec.environment(plan.env, hostname=plan.hostname, home=user.home, terminal=plan.tty), around.env
+        ),
         plan.cwd,
         user.user_id,
         user.group_id,
@@ -121,14 +123,3 @@ def _rlimits(plan: Plan, hard_limits: Mapping[str, int]) -> tuple[tuple[str, int
 def cgroups_path(plan: Plan, id: str) -> str:
     """Where the control groups of the container ``id`` are, below those of this process's host or namespace."""
     return f"/{plan.cgroup_parent.strip('/') or 'cais'}/{id}"
-
-
-def environment(plan: Plan, home: str) -> tuple[str, ...]:
-    """In Docker's order: PATH, HOSTNAME, TERM, the image's and the options', HOME where nobody set it."""
-    defaults = [f"PATH={spec.DEFAULT_PATH}", f"HOSTNAME={plan.hostname}"]
-    if plan.tty:
-        defaults.append("TERM=xterm")
-    merged = spec.merge_environment(defaults, plan.env)
-    if not any(item.startswith("HOME=") for item in merged):
-        merged = (*merged, f"HOME={home}")
-    return merged

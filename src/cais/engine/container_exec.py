@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from cais.container import exec as execution
-from cais.container.attach import Streams
-from cais.container.options import ExecOptions, RunOptions, parse_environment
-from cais.container.plan import Plan
+from cais.container.options import ExecOptions, parse_environment
 from cais.container.state import look
-from cais.engine.container_runs import ContainerRuns
 from cais.errors import Conflict
 from cais.host.files import random_name
 from cais.runtime.notes import read_configuration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.container.attach import Streams
+    from cais.engine.container_runs import ContainerRuns
 
 
 def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Streams) -> int | None:
@@ -19,8 +21,7 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
     Raises NotFound, Conflict (it does not run, or is paused); with exit code 126 or 127 where it did not start.
     """
     record = runs.records.get(name)
-    plan = Plan.from_json(record.plan)
-    added = parse_environment(RunOptions("", env=options.env, env_files=options.env_files, environ=options.environ))
+    added = parse_environment(options)
     keys = None
     if options.tty and options.interactive and not options.detach:
         from cais.container import detach_keys
@@ -40,8 +41,8 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
     started_with = read_configuration(bundle.directory)
     if started_with is None:
         raise Conflict(f"container {record.id} is not running")
-    user = execution.look_up(plan, options, state.process.pid)
-    document = execution.process(started_with["process"], plan, options, added, user, runtime.host.capabilities)
+    user = execution.look_up(record.plan, options, state.process.pid)
+    document = execution.process(started_with["process"], record.plan, options, added, user, runtime.host.capabilities)
     id = random_name(32)
     words = " ".join(options.command)
     runs.happenings.container(f"exec_create: {words}", record, execID=id)

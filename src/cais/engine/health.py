@@ -66,7 +66,8 @@ def check(stores: Stores, id: str) -> list[str]:
     bundle = runs.runtime.opened(record.id)
     given = read_configuration(bundle.directory)
     if state.process is not None and state.status == "running" and given is not None:
-        result = probe.run(runs.runtime, bundle, plan, plan.health, given["process"], state.process.pid, stands_still)
+        pid = state.process.pid
+        result = probe.run(runs.runtime, bundle, record.plan, plan.health, given["process"], pid, stands_still)
         # What was found while it was paused, or at its end, says nothing.
         if not watch.is_wanted(directory):
             return []

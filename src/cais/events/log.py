@@ -10,12 +10,13 @@ import fcntl
 import os
 import time
 
-from cais.events.reading import Event
 from cais.spec.encoding import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from cais.events.reading import Event
 
 # The log and the one before it: some 20,000 events each.
 LIMIT_BYTES = 4 << 20

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import os
 
-from cais.host.files import remove_tree
-from cais.host.locks import FileLock
 from cais.host.processes import boot_id
-from cais.runtime.guardian import remove_bundle
 
 _FILE = ".boot"
 
@@ -26,6 +23,10 @@ def is_current(directory: str) -> bool:
 
 def claim(directory: str, state_directory: str) -> None:
     """From now on it is this boot's: everything of an earlier one goes. Raises OSError."""
+    from cais.host.files import remove_tree
+    from cais.host.locks import FileLock
+    from cais.runtime.guardian import remove_bundle
+
     path = os.path.join(directory, _FILE)
     with FileLock(f"{path}.lock"):
         if is_current(directory):

@@ -12,7 +12,6 @@ import os
 from cais.errors import CaisError, Failed, from_os_error
 from cais.host.files import write_all
 from cais.host.processes import wait
-from cais.runtime.failures import explain, read_log
 from cais.runtime.runner import Bundle, Runtime, spawn
 from cais.spec.encoding import encode
 from cais.spec.named import NamedTuple
@@ -91,10 +90,13 @@ def finish(runtime: Runtime, executed: Executed, code: int | None = None) -> int
     if code is None:
         code = wait(executed.pid)
     begun = has_begun(executed)
-    said = read_log(os.pread(executed.log, 1 << 16, 0).decode("utf-8", "replace")) if code and not begun else ""
+    said = os.pread(executed.log, 1 << 16, 0) if code and not begun else b""
     os.close(executed.log)
-    if said or (code and not begun):
-        raise failure(said or f"it ended with {code}", executed.args, runtime.program(executed.bundle).name)
+    if code and not begun:
+        from cais.runtime.failures import read_log
+
+        message = read_log(said.decode("utf-8", "replace")) or f"it ended with {code}"
+        raise failure(message, executed.args, runtime.program(executed.bundle).name)
     return code
 
 
@@ -106,6 +108,8 @@ def failure(said: str, args: tuple[str, ...], runtime: str) -> CaisError:
         detail = f'chdir to cwd ("{path}") set in config.json failed: {reason}' if path else said
         code, hint = 126, ""
     else:
+        from cais.runtime.failures import explain
+
         found = explain(said, list(args), runtime)
         code, hint = found.exit_code if found.exit_code in (126, 127) else 126, found.hint
         detail = found.message if found.exit_code in (126, 127) else said

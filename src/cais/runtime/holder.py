@@ -14,7 +14,6 @@ import os
 
 from cais.errors import from_os_error
 from cais.host import namespaces, process_files, syscalls
-from cais.host.locks import FileLock
 from cais.host.processes import ProcessName, boot_id, send_signal, start_ticks
 from cais.runtime.find import find_program
 
@@ -55,6 +54,8 @@ class Holder:
             os.makedirs(self._directory, 0o700, exist_ok=True)
             self._hold()
             if self.process() is None and not beside:
+                from cais.host.locks import FileLock
+
                 with FileLock(self._path + ".lock"):
                     if self.process() is None:
                         namespaces.enter(self._survivor())

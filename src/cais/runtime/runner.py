@@ -11,8 +11,6 @@ from cais.host import process_files
 from cais.host.files import overwrite, random_name
 from cais.host.processes import ProcessName, is_alive, kill_family, send_signal, start_ticks, wait
 from cais.runtime import find
-from cais.runtime.failures import explain, logged
-from cais.runtime.guardian import Guardian, remove_bundle, remove_cgroups
 from cais.runtime.notes import Note, read_configuration, read_note
 from cais.runtime.spec import Host
 from cais.spec.encoding import encode
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Mapping
     from typing import Any
+
+    from cais.runtime.guardian import Guardian
 else:
     import _signal as signal  # its numbers without the enumerations, which cost 3 ms at each start
 
@@ -134,6 +134,8 @@ class Runtime:
 
     def remove(self, bundle: Bundle) -> None:
         """Unmounts its root file system and removes the directory."""
+        from cais.runtime.guardian import remove_bundle
+
         remove_bundle(bundle.directory)
 
     def start(
@@ -153,6 +155,8 @@ class Runtime:
             if guarded:
                 with self._lock:
                     if self._guardian is None:
+                        from cais.runtime.guardian import Guardian
+
                         self._guardian = Guardian(runtime.path, self.state_directory)
                     self._guardian.watch(bundle.id, directory)
             pid = spawn(self._command(bundle, console_socket), dict(enumerate(stdio)))
@@ -202,6 +206,8 @@ class Runtime:
         if code != 0:
             error = self._failure(bundle)
             if error is not None:
+                from cais.runtime.guardian import remove_cgroups
+
                 # A runtime that could not start the process leaves the groups that it had made for it.
                 remove_cgroups(bundle.directory)
                 raise error
@@ -210,6 +216,8 @@ class Runtime:
     def _failure(self, bundle: Bundle) -> CaisError | None:
         if not (message := self.logged(bundle)):
             return None
+        from cais.runtime.failures import explain
+
         given = read_configuration(bundle.directory)
         return explain(message, given["process"]["args"] if given else [], self.program(bundle).name)
 
@@ -274,6 +282,8 @@ class Runtime:
 
     def logged(self, bundle: Bundle) -> str:
         """The errors that the runtime has logged so far, or ""."""
+        from cais.runtime.failures import logged
+
         return logged(os.path.join(bundle.directory, "log"))
 
     def kill(self, started: Started, number: int = signal.SIGKILL) -> bool:
@@ -317,6 +327,8 @@ class Runtime:
 
     def end(self, bundle: Bundle) -> None:
         """Kills what still runs in ``bundle``, and has the runtime forget it."""
+        from cais.runtime.guardian import remove_cgroups
+
         if self.note(bundle) is None:
             from cais.host.processes import kill_all_given
 
@@ -327,7 +339,7 @@ class Runtime:
     def delete(self, bundle: Bundle) -> None:
         """As ``end``, and removes it."""
         self.end(bundle)
-        remove_bundle(bundle.directory)
+        self.remove(bundle)
 
     def opened(self, id: str) -> Bundle:
         """The bundle of a run that another process started."""

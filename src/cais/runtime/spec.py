@@ -323,3 +323,14 @@ def merge_environment(base: Iterable[str], over: Iterable[str]) -> tuple[str, ..
         else:
             merged.pop(name, None)
     return tuple(f"{name}={value}" for name, value in merged.items())
+
+
+def environment(own: Iterable[str], *, hostname: str, home: str, terminal: bool) -> tuple[str, ...]:
+    """In Docker's order: PATH, HOSTNAME, TERM, the container's ``own``, HOME where nobody set it."""
+    defaults = [f"PATH={DEFAULT_PATH}", f"HOSTNAME={hostname}"]
+    if terminal:
+        defaults.append("TERM=xterm")
+    merged = merge_environment(defaults, own)
+    if not any(item.startswith("HOME=") for item in merged):
+        merged = (*merged, f"HOME={home}")
+    return merged
