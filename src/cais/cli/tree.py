@@ -103,6 +103,7 @@ FAMILIES = {
     "builder": (
         "Manage builds",
         (
+            ("bake", "builder_bake", "Build from a file"),
             ("build", "image_build", _BUILD),
             ("debug", "builder_debug", "Open a shell in a step of a build"),
             ("du", "builder_du", "Disk usage"),
@@ -237,6 +238,7 @@ FAMILIES = {
         ),
     ),
 }
+OTHER_FAMILIES = {"buildx": "builder"}
 # Other words for a command of a family.
 OTHER_WORDS = {"list": "ls", "remove": "rm", "ps": "ls"}
 _WITH_PS = "container"
@@ -258,7 +260,7 @@ def family_of(words: list[str] | tuple[str, ...]) -> str:
     """The longest family that ``words`` begin with, or ""."""
     family = ""
     for word in words[:2]:
-        longer = f"{family} {word}".strip()
+        longer = f"{family} {word}" if family else OTHER_FAMILIES.get(word, word)
         if longer not in FAMILIES:
             break
         family = longer

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cais.build.outline import Outline, Target
     from cais.build.plan import Verdict
     from cais.build.reasons import Reason
+    from cais.engine.bake import Baked
     from cais.engine.build_attest import Attests
     from cais.engine.build_bound import BuilderInfo
     from cais.engine.build_cache import CacheEntry
@@ -97,74 +98,36 @@ class Builder:
         """``on_failure`` is handed the place of a RUN that failed, before that is raised.
 
         Raises Invalid (Dockerfile, options), NotFound (base image, files), Failed (a RUN step), Unavailable, ..."""
-        from cais.engine.build_input import open_input
-        from cais.engine.build_output import OutputRun
-        from cais.engine.build_run import Run, platforms
-        from cais.engine.build_sources import shown_text
-        from cais.engine.output_options import parse_outputs
-
-        started = time.monotonic()
-        outputs = parse_outputs(options, len(platforms(options.platform, self._stores.platform)))
-        attests = self._attests(options)
-        names = [name for output in outputs for name in output.references(options.tags)]
-        name = names[0].familiar if names else shown_text(options.context)
-        caches = _cache_targets(options)
         # What this build holds is let go at its end, however long the engine lives.
         stores = self._stores.apart()
         try:
-            with (
-                BuildLog(stores, name, progress) as log,
-                open_input(stores, options, log.directory, log.progress) as given,
-            ):
-                run = Run(stores, options, given, log.progress, on_failure)
-                log.described = run.described
-                attestor = None
-                if attests is not None:
-                    from cais.engine.build_attest import Attestor
-
-                    attestor = Attestor(attests, stores, options, given, run.bases)
-                built = run.solve()
-                inline = None
-                if any(target.kind == "inline" for target in caches):
-                    from cais.engine.cache_export import cached_layers
-
-                    inline = cached_layers(stores, built, run.imports, all=False)
-                if options.epoch is None and any(output.rewrite_timestamp for output in outputs):
-                    message = "rewrite-timestamp is specified, but no source-date-epoch was found"
-                    log.progress({"event": "warning", "message": message, "line": 0})
-                product = OutputRun(stores, options, built, run.bases, attestor, inline).run(outputs)
-                for target in caches:
-                    if target.kind == "local":
-                        from cais.engine.cache_export import export
-
-                        export(stores, target, built, run.imports, log.progress)
-                log.image = run.image_id = product.image_id
-                run.digest = product.target.digest if product.target is not None else ""
+            result, made_something = build_in(stores, options, progress, on_failure)
         finally:
             stores.leases.release()
-        if run.made_something:
-            from cais.engine.build_bound import enforce
+        if made_something:
+            self._enforce()
+        return result
 
-            enforce(self._stores)
-        for reference in product.names:
-            self._stores.events.write("image", "tag", product.image_id, {"name": reference.familiar})
-        return BuildResult(
-            product.image_id,
-            run.digest,
-            tuple(name.familiar for name in product.names),
-            log.id,
-            time.monotonic() - started,
-            run.steps(),
-            product.target,
-        )
+    def bake(self, baked: Baked, progress: Callable[[str], Progress]) -> dict[str, BuildResult]:
+        """Builds the targets of bake files (``cais.engine.bake``) in their order; ``progress`` gives each its display.
 
-    def _attests(self, options: BuildOptions) -> Attests | None:
-        if not options.attest:
-            return None
-        from cais.engine.build_attest import Attests
+        What they share is built once. Raises as ``build``.
+        """
+        from cais.engine.bake import build_targets
 
-        attests = Attests.parse(options.attest)
-        return attests if attests.any else None
+        stores = self._stores.apart()
+        try:
+            results, made_something = build_targets(stores, baked, progress)
+        finally:
+            stores.leases.release()
+        if made_something:
+            self._enforce()
+        return results
+
+    def _enforce(self) -> None:
+        from cais.engine.build_bound import enforce
+
+        enforce(self._stores)
 
     def plan(self, options: BuildOptions) -> list[PlannedStep]:
         """What ``build`` would do, and why. Runs and writes nothing, but for what ADD fetches from elsewhere."""
@@ -281,6 +244,76 @@ class Builder:
         from cais.engine.build_prune import PruneOptions, prune
 
         return prune(self._stores, options or PruneOptions(), command)
+
+
+def build_in(
+    stores: Stores,
+    options: BuildOptions,
+    progress: Progress = silent,
+    on_failure: Callable[[Place], None] | None = None,
+) -> tuple[BuildResult, bool]:
+    """One build, all that it holds held by the lease of ``stores``; and whether anything had to be made for it."""
+    from cais.engine.build_input import open_input
+    from cais.engine.build_output import OutputRun
+    from cais.engine.build_run import Run, platforms
+    from cais.engine.build_sources import shown_text
+    from cais.engine.output_options import parse_outputs
+
+    started = time.monotonic()
+    outputs = parse_outputs(options, len(platforms(options.platform, stores.platform)))
+    attests = _attests(options)
+    names = [name for output in outputs for name in output.references(options.tags)]
+    name = names[0].familiar if names else shown_text(options.context)
+    caches = _cache_targets(options)
+    with (
+        BuildLog(stores, name, progress) as log,
+        open_input(stores, options, log.directory, log.progress) as given,
+    ):
+        run = Run(stores, options, given, log.progress, on_failure)
+        log.described = run.described
+        attestor = None
+        if attests is not None:
+            from cais.engine.build_attest import Attestor
+
+            attestor = Attestor(attests, stores, options, given, run.bases)
+        built = run.solve()
+        inline = None
+        if any(target.kind == "inline" for target in caches):
+            from cais.engine.cache_export import cached_layers
+
+            inline = cached_layers(stores, built, run.imports, all=False)
+        if options.epoch is None and any(output.rewrite_timestamp for output in outputs):
+            message = "rewrite-timestamp is specified, but no source-date-epoch was found"
+            log.progress({"event": "warning", "message": message, "line": 0})
+        product = OutputRun(stores, options, built, run.bases, attestor, inline).run(outputs)
+        for target in caches:
+            if target.kind == "local":
+                from cais.engine.cache_export import export
+
+                export(stores, target, built, run.imports, log.progress)
+        log.image = run.image_id = product.image_id
+        run.digest = product.target.digest if product.target is not None else ""
+    for reference in product.names:
+        stores.events.write("image", "tag", product.image_id, {"name": reference.familiar})
+    result = BuildResult(
+        product.image_id,
+        run.digest,
+        tuple(name.familiar for name in product.names),
+        log.id,
+        time.monotonic() - started,
+        run.steps(),
+        product.target,
+    )
+    return result, run.made_something
+
+
+def _attests(options: BuildOptions) -> Attests | None:
+    if not options.attest:
+        return None
+    from cais.engine.build_attest import Attests
+
+    attests = Attests.parse(options.attest)
+    return attests if attests.any else None
 
 
 def _cache_targets(options: BuildOptions) -> Sequence[CacheTarget]:

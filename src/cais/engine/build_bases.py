@@ -16,15 +16,15 @@ from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cais.engine.build_layouts import Layouted
+    from cais.engine.build_layouts import Layouted, Linked
     from cais.image.store import Image
 
 
 class Bases:
     """Each is looked for once, by its full name and the platform that a stage wants."""
 
-    def __init__(self, stores: Stores, layouts: Mapping[str, Layouted] | None = None) -> None:
-        """``layouts`` are images of image layouts, by the names in full under which lowering asks for them."""
+    def __init__(self, stores: Stores, layouts: Mapping[str, Layouted | Linked] | None = None) -> None:
+        """``layouts`` are images of image layouts and of other builds, by the full names that lowering asks for."""
         self._stores = stores
         self._layouts = layouts or {}
         self._found: dict[tuple[str, Platform], Image] = {}

@@ -1,4 +1,5 @@
-"""Images that stand in an OCI image layout on this host's disk: ``--build-context name=oci-layout://path:tag``."""
+"""Images without a name in the store: of an image layout (``--build-context name=oci-layout://path:tag``), of another
+build."""
 
 from __future__ import annotations
 
@@ -41,6 +42,26 @@ class Layouted(NamedTuple):
         return stores.images.of_target(self.target, platform)
 
 
+class Linked(NamedTuple):
+    """What another build has made and holds; ``reference`` is what lowering calls it, in full."""
+
+    reference: str
+    target: Descriptor
+
+    @classmethod
+    def of(cls, name: str, target: Descriptor) -> Linked:
+        return cls(_reference(name, target), target)
+
+    def receive(self, stores: Stores, platform: Platform) -> Image:
+        """Raises NotFound where it was made for several platforms, and not for ``platform``."""
+        if self.target.media_type not in types.INDEXES:
+            from cais.image.store import Image
+
+            manifest, config = stores.images.read_manifest(self.target)
+            return Image(config.digest, self.target, manifest, config, ())
+        return stores.images.of_target(self.target, platform)
+
+
 def layouted(stores: Stores, name: str, value: str) -> Layouted:
     """The image that ``value`` (``oci-layout://path[:tag][@digest]``) says. Raises NotFound, Invalid."""
     rest, _, digest = value.removeprefix(SCHEME).partition("@")
@@ -64,8 +85,11 @@ def layouted(stores: Stores, name: str, value: str) -> Layouted:
                 hint=f"Its tags are: {', '.join(tags[:20])}." if tags else "It has no tags: add @ and a digest.",
             )
         target = found[0]
-    reference = Reference.parse(name.partition("::")[0])._replace(tag="", digest=target.digest)
-    return Layouted(directory, str(reference), target)
+    return Layouted(directory, _reference(name, target), target)
+
+
+def _reference(name: str, target: Descriptor) -> str:
+    return str(Reference.parse(name.partition("::")[0])._replace(tag="", digest=target.digest))
 
 
 def _layout(stores: Stores, directory: str) -> Layout:

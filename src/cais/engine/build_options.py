@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from cais.spec.descriptor import Descriptor
+
 
 class Limits(NamedTuple):
     """What each RUN gets, as ``container run`` does; 0 and "": no limit. ``ulimits`` are ``name=soft[:hard]``.
@@ -37,9 +39,9 @@ class BuildOptions(NamedTuple):
     the Dockerfile and no file of the context, as another Cais sends it. ``platform`` is one, or several with commas
     between.
     ``outputs`` are ``type=local|tar|oci|docker|image[,dest=..]``; without one the image is kept. ``contexts`` are the
-    named ones. ``environment`` is where secrets and agents that say no source are looked up. ``epoch`` is
-    SOURCE_DATE_EPOCH, in seconds. At most ``workers`` steps run at once (0: as many as
-    there are, up to 64).
+    named ones; the value of one may be a key of ``linked``: what another build has made. ``environment`` is where
+    secrets and agents that say no source are looked up. ``epoch`` is SOURCE_DATE_EPOCH, in seconds. At most ``workers``
+    steps run at once (0: as many as there are, up to 64).
     """
 
     context: str = "."
@@ -58,6 +60,7 @@ class BuildOptions(NamedTuple):
     stdout: BinaryIO | None = None
     workers: int = 0
     contexts: Mapping[str, str] = {}
+    linked: Mapping[str, Descriptor] = {}
     secrets: Sequence[str] = ()
     ssh: Sequence[str] = ()
     allow: Sequence[str] = ()

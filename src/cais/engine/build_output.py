@@ -63,7 +63,7 @@ class OutputRun:
         for output in outputs:
             if output.makes_image:
                 made.append((not output.keeps_image, self._image(output)))
-            else:
+            elif output.kind != "cacheonly":
                 from cais.engine.output_files import put_files
 
                 for built in self._built:

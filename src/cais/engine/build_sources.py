@@ -17,7 +17,7 @@ from cais.spec.progress import Progress, silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cais.engine.build_layouts import Layouted
+    from cais.engine.build_layouts import Layouted, Linked
     from cais.sources.files import Files
     from cais.sources.git import Repositories
     from cais.sources.git_urls import GitUrl
@@ -40,13 +40,19 @@ class Sources:
         self._cancelled = threading.Event()
         # What lowering is told of the named contexts: an image, or files.
         self.lowered: dict[str, str] = {}
-        self.layouts: dict[str, Layouted] = {}
+        self.layouts: dict[str, Layouted | Linked] = {}
         for name, value in options.contexts.items():
             self.lowered[name] = self._named(name, value)
 
     def _named(self, name: str, value: str) -> str:
         from cais.engine import named_contexts
 
+        if value in self._options.linked:
+            from cais.engine.build_layouts import Linked
+
+            made = Linked.of(name, self._options.linked[value])
+            self.layouts[made.reference] = made
+            return f"docker-image://{made.reference}"
         kind = named_contexts.kind_of(name, value)
         if kind == "layout":
             from cais.engine.build_layouts import layouted

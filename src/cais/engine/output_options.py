@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.engine.annotations import Annotation
 
-KINDS = ("image", "docker", "oci", "local", "tar", "registry")
+KINDS = ("image", "docker", "oci", "local", "tar", "cacheonly", "registry")
 _FILES = frozenset(("dest", "platform-split"))
 _IMAGE = frozenset((
     "name", "compression", "compression-level", "force-compression", "oci-mediatypes", "rewrite-timestamp",
@@ -27,6 +27,7 @@ _OPTIONS = {
     "docker": _IMAGE | {"dest", "tar"},
     "image": _IMAGE,
     "registry": _IMAGE,
+    "cacheonly": frozenset(),
 }
 _BOOLEANS = (
     "force-compression", "oci-mediatypes", "rewrite-timestamp", "name-canonical", "unpack", "store", "push",
@@ -143,7 +144,7 @@ class Output(NamedTuple):
 
     @property
     def makes_image(self) -> bool:
-        return self.kind not in ("local", "tar")
+        return self.kind not in ("local", "tar", "cacheonly")
 
     def references(self, tags: Sequence[str]) -> list[Reference]:
         """The names of its image: those of ``--tag`` and its own. Raises Invalid."""
