@@ -1,65 +1,260 @@
-"""Access: the one place that decides who may do what. What no rule allows is denied."""
+"""Access: the one place that knows who asks, and says what they may. What no rule allows is denied.
+
+Who asks shows a token that was signed here, whose scopes were decided by the rules when it was given; or a name with a
+password or a robot's secret, or nothing, and then the rules decide at once (``rules``, with what ``grants`` reads).
+
+What somebody may not pull looks to them as if it were not there: with or without a repository behind the name they are
+told the same, and a list does not show it.
+
+    nobody, or a token that does not allow it   401 with the scope that would, so that a client can ask for a token
+    a name and password, reading                404
+    a name and password, changing something     403
+"""
 
 from __future__ import annotations
 
-from cais.catalog.errors import NotAllowed, NotKnown
-from cais.errors import Invalid
+import base64
+import binascii
+import secrets
+import time
+
+from cais.catalog import rules
+from cais.catalog.errors import CatalogError, NameInvalid, NameUnknown, NotAllowed, NotGranted, NotKnown
+from cais.catalog.grants import account_rights, rights_of, robot_rights
+from cais.catalog.keys import SigningKeys
+from cais.catalog.names import repository_name
+from cais.catalog.passwords import Passwords, secret_hash
+from cais.catalog.robots import PREFIX
+from cais.catalog.rules import ACCOUNT, ANONYMOUS, Rights, Seen, Subject, decide
+from cais.catalog.rules import DELETE as DELETE
+from cais.catalog.rules import PULL as PULL
+from cais.catalog.rules import PUSH as PUSH
+from cais.catalog.scopes import CATALOG, EVERY_ACTION, REGISTRY, REPOSITORY, Scope
+from cais.catalog.tokens import BadToken, Signed, Tokens
+from cais.records import accounts, repositories, robots
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Sequence
 
-# What may be done in a repository; LIST is seeing which there are, without one: each name is asked for again with PULL.
-PULL, PUSH, DELETE, LIST = "pull", "push", "delete", "list"
-LEVELS = ("none", "read", "write")
+    from sqlalchemy import Connection
+
+    from cais.catalog.settings import AccessSettings
+    from cais.catalog.tokens import Claims
+    from cais.records.database import Database
+    from cais.records.robots import Robot
+
+# What may be done with the registry itself: find out how to sign in, and see which repositories there are.
+ENTER, LIST = "enter", "list"
+
+_LOGIN_PREFIX = "caislogin_"
+_CREDENTIALS_LIMIT = 4096
+_USE_IS_NOTED_SECONDS = 3600.0
+_WRONG = "incorrect username or password"
 
 
 class Who(NamedTuple):
-    """Who asks; "" is who has not said it."""
+    """Who asks. The ``claims`` of a token decide what is allowed; without a token the ``rights`` do."""
 
-    name: str = ""
+    subject: Subject
+    rights: Rights = rules.NO_RIGHTS
+    claims: Claims | None = None
 
-
-ANYBODY = Who()
-
-if TYPE_CHECKING:
-
-    class Access(Protocol):
-        def identify(self, authorization: str) -> Who:
-            """By the value of the header ("" where there is none). Raises NotKnown: the credentials are wrong."""
-
-        def allows(self, who: Who, action: str, repository: str) -> bool:
-            """Whether ``who`` may pull from, push to or delete in ``repository``; "" is the registry itself."""
-
-        def challenge(self, action: str, repository: str) -> str:
-            """What ``WWW-Authenticate`` says to who may not; "" where credentials cannot help."""
+    @property
+    def name(self) -> str:
+        """As logs and events name them; "" is who has not said it."""
+        return "" if self.subject.kind == ANONYMOUS else str(self.subject)
 
 
-class AnonymousAccess:
-    """Everybody is the same: may do nothing, read, or everything."""
+NOBODY = Who(Subject(ANONYMOUS))
 
-    def __init__(self, level: str) -> None:
-        """Raises Invalid."""
-        if level not in LEVELS:
-            raise Invalid(f"anonymous access is one of {', '.join(LEVELS)}, not {level!r}")
-        self._level = level
 
-    def identify(self, authorization: str) -> Who:
-        return ANYBODY
+class Access:
+    """One for a process. Methods block (the records, a password's hash) but ``remembered``, and may be called from many
+    threads."""
+
+    def __init__(self, database: Database, settings: AccessSettings) -> None:
+        self.service = settings.service
+        self._database, self._settings = database, settings
+        keys = SigningKeys(database, settings.token_seconds, settings.key_seconds)
+        self._tokens = Tokens(keys, settings.service, int(settings.token_seconds))
+        self._passwords = Passwords()
+
+    # Who it is
+
+    def remembered(self, authorization: str) -> Who | None:
+        """As ``identify``, where it is known without waiting for anything; else None."""
+        if authorization[:7].lower() == "bearer ":
+            claims = self._tokens.remembered(authorization[7:].strip())
+            return None if claims is None else Who(claims.subject, claims=claims)
+        if not authorization and self._settings.anonymous == rules.OPEN_NOTHING:
+            return NOBODY
+        if not authorization and self._settings.anonymous == rules.OPEN_ALL:
+            return Who(NOBODY.subject, rules.anonymous(rules.OPEN_ALL, ()))
+        return None
+
+    def identify(self, authorization: str, address: str = "") -> Who:
+        """By the value of the header ("": there is none). ``address`` is where the request comes from.
+
+        Raises NotKnown, TooManyAttempts, Unavailable.
+        """
+        known = self.remembered(authorization)
+        if known is not None:
+            return known
+        if not authorization:
+            with self._database.reading() as connection:
+                return Who(NOBODY.subject, rights_of(connection, NOBODY.subject, self._settings.anonymous))
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            try:
+                claims = self._tokens.verify(value.strip())
+            except BadToken as error:
+                raise NotKnown(error.message, problem="invalid_token") from None
+            return Who(claims.subject, claims=claims)
+        if scheme.lower() == "basic":
+            return self.sign_in(*_basic(value), address)
+        raise NotKnown("the credentials are neither Basic nor Bearer")
+
+    def sign_in(self, name: str, secret: str, address: str = "") -> Who:
+        """By a password, or the secret of a robot. Raises NotKnown, TooManyAttempts, Unavailable."""
+        with self._database.reading() as connection:
+            if secret.startswith(PREFIX):
+                robot = robots.by_secret(connection, secret_hash(secret))
+                if robot is not None:
+                    return self._robot(connection, robot, name)
+            account = accounts.by_name(connection, name)
+        kept = "" if account is None else account.password_hash
+        # No connection is held meanwhile: this takes its time, and there may be a queue.
+        if not self._passwords.right(name, secret, kept, address) or account is None or account.is_disabled:
+            raise NotKnown(_WRONG)
+        with self._database.reading() as connection:
+            return Who(Subject(ACCOUNT, account.name), account_rights(connection, account))
+
+    def _robot(self, connection: Connection, robot: Robot, name: str) -> Who:
+        now = time.time()
+        if name not in (robot.name, robot.owner or robot.name):
+            raise NotKnown(_WRONG)
+        if robot.expires_unix is not None and robot.expires_unix <= now:
+            raise NotKnown("the token has expired")
+        if now - (robot.used_unix or 0.0) > _USE_IS_NOTED_SECONDS:
+            self._database.write(lambda writing: robots.used(writing, robot.id, now))
+        rights = robot_rights(connection, robot)
+        return Who(rights.subject, rights)
+
+    # Docker's token protocol
+
+    def issue(self, who: Who, scopes: Sequence[Scope]) -> tuple[Signed, tuple[Scope, ...]]:
+        """A token with as much of ``scopes`` as is allowed, perhaps nothing; and what that is.
+
+        Raises NotKnown (to nobody where nothing is open, and for a token, which must not live on by itself).
+        """
+        if who.claims is not None or (not who.name and self._settings.anonymous == rules.OPEN_NOTHING):
+            raise NotKnown("authentication required")
+        with self._database.reading() as connection:
+            allowed = tuple(filter(None, (self._allowed(connection, who.rights, scope) for scope in scopes)))
+        return self._tokens.sign(who.subject, allowed), allowed
+
+    def _allowed(self, connection: Connection, rights: Rights, scope: Scope) -> Scope | None:
+        if scope.kind == REGISTRY and scope.name == CATALOG and EVERY_ACTION in scope.actions:
+            return scope._replace(actions=(EVERY_ACTION,))  # its lists show what may be seen
+        if scope.kind != REPOSITORY:
+            return None
+        try:
+            repository_name(scope.name)
+        except NameInvalid:
+            return None
+        asked = (PULL, PUSH, DELETE) if EVERY_ACTION in scope.actions else scope.actions
+        may = decide(rights, scope.name, public=repositories.is_public(connection, scope.name))
+        actions = tuple(action for action in (PULL, PUSH, DELETE) if action in asked and action in may)
+        return scope._replace(actions=actions) if actions else None
+
+    def begin_login(self, who: Who, client: str) -> str:
+        """What ``docker login`` keeps instead of a password ("": keep the secret of the robot)."""
+        if who.subject.kind != ACCOUNT or who.claims is not None:
+            return ""
+        secret = _LOGIN_PREFIX + secrets.token_urlsafe(32)
+        ends = time.time() + self._settings.login_seconds
+
+        def write(connection: Connection) -> None:
+            account = accounts.by_name(connection, who.subject.name)
+            if account is None or account.is_disabled:
+                raise NotKnown(_WRONG)
+            accounts.add_login(connection, account.id, secret_hash(secret), client, ends)
+
+        self._database.write(write)
+        return secret
+
+    def resume_login(self, secret: str) -> Who:
+        """Raises NotKnown."""
+        if len(secret) > _CREDENTIALS_LIMIT:
+            raise NotKnown("the refresh token is not valid")
+        with self._database.reading() as connection:
+            account = accounts.by_login(connection, secret_hash(secret), time.time())
+            if account is None or account.is_disabled:
+                raise NotKnown("the refresh token is not valid")
+            return Who(Subject(ACCOUNT, account.name), account_rights(connection, account))
+
+    # What they may
 
     def allows(self, who: Who, action: str, repository: str) -> bool:
-        return self._level == "write" or (self._level == "read" and action in (PULL, LIST))
+        """Whether ``who`` may pull from, push to or delete in ``repository``, which need not exist."""
+        if who.claims is not None:
+            return who.claims.allows(REPOSITORY, repository, action)
+        if action in decide(who.rights, repository, public=False):
+            return True
+        if action != PULL or action not in decide(who.rights, repository, public=True):
+            return False
+        with self._database.reading() as connection:
+            return repositories.is_public(connection, repository)
 
-    def challenge(self, action: str, repository: str) -> str:
-        return ""
+    def require(self, who: Who, action: str, repository: str) -> None:
+        """Returns where it is allowed; ``repository`` is "" for ENTER and LIST.
+
+        Raises NotKnown, NameUnknown or NotAllowed, as the page above says.
+        """
+        if action in (ENTER, LIST):
+            self._require_known(who, action)
+        elif not self.allows(who, action, repository):
+            raise self._refusal(who, action, repository)
+
+    def _refusal(self, who: Who, action: str, repository: str) -> CatalogError:
+        # Who pushes asks what is there already.
+        actions = f"{PULL},{PUSH}" if action == PUSH else action
+        scope = f"{REPOSITORY}:{repository}:{actions}"
+        if who.claims is not None:
+            return NotGranted("requested access to the resource is denied", scope, "insufficient_scope")
+        if not who.name:
+            return NotKnown("authentication required", scope)
+        if action == PULL:
+            return NameUnknown("repository name not known to registry", {"name": repository})
+        return NotAllowed("requested access to the resource is denied", {"name": repository, "action": action})
+
+    def _require_known(self, who: Who, action: str) -> None:
+        """Nobody is let in here who could see more, and does not know yet how to sign in: a client asks only once."""
+        scope = f"{REGISTRY}:{CATALOG}:{EVERY_ACTION}" if action == LIST else ""
+        if who.claims is not None:
+            if action == LIST and not who.claims.allows(REGISTRY, CATALOG, EVERY_ACTION):
+                raise NotGranted("requested access to the resource is denied", scope, "insufficient_scope")
+        elif not who.name and not who.rights.everything:
+            raise NotKnown("authentication required", scope)
+
+    def seen(self, who: Who) -> tuple[Seen, ...]:
+        """What a list of repositories may show to ``who``."""
+        if who.claims is None:
+            return rules.seen(who.rights)
+        with self._database.reading() as connection:
+            return rules.seen(rights_of(connection, who.subject, self._settings.anonymous))
 
 
-def require(access: Access, who: Who, action: str, repository: str) -> None:
-    """Returns where it is allowed. Raises NotKnown (say who you are) or NotAllowed."""
-    if access.allows(who, action, repository):
-        return
-    detail = {"action": action, "repository": repository}
-    if not who.name:
-        raise NotKnown("authentication required", detail)
-    raise NotAllowed(f"{action} access to {repository} is denied", detail)
+def _basic(value: str) -> tuple[str, str]:
+    """Name and password (RFC 7617). Raises NotKnown."""
+    try:
+        if len(value) > _CREDENTIALS_LIMIT:
+            raise ValueError
+        name, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (ValueError, binascii.Error):
+        colon = name = password = ""
+    if not colon:
+        raise NotKnown("the credentials cannot be understood")
+    return name, password

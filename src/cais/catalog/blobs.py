@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from cais.blobs.port import Blobs
+    from cais.catalog.settings import CatalogSettings
     from cais.records.database import Database
     from cais.spec.digest import Digest
 
@@ -54,7 +55,8 @@ class OpenBlob:
 
 
 class StoredBlobs:
-    def __init__(self, database: Database, blobs: Blobs) -> None:
+    def __init__(self, settings: CatalogSettings, database: Database, blobs: Blobs) -> None:
+        self._public = settings.access.public
         self._database, self._blobs = database, blobs
 
     def size(self, repository: str, digest: Digest) -> int:
@@ -72,7 +74,7 @@ class StoredBlobs:
             source_id = repositories.find(connection, source)
             if source_id is None or not rows.renew(connection, source_id, [digest]):
                 return False
-            target = repositories.ensure(self._database, connection, repository)
+            target = repositories.ensure(self._database, connection, repository, public=self._public)
             rows.link(self._database, connection, target, digest)
             return True
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cais.blobs.files import FileBlobs
-from cais.catalog.access import AnonymousAccess
+from cais.catalog.access import Access
+from cais.catalog.accounts import Accounts
 from cais.catalog.blobs import StoredBlobs
 from cais.catalog.manifests import Manifests
 from cais.catalog.tags import Tags
@@ -13,7 +14,6 @@ from cais.records.database import Database
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.blobs.port import Blobs
-    from cais.catalog.access import Access
     from cais.catalog.settings import CatalogSettings
 
 
@@ -23,11 +23,11 @@ class Catalog:
     Methods block and may be called from many threads. A process that forks opens one in each child.
     """
 
-    def __init__(self, settings: CatalogSettings, database: Database, blobs: Blobs, access: Access) -> None:
+    def __init__(self, settings: CatalogSettings, database: Database, blobs: Blobs) -> None:
         self.settings = settings
-        self.access = access
+        self.access = Access(database, settings.access)
         self.uploads = Uploads(settings, database, blobs)
-        self.blobs = StoredBlobs(database, blobs)
+        self.blobs = StoredBlobs(settings, database, blobs)
         self.manifests = Manifests(settings, database)
         self.tags = Tags(database)
         self._database = database
@@ -36,12 +36,7 @@ class Catalog:
     @classmethod
     def open(cls, settings: CatalogSettings) -> Catalog:
         """Raises Invalid (a setting), Denied, Unavailable."""
-        return cls(
-            settings,
-            Database(settings.database_url),
-            FileBlobs(settings.root),
-            AnonymousAccess(settings.anonymous),
-        )
+        return cls(settings, Database(settings.database_url), FileBlobs(settings.root))
 
     def answers(self) -> None:
         """Raises Unavailable, Denied where requests could not be answered now."""
@@ -54,14 +49,15 @@ class Catalog:
 
 
 def prepare(settings: CatalogSettings) -> None:
-    """What has to be done once before catalogs are opened on ``settings``: directories, the schema.
+    """What has to be done once before catalogs are opened on ``settings``: directories, the schema, the first account.
 
     Raises Invalid, Denied, Unavailable, Conflict (the database is of a newer version).
     """
     FileBlobs(settings.root).close()
-    AnonymousAccess(settings.anonymous)
     database = Database(settings.database_url)
     try:
         database.upgrade()
+        if settings.access.admin:
+            Accounts(database).add_first(settings.access.admin, settings.access.admin_password)
     finally:
         database.close()

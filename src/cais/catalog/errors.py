@@ -94,9 +94,22 @@ class ManifestBlobUnknown(CatalogError, NotFound):
 
 
 class NotKnown(CatalogError, Unauthorized):
-    """Who asks is not known, or may not: asking again with credentials may help."""
+    """To ask again with (other) credentials may help: with a token for ``scope`` ("": any).
+
+    ``problem`` is RFC 6750's word for what is wrong with the one that came: invalid_token, insufficient_scope.
+    """
 
     code = "UNAUTHORIZED"
+
+    def __init__(self, message: str, scope: str = "", problem: str = "") -> None:
+        super().__init__(message, {"scope": scope} if scope else None)
+        self.scope, self.problem = scope, problem
+
+
+class NotGranted(NotKnown):
+    """The token that came does not allow it."""
+
+    code = "DENIED"
 
 
 class NotAllowed(CatalogError, Denied):

@@ -43,7 +43,7 @@ class Stored(NamedTuple):
 class Manifests:
     def __init__(self, settings: CatalogSettings, database: Database) -> None:
         self.limit_bytes = settings.manifest_limit_bytes
-        self._database = database
+        self._database, self._public = database, settings.access.public
         self._contents = _Contents()
 
     def put(
@@ -63,7 +63,7 @@ class Manifests:
         manifest = read(content, media_type, found)
 
         def write(connection: Connection) -> None:
-            repository_id = repositories.ensure(self._database, connection, repository)
+            repository_id = repositories.ensure(self._database, connection, repository, public=self._public)
             _check_references(connection, repository_id, manifest)
             rows.add(self._database, connection, repository_id, manifest)
             if tag:

@@ -35,6 +35,7 @@ class TooManyAttempts(CaisError):
     """Whoever this is has to wait: ``retry_seconds``."""
 
     kind = "unavailable"
+    code, status = "TOOMANYREQUESTS", 429
 
     def __init__(self, retry_seconds: int) -> None:
         super().__init__("too many attempts to sign in", hint=f"Try again in {retry_seconds} s.")

@@ -32,8 +32,8 @@ ACCOUNT, ROBOT, ORGANISATION, EVERYONE = "account", "robot", "organisation", "ev
 ANONYMOUS = "anonymous"  # who asks without saying who; never a grant's subject
 
 # What is open to those who do not sign in: nothing, reading what is public, or the whole registry.
-OPEN_NOTHING, OPEN_PUBLIC, OPEN_ALL = "none", "public", "all"
-OPENNESS = (OPEN_NOTHING, OPEN_PUBLIC, OPEN_ALL)
+OPEN_NOTHING, OPEN_READING, OPEN_ALL = "none", "read", "write"
+OPENNESS = (OPEN_NOTHING, OPEN_READING, OPEN_ALL)
 
 _PATTERN_LIMIT = 255
 _PATTERN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/*")
@@ -78,6 +78,9 @@ class Grant(NamedTuple):
     def allows(self) -> frozenset[str]:
         return _ALL if ADMIN in self.actions else self.actions
 
+    def in_order(self) -> list[str]:
+        return in_order(self.actions)
+
 
 class Rights(NamedTuple):
     """Everything that the rules want to know of who asks. ``grants`` are its own, its organisations' and everyone's;
@@ -97,7 +100,7 @@ def anonymous(openness: str, grants: Iterable[Grant]) -> Rights:
     """The rights of who did not sign in. ``grants`` are those to everyone."""
     if openness == OPEN_ALL:
         return Rights(Subject(ANONYMOUS), everything=True)
-    if openness != OPEN_PUBLIC:
+    if openness != OPEN_READING:
         return NO_RIGHTS
     reading = tuple(grant._replace(actions=frozenset((PULL,))) for grant in grants if PULL in grant.allows)
     return Rights(Subject(ANONYMOUS), reads_public=True, grants=reading)
@@ -171,3 +174,8 @@ def check_actions(words: Iterable[str]) -> frozenset[str]:
         wrong = ", ".join(repr(word[:40]) for word in sorted(actions - _ALL)) or "none"
         raise Invalid(f"invalid actions: {wrong}", hint=f"The actions are {', '.join(ACTIONS)}.")
     return actions
+
+
+def in_order(actions: Iterable[str]) -> list[str]:
+    """As they are written everywhere."""
+    return [action for action in ACTIONS if action in actions]

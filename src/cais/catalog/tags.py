@@ -8,14 +8,12 @@ from cais.records import tags as rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection
 
+    from cais.catalog.rules import Seen
     from cais.records.database import Database
-
-# Read at once where not all that is there is shown.
-_ROWS = 1000
 
 
 class Tags:
@@ -43,17 +41,11 @@ class Tags:
         if not self._database.write(write):
             raise ManifestUnknown("manifest unknown to registry", {"tag": tag})
 
-    def repositories(self, behind: str, limit: int, shown: Callable[[str], bool]) -> tuple[list[str], bool]:
+    def repositories(self, behind: str, limit: int, shown: Sequence[Seen]) -> tuple[list[str], bool]:
         """Up to ``limit`` names of repositories behind ``behind`` that are ``shown``, in order, and whether there are
         more."""
-        found: list[str] = []
         with self._database.reading() as connection:
-            while len(found) <= limit:
-                names = [name for name, _ in repositories.page(connection, behind, _ROWS)]
-                found += filter(shown, names)
-                if len(names) < _ROWS:
-                    break
-                behind = names[-1]
+            found = repositories.page(connection, behind, limit + 1, shown)
         return found[:limit], len(found) > limit
 
 

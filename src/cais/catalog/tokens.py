@@ -34,6 +34,10 @@ if TYPE_CHECKING:
             """None: there is no such key (any more)."""
             ...
 
+        def has(self, kid: str) -> bool:
+            """Whether that key is known here and now; this never waits."""
+            ...
+
 
 ALGORITHM = "EdDSA"
 SIZE_LIMIT = 16 << 10  # characters; no header line is longer
@@ -105,24 +109,29 @@ class Tokens:
         }
         return Signed(jwt.encode(claims, key.private, ALGORITHM, headers={"kid": key.kid}), self._lasts, now)
 
-    def verify(self, token: str) -> Claims:
-        """Raises BadToken."""
+    def remembered(self, token: str) -> Claims | None:
+        """What a token says that was verified before; None where that must be done (again). This never waits."""
         known = self._verified.get(token)
+        if known is None:
+            return None
+        claims, kid = known
+        if claims.expires > self._clock() and self._keys.has(kid):
+            return claims
+        with self._lock:
+            self._verified.pop(token, None)
+        return None
+
+    def verify(self, token: str) -> Claims:
+        """Raises BadToken, Unavailable (the keys cannot be read)."""
+        known = self.remembered(token)
         if known is not None:
-            claims, kid = known
-            if claims.expires > self._clock() and self._keys.verifying(kid) is not None:
-                return claims
-            self._forget(token)
+            return known
         claims, kid = self._checked(token)
         with self._lock:
             self._verified[token] = (claims, kid)
             while len(self._verified) > _REMEMBERED:
                 del self._verified[next(iter(self._verified))]
         return claims
-
-    def _forget(self, token: str) -> None:
-        with self._lock:
-            self._verified.pop(token, None)
 
     def _checked(self, token: str) -> tuple[Claims, str]:
         import jwt

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class Uploads:
     def __init__(self, settings: CatalogSettings, database: Database, store: Blobs) -> None:
         self.limit_bytes = settings.blob_limit_bytes
+        self._public = settings.access.public
         self.hashes = Hashes()
         self._database, self._store = database, store
 
@@ -37,7 +38,9 @@ class Uploads:
         upload = uuid.uuid4().hex
 
         def write(connection: Connection) -> None:
-            rows.begin(connection, upload, repositories.ensure(self._database, connection, repository))
+            rows.begin(
+                connection, upload, repositories.ensure(self._database, connection, repository, public=self._public)
+            )
 
         self._database.write(write)
         return upload
@@ -117,7 +120,7 @@ class Uploads:
         def write(connection: Connection) -> int | None:
             if noted and not rows.end(connection, row.id, began.offset_bytes):
                 raise UploadBusy("another request has written to this upload, or cancelled it")
-            repository_id = repositories.ensure(self._database, connection, repository)
+            repository_id = repositories.ensure(self._database, connection, repository, public=self._public)
             added = blobs.add(self._database, connection, digest, row.offset_bytes, location)
             blobs.link(self._database, connection, repository_id, digest)
             return None if added else blobs.throw_away(connection, location)

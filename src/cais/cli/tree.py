@@ -205,6 +205,58 @@ FAMILIES = {
         "Serve images to others",
         (("serve", "registry_serve", "Serve a registry of images"),),
     ),
+    "registry grant": (
+        "Manage what users and tokens may do",
+        (
+            ("add", "registry_grant_add", "Grant somebody what they may do with repositories"),
+            ("ls", "registry_grant_ls", "List what is granted to whom"),
+            ("rm", "registry_grant_rm", "Take back what somebody is granted on repositories"),
+        ),
+    ),
+    "registry key": (
+        "Manage the keys that sign access tokens",
+        (
+            ("ls", "registry_key_ls", "List the keys that sign access tokens"),
+            ("rotate", "registry_key_rotate", "Sign access tokens with a new key from now on"),
+        ),
+    ),
+    "registry organisation": (
+        "Manage organisations",
+        (
+            ("add", "registry_organisation_add", "Add an organisation"),
+            ("join", "registry_organisation_join", "Make a user a member of an organisation"),
+            ("leave", "registry_organisation_leave", "End a user's membership of an organisation"),
+            ("ls", "registry_organisation_ls", "List organisations and their members"),
+            ("rm", "registry_organisation_rm", "Remove organisations, with what they are granted"),
+        ),
+    ),
+    "registry repository": (
+        "Manage who may read repositories",
+        (
+            ("ls", "registry_repository_ls", "List repositories, and who may read them"),
+            ("update", "registry_repository_update", "Make repositories public or private"),
+        ),
+    ),
+    "registry token": (
+        "Manage tokens of programs",
+        (
+            ("create", "registry_token_create", "Create a token for a program"),
+            ("ls", "registry_token_ls", "List tokens"),
+            ("revoke", "registry_token_revoke", "Revoke tokens, with what they are granted"),
+        ),
+    ),
+    "registry user": (
+        "Manage users",
+        (
+            ("add", "registry_user_add", "Add a user"),
+            ("disable", "registry_user_disable", "Let users in no more"),
+            ("enable", "registry_user_enable", "Let users in again that were disabled"),
+            ("ls", "registry_user_ls", "List users"),
+            ("password", "registry_user_password", "Change the password of a user"),
+            ("rm", "registry_user_rm", "Remove users, with what they are granted and their tokens"),
+            ("update", "registry_user_update", "Make a user an administrator, or a plain user again"),
+        ),
+    ),
     "system": (
         "Manage Cais",
         (

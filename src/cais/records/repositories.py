@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import Boolean, Column, Table, bindparam, false, select
+from sqlalchemy import Boolean, Column, Table, bindparam, false, or_, select, true, update
 
 from cais.records.metadata import IDENTITY, METADATA, UNIX_SECONDS, name_type
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Connection
 
     from cais.records.database import Database
 
@@ -23,6 +26,19 @@ REPOSITORIES = Table(
     Column("created_unix", UNIX_SECONDS, nullable=False),
 )
 
+
+class Repository(NamedTuple):
+    """A row; everybody may pull what is public."""
+
+    name: str
+    is_public: bool
+    created_unix: float
+
+
+# A page shows a repository where each of these says so: (all of them), (the public ones), (names of these patterns).
+Shown = tuple[bool, bool, "Sequence[str]"]
+
+_PUBLIC = select(REPOSITORIES.c.is_public).where(REPOSITORIES.c.name == bindparam("repository"))
 _ID = select(REPOSITORIES.c.id).where(REPOSITORIES.c.name == bindparam("repository"))
 
 
@@ -32,19 +48,47 @@ def find(connection: Connection, name: str) -> int | None:
     return found
 
 
-def ensure(database: Database, connection: Connection, name: str) -> int:
-    """The repository's id; it is made where it is not there."""
+def is_public(connection: Connection, name: str) -> bool:
+    """Whether everybody may pull it; not what is not there."""
+    return bool(connection.execute(_PUBLIC, {"repository": name}).scalar())
+
+
+def ensure(database: Database, connection: Connection, name: str, *, public: bool) -> int:
+    """The repository's id; it is made where it is not there, and ``public`` then."""
     found = find(connection, name)
     if found is None:
-        row = {"name": name, "created_unix": time.time()}
+        row = {"name": name, "is_public": public, "created_unix": time.time()}
         connection.execute(database.insert(REPOSITORIES).values(row).on_conflict_do_nothing(index_elements=["name"]))
         found = find(connection, name)
         assert found is not None
     return found
 
 
-def page(connection: Connection, behind: str, limit: int) -> list[tuple[str, bool]]:
-    """Up to ``limit`` names behind ``behind``, in order, and whether everybody may read them."""
+def page(connection: Connection, behind: str, limit: int, shown: Sequence[Shown]) -> list[str]:
+    """Up to ``limit`` names behind ``behind``, in order, of those that are ``shown``."""
     table = REPOSITORIES
-    wanted = select(table.c.name, table.c.is_public).where(table.c.name > behind).order_by(table.c.name).limit(limit)
-    return [(row.name, row.is_public) for row in connection.execute(wanted)]
+    wanted = select(table.c.name).where(table.c.name > behind, *map(_is_shown, shown)).order_by(table.c.name)
+    return list(connection.execute(wanted.limit(limit)).scalars())
+
+
+def all(connection: Connection) -> list[Repository]:
+    """By name."""
+    table = REPOSITORIES.c
+    wanted = select(table.name, table.is_public, table.created_unix).order_by(table.name)
+    return [Repository(*row) for row in connection.execute(wanted)]
+
+
+def publish(connection: Connection, name: str, is_public: bool) -> bool:
+    """Whether it was there."""
+    change = update(REPOSITORIES).where(REPOSITORIES.c.name == name).values(is_public=is_public)
+    return bool(connection.execute(change).rowcount)
+
+
+def _is_shown(rule: Shown) -> ColumnElement[bool]:
+    """In a pattern ``*`` stands for any characters; all else, and LIKE's own signs, for themselves."""
+    everything, public, patterns = rule
+    if everything:
+        return true()
+    name = REPOSITORIES.c.name
+    likes = [name.like(pattern.replace("_", "\\_").replace("*", "%"), escape="\\") for pattern in patterns]
+    return or_(false(), *likes, REPOSITORIES.c.is_public) if public else or_(false(), *likes)

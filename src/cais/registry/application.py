@@ -6,10 +6,10 @@ import asyncio
 import sys
 import traceback
 
-from cais.catalog.access import LIST
-from cais.catalog.errors import NotSupported
+from cais.catalog.access import ENTER, LIST
+from cais.catalog.errors import NotKnown, NotSupported
 from cais.errors import CaisError
-from cais.registry import lists, routes
+from cais.registry import lists, routes, tokens
 from cais.registry.call import Call, Disconnected, Response
 from cais.registry.failures import JSON_TYPE, described, failure
 from cais.registry.observed import WHO
@@ -30,10 +30,14 @@ _PIECE_BYTES = 256 << 10
 
 
 class Application:
-    """``pages`` are paths besides the specification's, open to all."""
+    """``pages`` are paths besides the specification's, open to all. ``realm`` is the URL of the tokens' page ("": the
+    one that the client came by)."""
 
-    def __init__(self, catalog: Catalog, threads: Executor, *, pages: dict[bytes, Page] | None = None) -> None:
-        self._catalog, self._threads, self._pages = catalog, threads, pages or {}
+    def __init__(
+        self, catalog: Catalog, threads: Executor, *, pages: dict[bytes, Page] | None = None, realm: str = ""
+    ) -> None:
+        self._catalog, self._threads, self._realm = catalog, threads, realm
+        self._pages = {tokens.PATH: tokens.page, **(pages or {})}
 
     async def __call__(
         self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Send
@@ -60,7 +64,7 @@ class Application:
             if page is not None:
                 return await page(call)
             if path in (b"/v2/", b"/v2"):
-                call.action = LIST
+                call.action = ENTER
                 return await _version(call)
             if path == b"/v2/_catalog":
                 call.action = LIST
@@ -75,10 +79,10 @@ class Application:
             handler, call.action = found
             return await handler(call)
         except CaisError as error:
-            challenge = ""
-            if error.kind == "unauthorized":
-                challenge = self._catalog.access.challenge(call.action, call.repository)
-            return failure(error, challenge)
+            response = failure(error)
+            if isinstance(error, NotKnown):
+                response.headers.append(tokens.challenge(call, error, self._catalog.access.service, self._realm))
+            return response
         except Disconnected:
             return None
         except Exception:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
-from cais.catalog.access import require
 from cais.catalog.errors import CatalogError
 
 TYPE_CHECKING = False
@@ -46,7 +45,8 @@ class Response:
 
 
 class Call:
-    """``method``; ``repository``, ``reference`` of the path, not checked; ``who`` asks, known after the first ``run``.
+    """``method``; ``repository``, ``reference`` of the path, not checked; ``who`` asks, known after the first ``run``,
+    from ``address``.
 
     ``action`` is what the caller needs to be allowed to do in the repository.
     """
@@ -58,11 +58,13 @@ class Call:
         "_receive",
         "_threads",
         "action",
+        "address",
         "headers",
         "method",
         "query_string",
         "reference",
         "repository",
+        "scheme",
         "who",
     )
 
@@ -75,6 +77,8 @@ class Call:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.method: str = scope["method"]
+        self.scheme: str = scope["scheme"]
+        self.address: str = (scope.get("client") or ("",))[0]
         self.headers: list[Header] = scope["headers"]
         self.query_string: bytes = scope["query_string"]
         self.repository = self.reference = self.action = ""
@@ -100,6 +104,10 @@ class Call:
         """
         return await self._loop.run_in_executor(self._threads, self._work, function, arguments)
 
+    async def run_open(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """``function(catalog, *arguments)`` in a thread, whoever the caller is: for what finds that out itself."""
+        return await self._loop.run_in_executor(self._threads, function, self._catalog, *arguments)
+
     def allows(self, catalog: Catalog, action: str, repository: str) -> bool:
         """Whether the caller may do something besides what the route says; for use inside of ``run``."""
         assert self.who is not None
@@ -108,8 +116,8 @@ class Call:
     def _work(self, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
         if not self._admitted:
             access = self._catalog.access
-            self.who = access.identify(self.header(b"authorization"))
-            require(access, self.who, self.action, self.repository)
+            self.who = access.identify(self.header(b"authorization"), self.address)
+            access.require(self.who, self.action, self.repository)
             self._admitted = True
         return function(self._catalog, *arguments)
 

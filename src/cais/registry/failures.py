@@ -13,18 +13,16 @@ if TYPE_CHECKING:
 
     from cais.registry.call import Header
 
+_RETRY_SECONDS = 5
 JSON_TYPE = (b"content-type", b"application/json")
 
 
-def failure(error: CaisError, challenge: str = "") -> Response:
-    """``challenge`` is what a client that is not known is told to do."""
+def failure(error: CaisError) -> Response:
     _, status, code = TABLE[error.kind]
     status = getattr(error, "status", 0) or status
     headers: list[Header] = []
-    if status == 401 and challenge:
-        headers.append((b"www-authenticate", challenge.encode()))
-    if status == 503:
-        headers.append((b"retry-after", b"5"))
+    if status in (429, 503):
+        headers.append((b"retry-after", b"%d" % getattr(error, "retry_seconds", _RETRY_SECONDS)))
     detail = getattr(error, "detail", None)
     return described(status, getattr(error, "code", code), error.message, detail, headers)
 

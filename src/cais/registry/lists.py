@@ -6,7 +6,6 @@ import json
 from urllib.parse import quote
 
 from cais.catalog import names
-from cais.catalog.access import PULL
 from cais.registry.call import BadRequest, Response
 from cais.spec import media_types as types
 
@@ -99,4 +98,5 @@ def _referrers(catalog: Catalog, name: str, subject: Digest, behind: str) -> tup
 
 
 def _repositories(catalog: Catalog, call: Call, behind: str, limit: int) -> tuple[list[str], bool]:
-    return catalog.tags.repositories(behind, limit, lambda name: call.allows(catalog, PULL, name))
+    assert call.who is not None
+    return catalog.tags.repositories(behind, limit, catalog.access.seen(call.who))

@@ -1,7 +1,8 @@
 """The processes of ``cais registry serve``: one listens and keeps its workers alive; the workers answer.
 
 The listening process says the address on one line when connections are taken. SIGTERM and SIGINT stop gracefully: no
-new connections, what is under way is finished, for as long as the settings allow.
+new connections, what is under way is finished, for as long as the settings allow. SIGHUP has them load the
+certificates again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from cais.catalog.catalog import prepare
 from cais.errors import Invalid, from_os_error
 from cais.registry.settings import of_catalog
+from cais.registry.tls import Certificates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
 
     Raises Invalid (an address, a setting), Denied, Unavailable (a directory, a database, a port that is taken).
     """
+    if settings.tls_certificate:
+        Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    elif settings.tls_key or settings.tls_client_ca:
+        raise Invalid("TLS has no certificate", hint="Set tls.certificate.")
     prepare(of_catalog(settings))
     listener = _listen(settings.listen)
     # Before the fork: what all workers share in memory is loaded once.
@@ -49,7 +55,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     shown = f"[{host}]" if ":" in host else host
     try:
         group.start()
-        say(f"listening on http://{shown}:{port}")
+        say(f"listening on http{'s' if settings.tls_certificate else ''}://{shown}:{port}")
         return group.supervise(settings.stop_delay + settings.stop_timeout)
     finally:
         if counts:
@@ -68,6 +74,7 @@ class _Workers:
     def start(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._look_again)
         while len(self._running) < self._count:
             self._fork()
 
@@ -97,6 +104,7 @@ class _Workers:
             try:
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, signal.SIG_DFL)  # until the server has its own
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
                 code = self._work()
             except BaseException:
                 import traceback
@@ -111,6 +119,9 @@ class _Workers:
             signal.setitimer(signal.ITIMER_REAL, self._patience_seconds or _KILL_SECONDS)
         self._stopping = True
         self._tell(signal.SIGTERM)
+
+    def _look_again(self, number: int, frame: FrameType | None) -> None:
+        self._tell(signal.SIGHUP)
 
     def _kill(self, number: int, frame: FrameType | None) -> None:
         self._tell(signal.SIGKILL)

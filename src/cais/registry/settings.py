@@ -8,7 +8,7 @@ compared with it.
 
 from __future__ import annotations
 
-from cais.catalog.settings import CatalogSettings
+from cais.catalog.settings import AccessSettings, CatalogSettings
 from cais.errors import Invalid, from_os_error
 from cais.spec.named import NamedTuple
 
@@ -34,6 +34,17 @@ class Settings(NamedTuple):
     stop_timeout: float = 30.0
     stop_delay: float = 0.0
     database_url: str = ""
+    access_public: bool = False
+    access_admin: str = ""
+    access_admin_password: str = ""
+    access_service: str = "cais-registry"
+    access_realm: str = ""
+    access_token_lifetime: float = 300.0
+    access_key_lifetime: float = 30 * 86400.0
+    access_login_lifetime: float = 90 * 86400.0
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
     uploads_expire: float = 7 * 86400.0
     gc_interval: float = 3600.0
     gc_grace: float = 86400.0
@@ -75,7 +86,10 @@ SETTINGS = (
     Setting("listen", "text", "where it answers: `HOST:PORT`; port 0 is any free one"),
     Setting("workers", "count", "processes that answer, on one socket; `0`: one for each processor, up to four"),
     Setting("threads", "count", "threads of each process in which requests wait for the database and for disks"),
-    Setting("anonymous", "none|read|write", "what everybody may do without saying who they are"),
+    Setting(
+        "anonymous", "none|read|write",
+        "what everybody may do without signing in: nothing, read what is public, or everything",
+    ),
     Setting("stop_timeout", "duration", "how long running uploads and downloads may go on after a SIGTERM"),
     Setting(
         "stop_delay", "duration",
@@ -84,6 +98,23 @@ SETTINGS = (
     Setting(
         "database.url", "secret",
         "the records: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`; by default `registry.db` in the root",
+    ),
+    Setting("access.public", "switch", "whether a repository is public from its first push on"),
+    Setting("access.admin", "text", "the name of an administrator that is added at a start where there is no user yet"),
+    Setting("access.admin_password", "secret", "the password of that one; later it is changed by a command"),
+    Setting(
+        "access.service", "text", "the name of this registry in its tokens; all replicas have the same",
+    ),
+    Setting(
+        "access.realm", "text", "the URL of `/token` as clients see it; empty: by the name that they have asked for",
+    ),
+    Setting("access.token_lifetime", "duration", "how long a token is good: as long as it takes to shut somebody out"),
+    Setting("access.key_lifetime", "duration", "how long a key signs tokens, before the next one does"),
+    Setting("access.login_lifetime", "duration", "how long `docker login` lasts where it keeps no password"),
+    Setting("tls.certificate", "text", "a file with the certificate, and those above it; empty: no TLS"),
+    Setting("tls.key", "text", "the file with its key; empty: it is in the file of the certificate"),
+    Setting(
+        "tls.client_ca", "text", "a file with the authorities of which clients need a certificate; empty: none"
     ),
     Setting("uploads.expire", "duration", "after so long without a byte an upload that was not finished is removed"),
     Setting("gc.interval", "duration", "how often a serving registry collects what nothing needs; `0`: never"),
@@ -109,7 +140,16 @@ def of_catalog(settings: Settings) -> CatalogSettings:
     return CatalogSettings(
         root=settings.root,
         database=settings.database_url,
-        anonymous=settings.anonymous,
+        access=AccessSettings(
+            anonymous=settings.anonymous,
+            public=settings.access_public,
+            service=settings.access_service,
+            token_seconds=settings.access_token_lifetime,
+            key_seconds=settings.access_key_lifetime,
+            login_seconds=settings.access_login_lifetime,
+            admin=settings.access_admin,
+            admin_password=settings.access_admin_password,
+        ),
         manifest_limit_bytes=settings.limits_manifest,
         blob_limit_bytes=settings.limits_blob,
     )

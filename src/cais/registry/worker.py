@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from cais.registry.connection import Connection
 from cais.registry.counts import Counts
 from cais.registry.observed import Observed
 from cais.registry.settings import of_catalog
+from cais.registry.tls import Certificates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +35,14 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str) -> 
     threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="catalog")
     counts, log = Counts(counts_directory), AccessLog(settings.log_access)
     observed = Observed(
-        Application(catalog, threads),
+        Application(catalog, threads, realm=settings.access_realm),
         log=log, counts=counts, failing=lambda: _failing(catalog), metrics_path=settings.metrics_path,
     )  # fmt: skip
+    certificates = None
+    if settings.tls_certificate:
+        certificates = Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+        signal.signal(signal.SIGHUP, lambda number, frame: certificates.look_again())
+        threading.Thread(target=certificates.watch, args=(_tell,), daemon=True).start()
     server = _Server(
         uvicorn.Config(
             observed,
@@ -47,6 +54,7 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str) -> 
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            ssl_context_factory=None if certificates is None else lambda config, default: certificates.context,
             timeout_keep_alive=int(settings.limits_idle_timeout),
             timeout_graceful_shutdown=int(settings.stop_timeout),
         ),
@@ -88,6 +96,11 @@ def _failing(catalog: Catalog) -> list[str]:
         sys.stderr.write(f"not ready: {error.message}\n")
         return ["storage"]
     return []
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 def _end_with_parent(parent: int, server: uvicorn.Server) -> None:

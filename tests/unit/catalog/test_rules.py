@@ -47,11 +47,11 @@ def test_a_public_repository_may_be_pulled_and_no_more() -> None:
 
 def test_who_did_not_sign_in_reads_at_most_unless_all_is_open() -> None:
     everyone = grant("base/*", "push", "pull", subject=Subject(EVERYONE))
-    assert decide(anonymous("public", [everyone]), "base/x", public=False) == {"pull"}
-    assert decide(anonymous("public", []), "x", public=True) == {"pull"}
-    assert decide(anonymous("public", [grant("base/*", "push")]), "base/x", public=False) == frozenset()
+    assert decide(anonymous("read", [everyone]), "base/x", public=False) == {"pull"}
+    assert decide(anonymous("read", []), "x", public=True) == {"pull"}
+    assert decide(anonymous("read", [grant("base/*", "push")]), "base/x", public=False) == frozenset()
     assert decide(anonymous("none", [everyone]), "base/x", public=True) == frozenset()
-    assert decide(anonymous("all", []), "x", public=False) == ALL
+    assert decide(anonymous("write", []), "x", public=False) == ALL
 
 
 def test_a_robot_may_not_do_more_than_whom_it_belongs_to() -> None:

@@ -24,19 +24,20 @@ SCOPES = (Scope("repository", "team/app", ("pull", "push")),)
 
 
 class Ring:
-    """Keys in memory; counts how often one was asked for."""
+    """Keys in memory."""
 
     def __init__(self) -> None:
         self.current = SigningKey("one", Ed25519PrivateKey.generate())
         self.known = {"one": self.current.private.public_key()}
-        self.asked = 0
 
     def signing(self) -> SigningKey:
         return self.current
 
     def verifying(self, kid: str) -> Ed25519PublicKey | None:
-        self.asked += 1
         return self.known.get(kid)
+
+    def has(self, kid: str) -> bool:
+        return kid in self.known
 
     def rotate(self, kid: str) -> None:
         self.current = SigningKey(kid, Ed25519PrivateKey.generate())

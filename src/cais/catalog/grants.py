@@ -1,0 +1,101 @@
+"""Grants in the records, and what they add up to for somebody: ``rights_of`` is what the rules decide by."""
+
+from __future__ import annotations
+
+from cais.catalog import rules
+from cais.catalog.accounts import find
+from cais.catalog.rules import ACCOUNT, ANONYMOUS, EVERYONE, ORGANISATION, ROBOT, Grant, Rights, Subject
+from cais.errors import NotFound
+from cais.records import accounts, grants, robots
+from cais.records.grants import To
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+    from cais.records.accounts import Account
+    from cais.records.database import Database
+    from cais.records.robots import Robot
+
+
+class Grants:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[Grant]:
+        """By subject and pattern."""
+        with self._database.reading() as connection:
+            return [_grant(row) for row in grants.all(connection)]
+
+    def put(self, who: str, pattern: str, actions: Iterable[str]) -> None:
+        """The subject's only grant of this pattern from now on; ``who`` as ``Subject.parse`` reads it.
+
+        Raises Invalid, NotFound (the subject).
+        """
+        subject = Subject.parse(who)
+        rules.check_pattern(pattern)
+        checked = rules.in_order(rules.check_actions(actions))
+        self._database.write(lambda connection: grants.put(connection, _to(connection, subject), pattern, checked))
+
+    def remove(self, who: str, pattern: str) -> None:
+        """Raises Invalid, NotFound."""
+        subject = Subject.parse(who)
+
+        def write(connection: Connection) -> None:
+            if not grants.remove(connection, _to(connection, subject), pattern):
+                raise NotFound(f"nothing is granted to {subject} on {pattern[:80]!r}")
+
+        self._database.write(write)
+
+
+def rights_of(connection: Connection, subject: Subject, openness: str) -> Rights:
+    """Now. Of a subject that is not there (any more), or may not sign in, none.
+
+    ``openness`` is what those may do who do not sign in.
+    """
+    if subject.kind == ACCOUNT:
+        account = accounts.by_name(connection, subject.name)
+        return rules.NO_RIGHTS if account is None else account_rights(connection, account)
+    if subject.kind == ROBOT:
+        robot = robots.by_name(connection, subject.name)
+        return rules.NO_RIGHTS if robot is None else robot_rights(connection, robot)
+    if subject.kind == ANONYMOUS and openness != rules.OPEN_NOTHING:
+        return rules.anonymous(openness, map(_grant, grants.of(connection, [grants.EVERYONE])))
+    return rules.NO_RIGHTS
+
+
+def account_rights(connection: Connection, account: Account) -> Rights:
+    """Raises nothing: an account that is disabled has none."""
+    if account.is_disabled or account.kind != accounts.PERSON:
+        return rules.NO_RIGHTS
+    groups = [To(account_id=id) for id in accounts.organisations_of(connection, account.id)]
+    rows = grants.of(connection, [To(account_id=account.id), *groups, grants.EVERYONE])
+    return Rights(Subject(ACCOUNT, account.name), account.is_admin, True, tuple(map(_grant, rows)))
+
+
+def robot_rights(connection: Connection, robot: Robot) -> Rights:
+    within = None
+    if robot.owner_id is not None:
+        owner = accounts.by_id(connection, robot.owner_id)
+        within = rules.NO_RIGHTS if owner is None else account_rights(connection, owner)
+    rows = grants.of(connection, [To(robot_id=robot.id), grants.EVERYONE])
+    return Rights(Subject(ROBOT, robot.name), False, True, tuple(map(_grant, rows)), within)
+
+
+def _to(connection: Connection, subject: Subject) -> To:
+    """Raises NotFound."""
+    if subject.kind == EVERYONE:
+        return grants.EVERYONE
+    if subject.kind == ROBOT:
+        robot = robots.by_name(connection, subject.name)
+        if robot is None:
+            raise NotFound(f"no such token: {subject.name[:80]}")
+        return To(robot_id=robot.id)
+    kind = accounts.ORGANISATION if subject.kind == ORGANISATION else accounts.PERSON
+    return To(account_id=find(connection, subject.name, kind).id)
+
+
+def _grant(row: grants.Grant) -> Grant:
+    return Grant(Subject(row.kind, row.name), row.pattern, frozenset(row.actions))

@@ -1,0 +1,70 @@
+"""What the commands share that change who may do what in a registry: its settings, its records, and passwords."""
+
+from __future__ import annotations
+
+from cais.cli.declare import Flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.catalog.administration import Administration
+    from cais.cli.call import Call
+
+_LIMIT_BYTES = 64 << 10
+
+
+def settings_flags() -> tuple[Flag, ...]:
+    """Which registry is meant: the same as for ``registry serve``."""
+    return (
+        Flag("config", "", "string", "Settings file of the registry", complete="file"),
+        Flag("root", "", "string", "Directory of the registry", complete="directory"),
+        Flag("set", "", "stringArray", "Set any setting (NAME=VALUE)"),
+    )
+
+
+def records_of(call: Call) -> Administration:
+    """Raises Unavailable where the packages of the registry are not installed."""
+    import os
+
+    from cais.errors import Unavailable
+
+    try:
+        from cais.catalog.administration import Administration
+        from cais.registry.settings import load, of_catalog
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("cais"):
+            raise
+        raise Unavailable(
+            f"the registry needs packages that are not installed ({error.name})",
+            hint="Install them with: pip install 'cais[registry]'",
+        )
+    settings = load(os.environ, config=call["config"], flags={"root": call["root"]}, pairs=call["set"])
+    return Administration.open(of_catalog(settings))
+
+
+def new_password(call: Call) -> str:
+    """From standard input with ``--password-stdin``, else asked for twice on the terminal. Raises Invalid."""
+    import sys
+
+    from cais.errors import Invalid
+
+    if call["password-stdin"]:
+        data = sys.stdin.buffer.read(_LIMIT_BYTES) if sys.stdin else b""
+        try:
+            return data.decode().removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:
+            raise Invalid("the password on standard input is not UTF-8")
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise Invalid("there is no terminal to ask for a password on", hint="Use --password-stdin.")
+    from getpass import getpass
+
+    first = getpass("Password: ")
+    if getpass("Again: ") != first:
+        raise Invalid("these are two different passwords")
+    return first
+
+
+def moment(unix: float | None, absent: str) -> str:
+    """RFC 3339, to the second."""
+    from cais.spec.timestamp import format
+
+    return absent if unix is None else format(int(unix))
