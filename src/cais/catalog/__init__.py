@@ -6,7 +6,14 @@ answers any request.
 
     catalog    Catalog: opened from settings, it hands out the rest
     settings   CatalogSettings: one value, made by a door
-    access     who may do what: the one place that decides
+    access     who asks, and what they may: every request is decided there
+    rules      the rules of it, pure: grants, patterns, public and private
+    passwords, tokens, scopes, keys
+               how somebody proves who they are, and what a token says
+    accounts, robots, grants
+               who there is, and what is granted to them
+    administration
+               all of that for who runs the registry
     errors     what can be wrong, with the specification's codes
     names      the grammar of repositories, tags, digests
     uploads    blobs on their way in: begin, append, finish, cancel

@@ -5,7 +5,7 @@ migrations. It knows rows, and no rules: those are the catalog's.
 
     database     Database: reading, writing (whole, and again where two got in each other's way), upgrading
     metadata     the one MetaData, and the types that mean the same on both databases
-    repositories, blobs, manifests, tags, uploads
+    repositories, blobs, manifests, tags, uploads, accounts, robots, grants, signing_keys
                  one subject each: its tables, and the rows that are read and written
     migrations/  the published steps of the schema, which are never changed; a change is a new step
 

@@ -130,6 +130,8 @@ def _parsed(url: str) -> URL:
         if not parsed.database or parsed.database == ":memory:":
             raise Invalid("the database's URL names no file", hint="It is sqlite:///PATH.")
         os.makedirs(os.path.dirname(os.path.abspath(parsed.database)), exist_ok=True)
+        # It holds hashes of passwords, and keys that sign: what SQLite puts beside it has the mode that it has.
+        os.close(os.open(parsed.database, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return parsed.set(drivername="postgresql+psycopg" if backend == "postgresql" else "sqlite")
 
 

@@ -1,7 +1,8 @@
 """The registry: the door that speaks the OCI distribution API (specification 1.1) and Docker's token protocol.
 
 It translates, and holds no rules: those are the catalog's. It runs on an asynchronous server and calls the catalog in
-threads; every call of the catalog for a request goes through ``Call.run``, which asks first whether it is allowed.
+threads; every call of the catalog for a request goes through ``Call.run``, which asks first whether it is allowed (but
+for ``tokens``, which finds out who asks).
 
     settings      Settings: flags, environment, file
     serve         the processes: one that listens and keeps its workers alive, and stops them gracefully
@@ -11,5 +12,7 @@ threads; every call of the catalog for a request goes through ``Call.run``, whic
     call          Call: one request, authorised; Response: its answer
     blobs, uploads, manifests, lists
                   the handlers, one subject each
+    tokens        Docker's token protocol, and the challenges that send clients there
+    tls           the certificate, loaded again when it changes
     failures      an error as the specification's JSON
 """
