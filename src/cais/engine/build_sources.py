@@ -238,7 +238,7 @@ class Sources:
 
     @property
     def _proxies(self) -> dict[str, str]:
-        from cais.sources.proxies import proxy_variables
+        from cais.spec.proxies import proxy_variables
 
         return proxy_variables(self._options.build_args, self._options.environment)
 

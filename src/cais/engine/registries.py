@@ -2,36 +2,96 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
-from cais.remote.credentials import Login
+from cais.remote.credentials import CredentialFile, Login
 from cais.remote.endpoint import endpoint_of
+from cais.remote.mirrored import Mirrored
 from cais.remote.registry import Registry
+from cais.remote.routes import Route, Rule, is_insecure, read_rules, routes
 from cais.remote.transport import Transport
+from cais.spec.proxies import proxy_variables
 from cais.spec.reference import Reference
+
+SYSTEM_DIRECTORIES = ("/etc/cais", "/etc/docker")
+FILE_NAME = "registries.toml"
 
 
 class Registries:
     """All registries that one command speaks to; each has one Transport. Close it at the end.
 
-    ``environment`` is that of the process: DOCKER_CONFIG, HOME, proxies. ``logins`` come before what is stored there.
+    ``environment`` is that of the process: HOME, XDG_CONFIG_HOME, DOCKER_CONFIG, DOCKER_AUTH_CONFIG, PATH and the
+    variables of proxies. ``logins`` come before what is stored there. ``system`` are directories of the host with
+    ``certs.d`` and ``registries.toml``. Methods raise Invalid where a file of settings cannot be understood.
     """
 
-    def __init__(self, environment: Mapping[str, str], logins: Mapping[str, Login] | None = None) -> None:
-        self._environment = environment
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        logins: Mapping[str, Login] | None = None,
+        system: tuple[str, ...] = SYSTEM_DIRECTORIES,
+    ) -> None:
         self._logins = dict(logins or {})
-        self._transports: dict[str, Transport] = {}
+        home = environment.get("HOME", "")
+        config = environment.get("XDG_CONFIG_HOME", "")
+        own = os.path.join(config if os.path.isabs(config) else os.path.join(home, ".config"), "cais")
+        self._directories = (own, *system) if home or os.path.isabs(config) else system
+        docker = environment.get("DOCKER_CONFIG", "") or (os.path.join(home, ".docker") if home else "")
+        self.credentials = CredentialFile(
+            docker, environment.get("PATH", ""), environment.get("DOCKER_AUTH_CONFIG", "")
+        )
+        self._proxies = proxy_variables(environment)
+        self._rules: tuple[Rule, ...] | None = None
+        self._transports: dict[tuple[str, bool], Transport] = {}
 
     def repository(self, reference: Reference, *, pushing: bool = False) -> Registry:
-        """The repository of a name, at its registry. Nothing is sent before something is asked of it."""
-        return Registry(self.transport(reference.registry), reference.repository, pushing=pushing)
+        """The repository of a name, behind its mirrors. Nothing is sent before something is asked of it.
+
+        Raises Denied where the settings block it.
+        """
+        places = [
+            Registry(self._to(route), route.repository, pushing=pushing)
+            for route in routes(self.rules, reference, pushing=pushing)
+        ]
+        return Mirrored(places[-1], places[:-1]) if len(places) > 1 else places[0]
 
     def transport(self, registry: str) -> Transport:
-        """To a registry, by the host in its names."""
-        if registry not in self._transports:
-            self._transports[registry] = Transport(endpoint_of(registry), lambda: self._logins.get(registry))
-        return self._transports[registry]
+        """To a registry itself, by the host in its names."""
+        route = Route(registry, "x")
+        return self._to(route._replace(insecure=is_insecure(self.rules, route)))
+
+    def check(self, registry: str, login: Login) -> None:
+        """Whether a registry lets somebody in. Raises Unauthorized, Unavailable, ..."""
+        route = Route(registry, "x")
+        transport = self._made(route._replace(insecure=is_insecure(self.rules, route)), login)
+        try:
+            transport.ping()
+        finally:
+            transport.close()
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Of the user's and the system's ``registries.toml``."""
+        if self._rules is None:
+            self._rules = read_rules([os.path.join(directory, FILE_NAME) for directory in self._directories])
+        return self._rules
 
     def close(self) -> None:
         for transport in self._transports.values():
             transport.close()
+
+    def _to(self, route: Route) -> Transport:
+        key = (route.registry, route.insecure)
+        if key not in self._transports:
+            self._transports[key] = self._made(route)
+        return self._transports[key]
+
+    def _made(self, route: Route, login: Login | None = None) -> Transport:
+        registry = route.registry
+        return Transport(
+            endpoint_of(registry, insecure=route.insecure),
+            lambda: login or self._logins.get(registry) or self.credentials.get(registry),
+            certificates=[os.path.join(directory, "certs.d") for directory in self._directories],
+            proxies=self._proxies,
+        )

@@ -1,7 +1,7 @@
 """Credentials of registries, as Docker keeps them: ``config.json`` and programs called ``docker-credential-*``.
 
-Where one is: ``credHelpers`` names a program for one registry, ``credsStore`` one for all, else ``auths`` has it, base64
-of ``user:password``. Nothing of it is in an error: what a program writes may be anything, and is cut down to one line.
+Where one is: ``credHelpers`` names a program for one registry, ``credsStore`` one for all, else ``auths`` has it, as
+base64 of ``user:password``. Nothing of it is in an error: what a program writes may be anything, and is cut down.
 """
 
 from __future__ import annotations

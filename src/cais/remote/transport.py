@@ -18,6 +18,7 @@ from cais import __version__
 from cais.errors import CaisError, Denied, Unavailable
 from cais.remote import answers
 from cais.remote.authorization import Authorization
+from cais.remote.connections import Connections
 from cais.remote.credentials import Login
 from cais.remote.endpoint import Endpoint, host_of, is_loopback, origin_of, shown
 from cais.spec.encoding import decode_object
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     Body = bytes | Callable[[], Iterator[bytes]]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+# Of a registry that stores what it was sent, hashes it again and copies it elsewhere.
+_SLOWEST_BYTES_PER_SECOND = 10 << 20
 _AGAIN = (408, 429, 500, 502, 503, 504)
 
 
@@ -50,13 +53,16 @@ LIMITS = Limits()
 
 
 class Transport:
-    """To one registry; threads share it. ``wait`` sleeps between attempts."""
+    """To one registry; threads share it. ``wait`` sleeps between attempts. Of ``certificates`` and ``proxies``:
+    ``Connections``."""
 
     def __init__(
         self,
         endpoint: Endpoint,
         login: Callable[[], Login | None] = lambda: None,
         *,
+        certificates: Sequence[str] = (),
+        proxies: Mapping[str, str] | None = None,
         limits: Limits = LIMITS,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -66,7 +72,7 @@ class Transport:
         self._authorization = Authorization(endpoint, login, self._ask_for_token)
         self._lock = threading.Lock()
         self._scheme = endpoint.schemes[0] if len(endpoint.schemes) == 1 else ""
-        self._pool: urllib3.PoolManager | None = None
+        self._connections = Connections(endpoint, certificates, proxies or {})
 
     def __repr__(self) -> str:
         return f"Transport({self.endpoint.registry})"
@@ -85,9 +91,9 @@ class Transport:
     ) -> BaseHTTPResponse:
         """The answer, if its status is ``accepted``; its body is still to be read, and it is to be closed.
 
-        ``path`` begins with ``/v2/``, or is a whole URL that this registry gave. ``size_bytes`` is that of a body that
-        is an iterator. ``again``: a failure that may pass is tried again. Raises the error that the answer is:
-        NotFound, Denied, Unauthorized, Unavailable (no answer, a failing server), ...
+        ``path`` begins with ``/v2/`` (or ``/v1/``), or is a whole URL that this registry gave. ``size_bytes`` is that
+        of a body that is an iterator. ``again``: a failure that may pass is tried again. Raises the error that the
+        answer is: NotFound, Denied, Unauthorized, Unavailable (no answer, a failing server), ...
         """
         for attempt in range(1, self.limits.attempts + 1):
             last = attempt == self.limits.attempts or not again
@@ -113,7 +119,7 @@ class Transport:
         from urllib.parse import urljoin
 
         base = f"{self._settle_scheme()}://{self.endpoint.address}"
-        if path.startswith("/v2/"):
+        if path.startswith(("/v2/", "/v1/")):
             return base + self.endpoint.prefix + path
         url = urljoin(f"{base}{self.endpoint.prefix}/v2/", path)
         origin = origin_of(url)
@@ -128,14 +134,17 @@ class Transport:
         """Whether a URL is of the registry itself, so that its credentials may go there."""
         return origin_of(url) == origin_of(f"{self._settle_scheme()}://{self.endpoint.address}")
 
+    def ping(self) -> None:
+        """Whether this registry lets this user in. Raises Unauthorized, Unavailable, ..."""
+        self._drain(self.request("GET", "/v2/"))
+
     def pause(self, attempt: int) -> None:
         """Waits before the next attempt, longer after each."""
         self._wait(self._pause(attempt))
 
     def close(self) -> None:
         """Closes the connections that wait for further requests."""
-        if self._pool is not None:
-            self._pool.clear()
+        self._connections.close()
 
     def _authorized(
         self, method: str, path: str, scopes: Sequence[str], headers: dict[str, str], body: Body | None, size_bytes: int
@@ -194,7 +203,7 @@ class Transport:
             data = body()
             all_headers["Content-Length"] = str(size_bytes)
         try:
-            return self._connections().request(
+            return self._connections.to(url).request(
                 method,
                 url,
                 headers=all_headers,
@@ -203,7 +212,7 @@ class Transport:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=urllib3.Timeout(self.limits.connect_seconds, self.limits.read_seconds),
+                timeout=urllib3.Timeout(self.limits.connect_seconds, self._patience(size_bytes)),
             )
         except CaisError:
             raise
@@ -213,16 +222,18 @@ class Transport:
             if data is not body and hasattr(data, "close"):
                 data.close()
 
-    def _connections(self) -> urllib3.PoolManager:
-        with self._lock:
-            if self._pool is None:
-                self._pool = urllib3.PoolManager(num_pools=8, maxsize=8)
-            return self._pool
+    def _patience(self, size_bytes: int) -> float:
+        """In seconds: who was sent much may be busy with it for a while before he answers."""
+        return self.limits.read_seconds + size_bytes / _SLOWEST_BYTES_PER_SECOND
 
     def _settle_scheme(self) -> str:
         """Which of the endpoint's schemes is understood; asked without credentials, when there are several."""
-        if self._scheme:
+        with self._lock:
+            if not self._scheme:
+                self._scheme = self._understood()
             return self._scheme
+
+    def _understood(self) -> str:
         problem: _Broken | None = None
         for scheme in self.endpoint.schemes:
             try:
@@ -237,7 +248,6 @@ class Transport:
             self._drain(response)
             if scheme == "http" and response.status == 400 and "https" in self.endpoint.schemes[1:]:
                 continue  # what a server of TLS says to it
-            self._scheme = scheme
             return scheme
         assert problem is not None
         raise problem

@@ -3,7 +3,6 @@
     urls        what a text is: a file's URL, a repository's; names and credentials in it
     git_urls    BuildKit's ways to write a repository: fragments, queries, ``git@host:path``
     addresses   which hosts are this machine or its network's, where no redirect may lead
-    proxies     the proxy of a URL, by the usual variables
     store       what is kept: rows, directories, leases; ingest, then commit
     http        one file from an http(s) URL, within limits
     files       such files, kept, and asked for again only where they may have changed

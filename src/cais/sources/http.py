@@ -26,9 +26,9 @@ from urllib3.exceptions import HTTPError, IncompleteRead, SSLError
 from cais import __version__
 from cais.errors import CaisError, Cancelled, Corrupt, Denied, Failed, Invalid, NotFound, Unauthorized, Unavailable
 from cais.sources import addresses
-from cais.sources.proxies import proxy_of
 from cais.sources.urls import disposition_name, is_http, redacted, without_credentials
 from cais.spec.named import NamedTuple
+from cais.spec.proxies import proxy_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

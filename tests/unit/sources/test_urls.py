@@ -8,8 +8,8 @@ from cais.errors import Invalid
 from cais.sources.addresses import is_inner, is_inner_name
 from cais.sources.files import check_checksum
 from cais.sources.git_urls import GitUrl, parse_git_url
-from cais.sources.proxies import proxy_of, proxy_variables
 from cais.sources.urls import disposition_name, file_name, redacted, without_credentials
+from cais.spec.proxies import proxy_of, proxy_variables
 
 
 def test_credentials_are_not_shown() -> None:

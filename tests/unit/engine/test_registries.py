@@ -1,0 +1,193 @@
+"""The wiring of what is remote: settings that a user writes, with real registries behind them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cais.engine.registries import Registries
+from cais.errors import CaisError, Denied, Invalid, NotFound, Unauthorized, Unavailable
+from cais.remote.credentials import Login
+from cais.spec import media_types as types
+from cais.spec.descriptor import Descriptor
+from cais.spec.digest import Digest
+from cais.spec.manifest import Manifest
+from cais.spec.reference import Reference
+from registry_servers import PASSWORD, USER, Server, docker_registry, free_port
+
+
+class Home:
+    """A user's settings, and nothing of the system's."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config = directory / ".config" / "cais"
+        self.config.mkdir(parents=True)
+
+    def registries(self, **environment: str) -> Registries:
+        environment = {"HOME": str(self.directory), "PATH": os.environ["PATH"], **environment}
+        return Registries(environment, system=())
+
+    def rules(self, text: str) -> Registries:
+        (self.config / "registries.toml").write_text(text)
+        return self.registries()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def pushed(registries: Registries, name: str, layer: bytes = b"layer") -> Descriptor:
+    registry = registries.repository(Reference.parse(name), pushing=True)
+    blobs = [
+        Descriptor(types.OCI_CONFIG, Digest.of(b"{}"), 2),
+        Descriptor(types.OCI_LAYER, Digest.of(layer), len(layer)),
+    ]
+    for blob, data in zip(blobs, (b"{}", layer), strict=True):
+        registry.push(blob, iter([data]))
+    manifest = Manifest.encode(blobs[0], blobs[1:])
+    return registry.put_manifest(manifest.raw, manifest.media_type, Reference.parse(name).tag)
+
+
+def layer_of(registries: Registries, name: str) -> bytes:
+    registry = registries.repository(Reference.parse(name))
+    document = registry.manifest(registry.resolve(Reference.parse(name).tag).digest)
+    return b"".join(registry.fetch(Manifest.decode(document.raw).layers[0]))
+
+
+def test_a_local_registry_serves_the_official_images(home: Home, open_registry: Server) -> None:
+    pushed(home.registries(), f"{open_registry.address}/official/debian:13", b"air-gapped")
+    registries = home.rules(f'[[registry]]\nprefix="docker.io/library"\nlocation="{open_registry.address}/official"\n')
+    assert layer_of(registries, "debian:13") == b"air-gapped"
+    assert layer_of(registries, "docker.io/library/debian:13") == b"air-gapped"
+
+
+def test_mirrors_are_asked_in_their_order(home: Home, open_registry: Server) -> None:
+    origin = f"{open_registry.address}/mirror/origin/app"
+    pushed(home.registries(), f"{open_registry.address}/mirror/one/app:v1", b"of the first mirror")
+    pushed(home.registries(), f"{open_registry.address}/mirror/two/app:v1", b"of the second mirror")
+    pushed(home.registries(), f"{open_registry.address}/mirror/two/app:v2", b"only in the second mirror")
+    pushed(home.registries(), f"{origin}:v3", b"only at the origin")
+    registries = home.rules(
+        f'[[registry]]\nprefix="{open_registry.address}/mirror/origin"\n'
+        f'[[registry.mirror]]\nlocation="127.0.0.1:{free_port()}"\n'  # is not there
+        f'[[registry.mirror]]\nlocation="{open_registry.address}/mirror/one"\n'
+        f'[[registry.mirror]]\nlocation="{open_registry.address}/mirror/two"\n'
+    )
+    assert layer_of(registries, f"{origin}:v1") == b"of the first mirror"
+    assert layer_of(registries, f"{origin}:v2") == b"only in the second mirror"
+    assert layer_of(registries, f"{origin}:v3") == b"only at the origin"
+    with pytest.raises(NotFound):
+        layer_of(registries, f"{origin}:v4")
+    pushed(registries, f"{origin}:v5", b"pushed to the origin")
+    assert layer_of(home.rules(""), f"{origin}:v5") == b"pushed to the origin"
+
+
+def test_what_is_blocked_is_not_asked(home: Home, open_registry: Server) -> None:
+    registries = home.rules(f'[[registry]]\nprefix="{open_registry.address}/blocked"\nblocked=true\n')
+    before = open_registry.requests()
+    with pytest.raises(Denied):
+        layer_of(registries, f"{open_registry.address}/blocked/x:v1")
+    assert open_registry.requests() == before
+
+
+def test_a_file_that_cannot_be_understood(home: Home) -> None:
+    with pytest.raises(Invalid, match=r"registries\.toml"):
+        home.rules("nonsense").repository(Reference.parse("x"))
+
+
+def test_login_is_checked_and_used(home: Home, private_registry: Server) -> None:
+    registries = home.registries()
+    with pytest.raises(Unauthorized):
+        registries.check(private_registry.address, Login(USER, "wrong"))
+    registries.check(private_registry.address, Login(USER, PASSWORD))
+    registries.credentials.store(private_registry.address, Login(USER, PASSWORD))
+    pushed(home.registries(), f"{private_registry.address}/login/app:v1", b"private")
+    assert layer_of(home.registries(), f"{private_registry.address}/login/app:v1") == b"private"
+    elsewhere = {"DOCKER_CONFIG": str(home.directory / "elsewhere")}
+    with pytest.raises(Unauthorized):
+        layer_of(home.registries(**elsewhere), f"{private_registry.address}/login/app:v1")
+    text = (home.directory / ".docker" / "config.json").read_text()
+    assert layer_of(home.registries(**elsewhere, DOCKER_AUTH_CONFIG=text), f"{private_registry.address}/login/app:v1")
+
+
+# TLS
+
+
+class Authority:
+    """A certificate authority that signs what a test asks for."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt",
+                  "-subj", "/CN=test authority", "-days", "2")  # fmt: skip
+
+    def sign(self, name: str, alternative: str) -> tuple[Path, Path]:
+        (self.directory / f"{name}.ext").write_text(f"subjectAltName={alternative}\n")
+        self._run("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj",
+                  f"/CN={name}")  # fmt: skip
+        self._run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-out",
+                  f"{name}.crt", "-days", "2", "-extfile", f"{name}.ext")  # fmt: skip
+        return self.directory / f"{name}.crt", self.directory / f"{name}.key"
+
+    def _run(self, *arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=self.directory, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def tls_registry(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Server]:
+    """Wants a client certificate of the same authority."""
+    certificate, key = authority.sign("server", "IP:127.0.0.1,DNS:localhost")
+    settings = {
+        "REGISTRY_HTTP_TLS_CERTIFICATE": str(certificate),
+        "REGISTRY_HTTP_TLS_KEY": str(key),
+        "REGISTRY_HTTP_TLS_CLIENTCAS": f"[{authority.directory / 'ca.crt'}]",
+    }
+    with docker_registry(tmp_path_factory.mktemp("tls-registry"), **settings) as server:
+        yield server
+
+
+def test_an_own_authority_and_a_client_certificate(home: Home, authority: Authority, tls_registry: Server) -> None:
+    name = f"{tls_registry.address}/tls/app:v1"
+    place = home.config / "certs.d" / tls_registry.address
+    place.mkdir(parents=True)
+    with pytest.raises(Unavailable, match="failed to verify certificate") as raised:
+        pushed(home.registries(), name)
+    assert tls_registry.address in raised.value.hint
+    (place / "ca.crt").write_bytes((authority.directory / "ca.crt").read_bytes())
+    with pytest.raises(CaisError):  # it wants to know who we are
+        pushed(home.registries(), name)
+    certificate, key = authority.sign("client", "DNS:client")
+    (place / "client.cert").write_bytes(certificate.read_bytes())
+    with pytest.raises(Invalid, match=r"missing key client\.key for client certificate client\.cert"):
+        pushed(home.registries(), name)
+    (place / "client.key").write_bytes(key.read_bytes())
+    pushed(home.registries(), name, b"over TLS")
+    assert layer_of(home.registries(), name) == b"over TLS"
+    (place / "other.crt").write_text("no certificate")
+    with pytest.raises(Invalid, match=r"other\.crt"):
+        layer_of(home.registries(), name)
+
+
+def test_another_host_than_the_certificates(home: Home, authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.sign("elsewhere", "DNS:elsewhere.test")
+    settings = {"REGISTRY_HTTP_TLS_CERTIFICATE": str(certificate), "REGISTRY_HTTP_TLS_KEY": str(key)}
+    with docker_registry(tmp_path / "registry", **settings) as server:
+        place = home.config / "certs.d" / server.address
+        place.mkdir(parents=True)
+        (place / "ca.crt").write_bytes((authority.directory / "ca.crt").read_bytes())
+        with pytest.raises(Unavailable, match="failed to verify certificate: IP address mismatch"):
+            pushed(home.registries(), f"{server.address}/x:v1")
+        registries = home.rules(f'[[registry]]\nprefix="{server.address}"\ninsecure=true\n')
+        pushed(registries, f"{server.address}/x:v1", b"whoever it is")
+        assert layer_of(registries, f"{server.address}/x:v1") == b"whoever it is"
