@@ -8,7 +8,10 @@ from cais.cli.values import environment, label, ulimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.cli.call import Call
+    from cais.cli.progress_transfer import Transfer
     from cais.engine.containers import RunOptions
 
 
@@ -157,12 +160,10 @@ def run_options(call: Call) -> RunOptions:
     import os
 
     from cais.engine.containers import RunOptions
-    from cais.errors import Conflict, Invalid, Unsupported
+    from cais.errors import Conflict, Invalid
 
     if call["pull"] not in ("missing", "never", "always"):
         raise Invalid(f'invalid pull option: {call["pull"]!r}: must be one of "always", "missing" or "never"')
-    if call["pull"] == "always":
-        raise Unsupported("--pull=always is not supported by this version of cais", exit_code=125)
     if call["cidfile"] and os.path.exists(call["cidfile"]):
         raise Conflict(
             f"container ID file found, make sure the other container isn't running or delete {call['cidfile']}"
@@ -272,6 +273,25 @@ def run_options(call: Call) -> RunOptions:
         cidfile=call["cidfile"],
         detach_keys=call["detach-keys"] if "detach-keys" in call.said else None,
     )
+
+
+class PullShown:
+    """Shows the pull of an image that is not here, on standard error; loads nothing where there is none."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._display: Transfer | None = None
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if self._display is None:
+            import sys
+
+            from cais.cli.progress_transfer import PULL, Transfer
+
+            self._display = Transfer(PULL, sys.stderr, quiet=self._quiet)
+        self._display(event)
+        if event["event"] == "pulled":
+            self._display.close()
 
 
 def write_container_id(path: str, id: str) -> None:

@@ -1,7 +1,8 @@
 """What pull, push and copy show: Docker's lines, one for each layer; on a terminal in place, with bars that are true.
 
-The engine's events: ``pulling`` and ``pushing`` (what begins), ``layer`` (``id``, ``state`` and, while bytes go, the
-numbers ``current`` and ``total``), ``digest`` and ``pushed`` (what came of a name), ``note`` (a line of text).
+The engine's events: ``pulling`` and ``pushing`` (what begins), ``missing`` (a container's image), ``layer`` (``id``,
+``state`` and, while bytes go, the numbers ``current`` and ``total``), ``digest``, ``pulled`` and ``pushed`` (what came
+of a name), ``note`` (a line of text).
 """
 
 from __future__ import annotations
@@ -139,6 +140,11 @@ def _line(event: dict[str, Any]) -> str:
         return f"{event['tag']}: Pulling from {event['repository']}"
     if kind == "digest":
         return f"Digest: {event['digest']}"
+    if kind == "pulled":
+        status = "Downloaded newer image" if event["is_newer"] else "Image is up to date"
+        return f"Status: {status} for {event['name']}"
+    if kind == "missing":
+        return f"Unable to find image '{event['name']}' locally"
     if kind == "pushing":
         return f"The push refers to repository [{event['repository']}]"
     if kind == "pushed":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cais.container.attach import Streams
+    from cais.ports import Progress
 
 _ATTACHED = AttachOptions()
 
@@ -46,18 +47,19 @@ class ContainerLife:
         streams: Streams | None = None,
         warn: Callable[[str], None] = print,
         created: Callable[[str], None] | None = None,
+        progress: Progress | None = None,
     ) -> RunResult:
         """Creates and starts; in the foreground to the end. ``warn`` is given lines for the user.
 
-        ``created`` is given the id before it starts. Raises as ``create``; with exit code 125, 126 or 127 where it did
-        not start.
+        ``created`` is given the id before it starts, ``progress`` is of pulling the image. Raises as ``create``; with
+        exit code 125, 126 or 127 where it did not start.
         """
         if options.detach_keys:
             from cais.container import detach_keys
 
             detach_keys.parse(options.detach_keys)  # also where nobody can type them
         self._runs.enter()
-        record = self._runs.create(options)
+        record = self._runs.create(options, progress)
         if created is not None:
             created(record.id)
         if options.detach:

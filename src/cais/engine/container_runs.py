@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cais.container.store import Containers as Store
     from cais.container.store import FromImage
     from cais.image.store import Image
+    from cais.ports import Progress
     from cais.runtime.runner import Bundle, Runtime
 
 
@@ -107,14 +108,14 @@ class ContainerRuns:
             directory = self.store.directory(record.id)
             watch.resume(directory, check, self.command("health", record.id), ENVIRONMENT)
 
-    def create(self, options: RunOptions) -> ContainerRecord:
-        """A container of an image that is here. Raises NotFound, Invalid, Conflict, Unsupported."""
+    def create(self, options: RunOptions, progress: Progress | None = None) -> ContainerRecord:
+        """A container of an image, which is pulled where it is not here. Raises NotFound, Invalid, Conflict, ..."""
         from cais.container.plan import plan
         from cais.runtime.limits import Resources
 
         if options.runtime:
             _check_runtime(options.runtime)
-        image = self._image(options)
+        image = self._image(options, progress)
         run = image.config.run
         inherited: Sequence[MountPoint] = ()
         if options.volumes_from:
@@ -174,19 +175,23 @@ class ContainerRuns:
         except NotFound as error:
             raise NotFound(error.message, exit_code=125)
 
-    def _image(self, options: RunOptions) -> Image:
+    def _image(self, options: RunOptions, progress: Progress | None) -> Image:
         from cais.spec.platform import Platform
 
         platform = Platform.parse(options.platform, self._stores.platform) if options.platform else None
+        missing: NotFound | None = None
         try:
+            if options.pull != "always":
+                try:
+                    return self._stores.images.get(options.image, platform)
+                except NotFound as error:
+                    missing = error
+                    if options.pull == "never":
+                        raise
+            from cais.engine.pull import pull_to_run
+
+            pull_to_run(self._stores, options.image, platform, progress, missing)
             return self._stores.images.get(options.image, platform)
-        except NotFound as error:
-            missing = error.message.removeprefix("No such image: ")  # the name with its tag; or another platform's
-            raise NotFound(
-                error.message if missing == error.message else f"Unable to find image '{missing}' locally",
-                hint=error.hint or "Build or load it first (cais image build, cais image load).",
-                exit_code=125,
-            )
         except Invalid as error:
             raise Invalid(error.message, hint=error.hint, exit_code=125)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cais.engine.container_top import Table
     from cais.engine.container_update import UpdateOptions
     from cais.network.records import PublishedPort
+    from cais.ports import Progress
 
     Rows = list[ContainerSummary]
     Stats = list[ContainerStats]
@@ -51,10 +52,13 @@ class PruneReport(NamedTuple):
 class Containers(ContainerLife):
     """The containers of one root directory."""
 
-    def create(self, options: RunOptions) -> Container:
-        """A container that does not run yet. Raises NotFound (image), Invalid, Conflict (name), Unsupported."""
+    def create(self, options: RunOptions, progress: Progress | None = None) -> Container:
+        """A container that does not run yet; ``progress`` is of pulling its image (``RunOptions.pull``).
+
+        Raises NotFound (image), Invalid, Conflict (name), Unsupported.
+        """
         self._runs.enter()
-        record = self._runs.create(options)
+        record = self._runs.create(options, progress)
         return Container(record.id, record.name)
 
     def rename(self, id: str, name: str) -> None:

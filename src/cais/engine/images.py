@@ -289,8 +289,12 @@ class Images:
 
         options = PullOptions(platform, all_platforms, policy)
         reference = Reference.parse(name)
+        progress = progress or silent
         wanted = tags_of(self._stores, reference) if all_tags else [reference]
-        return [pull(self._stores, item, options, progress or silent) for item in wanted]
+        pulled = [pull(self._stores, item, options, progress) for item in wanted]
+        shown = reference.familiar_name if all_tags else reference.familiar
+        progress({"event": "pulled", "name": shown, "is_newer": any(item.is_newer for item in pulled)})
+        return pulled
 
     def push(
         self,

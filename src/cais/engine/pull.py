@@ -69,6 +69,33 @@ def tags_of(stores: Stores, name: Reference) -> list[Reference]:
     return [Reference.parse(f"{name.name}:{tag}") for tag in found]
 
 
+def pull_to_run(
+    stores: Stores, name: str, platform: Platform | None, progress: Progress | None, missing: NotFound | None
+) -> None:
+    """Pulls what a container is to be made of. ``missing`` says why, where it was looked for here before.
+
+    Raises as ``pull``; ``missing`` where that was about a platform, and the registry has nothing better.
+    """
+    from cais.spec.progress import silent
+
+    progress = progress or silent
+    try:
+        reference = Reference.parse(name)
+    except Invalid:
+        if missing is not None:
+            raise missing  # an id
+        raise
+    if missing is not None:
+        progress({"event": "missing", "name": reference.familiar})
+    try:
+        pulled = pull(stores, reference, PullOptions(platform), progress)
+    except (NotFound, Denied, Unauthorized, Unavailable) as error:
+        if missing is None or missing.message.startswith("No such image"):
+            raise
+        raise NotFound(missing.message, hint=missing.hint or error.message)
+    progress({"event": "pulled", "name": reference.familiar, "is_newer": pulled.is_newer})
+
+
 def explained(error: CaisError, reference: Reference, doing: str) -> CaisError:
     """What a registry refused, in Docker's words."""
     if isinstance(error, NotFound) and doing == "pull":

@@ -23,9 +23,10 @@ COMMAND = Command(
 
 def run(call: Call) -> int:
     from cais.cli.call import say
-    from cais.cli.container_flags import run_options, write_container_id
+    from cais.cli.container_flags import PullShown, run_options, write_container_id
 
-    made = call.engine.containers.create(run_options(call))
+    options = run_options(call)
+    made = call.engine.containers.create(options, PullShown(options.quiet))
     write_container_id(call["cidfile"], made.id)
     say(made.id)
     return 0

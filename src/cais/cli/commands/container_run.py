@@ -33,7 +33,7 @@ def run(call: Call) -> int:
     import sys
 
     from cais.cli.call import say, warn
-    from cais.cli.container_flags import run_options, write_container_id
+    from cais.cli.container_flags import PullShown, run_options, write_container_id
 
     options = run_options(call)._replace(detach=call["detach"], sig_proxy=call["sig-proxy"])
     if options.tty and options.interactive and not options.detach:
@@ -52,7 +52,7 @@ def run(call: Call) -> int:
             say(id)
             sys.stdout.flush()
 
-    id, code = call.engine.containers.run(options, warn=warn, created=created)
+    id, code = call.engine.containers.run(options, warn=warn, created=created, progress=PullShown(options.quiet))
     if options.detach:
         say(id)
     return code

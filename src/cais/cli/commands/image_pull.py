@@ -52,7 +52,7 @@ def run(call: Call) -> int:
             say(f"Using default tag: {bare.tag}")
     display = Transfer(PULL, quiet=quiet)
     try:
-        pulled = call.engine.images.pull(
+        call.engine.images.pull(
             text,
             all_tags=call["all-tags"],
             platform=chosen(call["platform"]),
@@ -62,9 +62,5 @@ def run(call: Call) -> int:
         )
     finally:
         display.close()
-    if not quiet:
-        newer = any(item.is_newer for item in pulled)
-        status = "Downloaded newer image" if newer else "Image is up to date"
-        say(f"Status: {status} for {bare.familiar}")
     say(str(bare))
     return 0
