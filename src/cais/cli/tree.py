@@ -174,6 +174,7 @@ FAMILIES = {
         "Manage images",
         (
             ("build", "image_build", _BUILD),
+            ("copy", "image_copy", "Copy an image between registries, layouts, archives and this host"),
             ("history", "image_history", _HISTORY),
             ("import", "image_import", _IMPORT),
             ("inspect", "image_inspect", "Display detailed information on one or more images"),

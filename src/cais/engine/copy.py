@@ -72,8 +72,8 @@ def copy(
     is not asked for. ``stored`` is called for each blob as soon as the sink has it, from any thread. ``graph`` is that
     of ``target`` where it was read before. ``put_target`` stores the target itself (under a tag, say).
 
-    Events: ``blob`` with a ``state`` (``planned`` for each blob before any, then ``exists``, ``mounted`` or
-    ``received``), and ``status`` while a blob comes. Raises what source and sink raise: the first failure ends it.
+    Events: ``blob`` with a ``state`` (``planned`` for each blob before any, then ``exists``, ``mounted`` (from a
+    ``repository``) or ``received``), and ``status`` while a blob comes. Raises what source and sink raise: the first failure ends it.
     """
     graph = graph or read_graph(source, target, wanted)
     for blob in graph.blobs.values():
@@ -183,7 +183,7 @@ class _Blobs:
                 return
 
     def _copy(self, blob: Descriptor) -> None:
-        state = "received"
+        state, place = "received", ""
         if blob.digest in self._present or self._sink.exists(blob):
             state = "exists"
         else:
@@ -191,9 +191,9 @@ class _Blobs:
             take = getattr(self._sink, "take", None)
             if take is None:
                 self._sink.push(blob, counted.fetch(blob))
-            elif take(blob, counted):
+            elif place := take(blob, counted):
                 state = "mounted"
-        self._progress(_event(blob, state))
+        self._progress({**_event(blob, state), "repository": place} if place else _event(blob, state))
         if self._stored is not None:
             self._stored(blob)
 

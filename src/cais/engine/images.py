@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cais.image.store import Image
     from cais.image.store import Images as Store
     from cais.image.views import HistoryEntry
+    from cais.spec.descriptor import Descriptor
     from cais.spec.digest import Digest
     from cais.spec.platform import Platform
     from cais.spec.progress import Progress
@@ -295,6 +296,23 @@ class Images:
         shown = reference.familiar_name if all_tags else reference.familiar
         progress({"event": "pulled", "name": shown, "is_newer": any(item.is_newer for item in pulled)})
         return pulled
+
+    def copy(
+        self,
+        source: str,
+        target: str,
+        platform: Platform | None = None,
+        all_platforms: bool = False,
+        progress: Progress | None = None,
+    ) -> Descriptor:
+        """Between registries, layouts, archives and here (``cais.engine.places``); what was copied.
+
+        See ``cais.engine.image_copy``.
+        """
+        from cais.engine.image_copy import CopyOptions, copy_image
+        from cais.spec.progress import silent
+
+        return copy_image(self._stores, source, target, CopyOptions(platform, all_platforms), progress or silent)
 
     def push(
         self,

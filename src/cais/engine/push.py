@@ -6,7 +6,7 @@ at from then on, so that its digest is the registry's and the next push has noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cais.engine.pull import Layers, explained
 from cais.engine.stores import Stores
@@ -98,11 +98,12 @@ class _Push:
         target = self._target()
         registry = self._stores.registries.repository(reference, pushing=True)
         self._stores.snapshots.reach()
-        packed = self._packed(self._available(registry, target))
+        packed = packed_for(self._stores, reference, self._available(registry, target), self._options.compression)
         source = LayerSource(self._stores.content, self._stores.snapshots)
         graph = read_graph(source, packed, self._stores.content.exists)
         try:
-            self._send(registry, source, graph, packed)
+            layers = Layers(self._progress, _layers(graph), unpacks=False)
+            send(self._stores, registry, reference, source, graph, packed, layers)
         except (Denied, Unauthorized) as error:
             raise explained(error, reference, "push")
         self._keep(target, packed)
@@ -143,47 +144,6 @@ class _Push:
         self._progress({"event": "note", "text": f"Not here, and not pushed: {names}"})
         return part
 
-    def _packed(self, target: Descriptor) -> Descriptor:
-        from cais.build.sbom.package import docker_purl
-        from cais.image.origins import Origins
-        from cais.image.repack import packed
-
-        wish = parse_compression(self._options.compression)
-        how = wish or Compression("gzip")
-        images, origins = self._images, Origins(self._stores.database)
-
-        def keeps(layer: Descriptor) -> bool:
-            if not images.content.exists(layer):
-                return False
-            if types.compression_of(layer.media_type) != "none":
-                # What came compressed stays so; what was compressed here, unless another way is asked for.
-                return wish is None or not images.records.was_compressed_here(layer.digest)
-            return origins.is_known(layer.digest)
-
-        def named(platform: Platform) -> list[str]:
-            return [docker_purl(self._reference.familiar_name, self._reference.tag, "", str(platform))]
-
-        return packed(images, target, how, keeps, named)
-
-    def _send(self, registry: Registry, source: Source, graph: Graph, target: Descriptor) -> None:
-        from cais.engine.copy import copy
-        from cais.image.origins import Origins
-        from cais.remote.registry import BlobsMissing
-
-        reference, origins = self._reference, Origins(self._stores.database)
-        sink = Destination(registry, reference, target, origins, graph)
-        present = sink.known()
-        layers = Layers(self._progress, _layers(graph), unpacks=False)
-        try:
-            copy(source, sink, target, layers, present=present, graph=graph)
-        except BlobsMissing:
-            if not present:
-                raise
-            # The registry has lost what it had: now it is asked for each blob.
-            origins.forget(reference.registry, reference.repository)
-            copy(source, Destination(registry, reference, target, origins, graph), target, layers, graph=graph)
-        origins.note(reference.registry, reference.repository, graph.blobs)
-
     def _keep(self, target: Descriptor, packed: Descriptor) -> None:
         """The name points at what was pushed, if it still points at what was to be pushed."""
         if packed.digest == target.digest or self._options.platform is not None:
@@ -200,17 +160,84 @@ class _Push:
             forget_superseded(images, change, record.id)
 
 
+def packed_for(stores: Stores, reference: Reference, target: Descriptor, compression: str) -> Descriptor:
+    """``target`` with its layers as a registry takes them; ``compression`` is that of ``PushOptions``.
+
+    Raises Corrupt, Unavailable (no space).
+    """
+    from cais.build.sbom.package import docker_purl
+    from cais.image.origins import Origins
+    from cais.image.repack import packed
+
+    wish = parse_compression(compression)
+    images, origins = stores.images, Origins(stores.database)
+
+    def keeps(layer: Descriptor) -> bool:
+        if not images.content.exists(layer):
+            return False
+        if types.compression_of(layer.media_type) != "none":
+            # What came compressed stays so; what was compressed here, unless another way is asked for.
+            return wish is None or not images.records.was_compressed_here(layer.digest)
+        return origins.is_known(layer.digest)
+
+    def named(platform: Platform) -> list[str]:
+        return [docker_purl(reference.familiar_name, reference.tag, "", str(platform))]
+
+    return packed(images, target, wish or Compression("gzip"), keeps, named)
+
+
+def send(
+    stores: Stores,
+    registry: Registry,
+    reference: Reference,
+    source: Source,
+    graph: Graph,
+    target: Descriptor,
+    progress: Progress,
+    origin: Reference | None = None,
+) -> None:
+    """Copies ``graph`` to where ``reference`` says, its ``target`` last, under the tag. ``origin`` is where blobs can
+    be mounted from, beside what is known. Raises Denied, Unauthorized, Unavailable, Corrupt."""
+    from cais.engine.copy import copy
+    from cais.image.origins import Origins
+    from cais.remote.registry import BlobsMissing
+
+    origins = Origins(stores.database)
+    others = (origin.repository,) if origin is not None and origin.registry == reference.registry else ()
+    sink = Destination(registry, reference, origins, graph, others)
+    present = sink.known()
+
+    def put(document: Descriptor, raw: bytes) -> None:
+        registry.put_manifest(raw, document.media_type, reference.tag, digest=document.digest)
+
+    try:
+        copy(source, sink, target, progress, present=present, graph=graph, put_target=put)
+    except BlobsMissing:
+        if not present:
+            raise
+        # The registry has lost what it had: now it is asked for each blob.
+        origins.forget(reference.registry, reference.repository)
+        sink = Destination(registry, reference, origins, graph, others)
+        copy(source, sink, target, progress, graph=graph, put_target=put)
+    origins.note(reference.registry, reference.repository, graph.blobs)
+
+
 class Destination:
-    """A repository as the Sink of one push: mounts from where a blob came, and puts the target under its tag."""
+    """A repository as the Sink of one push: mounts from where a blob came, asks for nothing that it can know."""
 
     def __init__(
-        self, registry: Registry, reference: Reference, target: Descriptor, origins: Origins, graph: Graph
+        self,
+        registry: Registry,
+        reference: Reference,
+        origins: Origins,
+        graph: Graph,
+        others: Sequence[str] = (),
     ) -> None:
         self._registry = registry
         self._reference = reference
-        self._target = target
         self._origins = origins
         self._graph = graph
+        self._others = others
         self._known: frozenset[Digest] = frozenset()
 
     def known(self) -> frozenset[Digest]:
@@ -240,13 +267,10 @@ class Destination:
         return self._registry.exists(blob)
 
     def push(self, blob: Descriptor, pieces: Iterator[bytes]) -> None:
-        if blob.digest == self._target.digest:
-            self._registry.put_manifest(b"".join(pieces), blob.media_type, self._reference.tag, digest=blob.digest)
-        else:
-            self._registry.push(blob, pieces)
+        self._registry.push(blob, pieces)
 
     def take(self, blob: Descriptor, source: Source) -> str:
-        others = self._origins.repositories(self._reference.registry, blob.digest)
+        others = dict.fromkeys((*self._others, *self._origins.repositories(self._reference.registry, blob.digest)))
         return self._registry.take(blob, source, [name for name in others if name != self._reference.repository])
 
 

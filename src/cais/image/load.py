@@ -37,14 +37,27 @@ class Loaded(NamedTuple):
     id: Digest
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
+    """One image of an archive, and the names that it has there."""
+
     target: Descriptor
     names: list[Reference]
 
 
 def load(images: Images, received: Archive | Layout) -> list[Loaded]:
     """Registers all images. Raises Invalid, Corrupt, Unsupported; then none is registered."""
-    found: dict[Digest, _Found] = {}
+    loaded: list[Loaded] = []
+    for target, names in found_in(images, received):
+        record = images.register(target, names)
+        loaded += [Loaded(name.familiar, "name", record.id) for name in names]
+        if not names:
+            loaded.append(Loaded(record.id, "id", record.id))
+    return loaded
+
+
+def found_in(images: Images, received: Archive | Layout) -> list[Found]:
+    """What there is, checked and stored. Raises Invalid, Corrupt, Unsupported."""
+    found: dict[Digest, Found] = {}
     by_config: dict[Digest, Digest] = {}
     documents = received.documents
     if "index.json" in documents:
@@ -57,7 +70,7 @@ def load(images: Images, received: Archive | Layout) -> list[Loaded]:
                 configs = _check(images, received, item, 0)
                 if not configs:
                     continue  # an artifact that is no image
-                found[item.digest] = _Found(item, [])
+                found[item.digest] = Found(item, [])
                 for config in configs:
                     by_config.setdefault(config, item.digest)
             name = annotated_name(item)
@@ -67,13 +80,7 @@ def load(images: Images, received: Archive | Layout) -> list[Loaded]:
         _docker_images(images, received, found, by_config)
     if not found:
         raise _nothing(documents)
-    loaded: list[Loaded] = []
-    for target, names in found.values():
-        record = images.register(target, names)
-        loaded += [Loaded(name.familiar, "name", record.id) for name in names]
-        if not names:
-            loaded.append(Loaded(record.id, "id", record.id))
-    return loaded
+    return list(found.values())
 
 
 def receive(images: Images, received: Layout, target: Descriptor) -> None:
@@ -176,7 +183,7 @@ def _check_layer(images: Images, layer: Descriptor, diff_id: Digest) -> None:
 
 
 def _docker_images(
-    images: Images, received: Archive | Layout, found: dict[Digest, _Found], by_config: dict[Digest, Digest]
+    images: Images, received: Archive | Layout, found: dict[Digest, Found], by_config: dict[Digest, Digest]
 ) -> None:
     """The entries of manifest.json: names for what the index gave, or images of their own."""
     raw = received.documents["manifest.json"]
@@ -189,7 +196,7 @@ def _docker_images(
         if digest not in by_config:
             target = _docker_target(images, received, digest, size_bytes, layer_names)
             by_config[digest] = target.digest
-            found.setdefault(target.digest, _Found(target, []))
+            found.setdefault(target.digest, Found(target, []))
         known = found[by_config[digest]].names
         known += [name for name in names if name not in known]
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import pytest
 import cais
 from cais.engine import Engine, Settings
 from cais.engine.build import BuildOptions, BuildResult, PlannedStep
+from image_hosts import Host
+from registry_servers import Server
 
 
 def in_thread(action: Callable[[], Any]) -> Any:
@@ -160,3 +162,23 @@ def based(work, busybox_tar):
     with open(busybox_tar, "rb") as file:
         work.engine.images.import_(file, "base", changes=["CMD sh"])
     return work
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path / "here")
+    yield made
+    made.engine.close()
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path / "there")
+    yield made
+    made.engine.close()
+
+
+@pytest.fixture
+def repository(open_registry: Server, request: pytest.FixtureRequest) -> str:
+    """One of this test's own."""
+    return f"{open_registry.address}/{request.node.originalname}-{os.urandom(4).hex()}"

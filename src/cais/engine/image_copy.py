@@ -1,0 +1,233 @@
+"""Image copy: one image from any place to any other (``cais.engine.places``), as it is.
+
+Nothing is unpacked, and digests stay what they are, but where a part of an index is asked for, or where layers that
+live as directories here go to a registry.
+"""
+
+from __future__ import annotations
+
+from cais.engine.copy import copy, read_document, read_graph
+from cais.engine.places import Place
+from cais.engine.pull import Layers, chosen, explained
+from cais.engine.stores import Stores
+from cais.errors import CaisError, Denied, Invalid, NotFound, Unauthorized
+from cais.image.layers import LayerSource
+from cais.image.layout_directory import LayoutDirectory
+from cais.spec import media_types as types
+from cais.spec.descriptor import Descriptor
+from cais.spec.manifest import Manifest, decode
+from cais.spec.named import NamedTuple
+from cais.spec.progress import Progress
+from cais.spec.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cais.engine.copy import Graph
+    from cais.ports import Source
+    from cais.spec.platform import Platform
+
+_NAME_ANNOTATION = "org.opencontainers.image.ref.name"
+
+
+class CopyOptions(NamedTuple):
+    """``platform``: this one's image alone. ``all_platforms``: also where one is usual (this root directory)."""
+
+    platform: Platform | None = None
+    all_platforms: bool = False
+
+
+class _From(NamedTuple):
+    """``is_here``: its blobs are in the content store, where layers can be packed. ``repository``: at a registry."""
+
+    source: Source
+    target: Descriptor
+    is_here: bool = False
+    repository: Reference | None = None
+
+
+def copy_image(stores: Stores, source: str, target: str, options: CopyOptions, progress: Progress) -> Descriptor:
+    """Copies an image; returns what the target names now. Raises Invalid, NotFound, Corrupt, Denied, Unavailable."""
+    own = stores.apart()
+    try:
+        return _Copy(own, Place.parse(source), Place.parse(target), options, progress).run()
+    finally:
+        own.leases.release()
+
+
+class _Copy:
+    def __init__(self, stores: Stores, source: Place, target: Place, options: CopyOptions, progress: Progress) -> None:
+        self._stores = stores
+        self._source = source
+        self._target = target
+        self._options = options
+        self._progress = progress
+        self._layers = Layers(progress, None, unpacks=False)
+
+    def run(self) -> Descriptor:
+        if self._target.kind == "oci":
+            LayoutDirectory(self._target.path).check()
+        if self._target.kind == "docker-archive" and self._options.all_platforms:
+            raise Invalid("a docker-archive holds the image of one platform", hint="An oci-archive holds all.")
+        opened = self._opened()
+        wanted: Callable[[Descriptor], bool] | None = None
+        if self._options.platform is not None:
+            opened = opened._replace(target=self._of_platform(opened, self._options.platform))
+        elif self._target.kind == "docker-archive":
+            opened = opened._replace(target=self._of_platform(opened, self._stores.platform))
+        elif opened.is_here:
+            opened = opened._replace(target=self._available(opened.target))
+        elif self._target.kind == "cais" and not self._options.all_platforms:
+            own = {item.digest for item in chosen(opened.source, opened.target, self._stores.platform)}
+            wanted = lambda item: item.digest in own  # noqa: E731
+        if self._target.kind == "docker" and opened.is_here:
+            opened = opened._replace(target=self._packed(opened.target))
+        graph = read_graph(opened.source, opened.target, wanted or (lambda item: True))
+        put = {
+            "docker": self._to_registry,
+            "oci": self._to_layout,
+            "oci-archive": self._to_archive,
+            "docker-archive": self._to_archive,
+            "cais": self._to_here,
+        }[self._target.kind]
+        put(opened, graph)
+        return opened.target
+
+    # Sources
+
+    def _opened(self) -> _From:
+        place = self._source
+        if place.kind == "docker":
+            reference = place.reference
+            registry = self._stores.registries.repository(reference)
+            try:
+                target = registry.resolve(reference.digest or reference.tag)
+            except (NotFound, Denied, Unauthorized) as error:
+                raise explained(error, reference, "pull")
+            return _From(registry, target, repository=reference)
+        if place.kind == "oci":
+            layout = LayoutDirectory(place.path)
+            return _From(layout, layout.find(place.name))
+        self._stores.snapshots.reach()
+        source = LayerSource(self._stores.content, self._stores.snapshots)
+        if place.kind == "cais":
+            return _From(source, self._stores.images.get(place.name).target, True)
+        return _From(source, self._from_archive(), True)
+
+    def _from_archive(self) -> Descriptor:
+        """What is in an archive is in the store afterwards, for as long as this process needs it."""
+        from cais.image.archive import Archive, pieces_of
+        from cais.image.load import found_in
+
+        archive = Archive(self._stores.content, lambda event: None)
+        archive.read(pieces_of(self._source.path))
+        found = found_in(self._stores.images, archive)
+        wanted = self._source.name
+        if wanted:
+            fitting = [item for item in found if any(_is_called(name, wanted) for name in item.names)]
+            fitting += [item for item in found if (item.target.annotations or {}).get(_NAME_ANNOTATION) == wanted]
+        else:
+            fitting = found
+        if not fitting or (not wanted and len(found) > 1):
+            names = sorted({name.familiar for item in found for name in item.names})
+            problem = f"has no image {wanted!r}" if wanted else f"has {len(found)} images: say which one"
+            raise NotFound(
+                f"the archive {self._source.path} {problem}", hint=f"Its images are: {', '.join(names[:20])}."
+            )
+        return fitting[0].target._replace(annotations=None)
+
+    # Which part of it
+
+    def _of_platform(self, opened: _From, platform: Platform) -> Descriptor:
+        found = chosen(opened.source, opened.target, platform)[-1]
+        if found.digest == opened.target.digest and self._options.platform is not None:
+            self._check_platform(opened, found)
+        return found._replace(annotations=None, platform=None)
+
+    def _check_platform(self, opened: _From, item: Descriptor) -> None:
+        """Of an image without an index."""
+        from cais.spec.image_config import ImageConfig
+
+        manifest = decode(read_document(opened.source, item), item.media_type)
+        if not isinstance(manifest, Manifest) or manifest.config.media_type not in types.CONFIGS:
+            raise Invalid(f"{item.digest} is no image, and for no platform")
+        raw = b"".join(opened.source.fetch(manifest.config))
+        found = ImageConfig.decode(raw, manifest.config.media_type).platform
+        if self._options.platform is not None and not self._options.platform.matches(found):
+            raise NotFound(f"{self._source} is for {found}, not for {self._options.platform}")
+
+    def _available(self, target: Descriptor) -> Descriptor:
+        from cais.image.repack import is_whole, present_part
+
+        if target.media_type not in types.INDEXES or is_whole(self._stores.images, target):
+            return target
+        return present_part(self._stores.images, target)
+
+    def _packed(self, target: Descriptor) -> Descriptor:
+        from cais.engine.push import packed_for
+
+        return packed_for(self._stores, self._target.reference, target, "")
+
+    # Targets
+
+    def _to_registry(self, opened: _From, graph: Graph) -> None:
+        from cais.engine.push import send
+
+        reference = self._target.reference
+        if reference.digest is not None and reference.digest != opened.target.digest:
+            raise Invalid(f"the image is {opened.target.digest}, and cannot be named {reference.familiar}")
+        registry = self._stores.registries.repository(reference, pushing=True)
+        try:
+            send(
+                self._stores, registry, reference, opened.source, graph, opened.target, self._layers, opened.repository
+            )
+        except (Denied, Unauthorized) as error:
+            raise explained(error, reference, "push")
+
+    def _to_layout(self, opened: _From, graph: Graph) -> None:
+        layout = LayoutDirectory(self._target.path)
+        copy(opened.source, layout, opened.target, self._layers, graph=graph)
+        layout.add([_named(opened.target, self._target.name)])
+
+    def _to_archive(self, opened: _From, graph: Graph) -> None:
+        from cais.image.archive_writer import ArchiveWriter
+
+        manifests: list[tuple[Manifest, list[str]]] = []
+        name = self._target.name
+        if self._target.kind == "docker-archive":
+            names = [Reference.parse(name).familiar] if name else []
+            raw = graph.documents[opened.target.digest][1]
+            manifests = [(Manifest.decode(raw, opened.target.media_type), names)]
+            name = str(Reference.parse(name)) if name else ""
+        with ArchiveWriter(self._target.path) as archive:
+            # One blob after the other: there is only one place to write to.
+            copy(opened.source, archive, opened.target, self._layers, graph=graph, jobs=1)
+            archive.finish([_named(opened.target, name)], manifests)
+
+    def _to_here(self, opened: _From, graph: Graph) -> None:
+        reference = self._target.reference
+        if reference.digest is not None:
+            raise Invalid("refusing to create a tag with a digest reference")
+        if not opened.is_here:
+            copy(opened.source, self._stores.content, opened.target, self._layers, graph=graph)
+            if opened.repository is not None:
+                from cais.image.origins import Origins
+
+                origin = opened.repository
+                Origins(self._stores.database).note(origin.registry, origin.repository, graph.blobs)
+        record = self._stores.images.register(opened.target, [reference])
+        self._stores.events.write("image", "load", record.id, {"name": reference.familiar})
+
+
+def _is_called(name: Reference, wanted: str) -> bool:
+    try:
+        return name == Reference.parse(wanted)
+    except CaisError:
+        return False
+
+
+def _named(target: Descriptor, name: str) -> Descriptor:
+    """The entry of a layout's index."""
+    annotations = {_NAME_ANNOTATION: name} if name else None
+    return Descriptor(target.media_type, target.digest, target.size_bytes, annotations)
