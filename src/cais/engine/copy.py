@@ -73,7 +73,8 @@ def copy(
     of ``target`` where it was read before. ``put_target`` stores the target itself (under a tag, say).
 
     Events: ``blob`` with a ``state`` (``planned`` for each blob before any, then ``exists``, ``mounted`` (from a
-    ``repository``) or ``received``), and ``status`` while a blob comes. Raises what source and sink raise: the first failure ends it.
+    ``repository``) or ``received``), and ``status`` while a blob comes. Raises what source and sink raise: the first
+    failure ends it.
     """
     graph = graph or read_graph(source, target, wanted)
     for blob in graph.blobs.values():
