@@ -6,13 +6,17 @@ import os
 from collections.abc import Mapping
 
 from cais.remote.credentials import CredentialFile, Login
-from cais.remote.endpoint import endpoint_of
+from cais.remote.endpoint import Endpoint, endpoint_of
 from cais.remote.mirrored import Mirrored
 from cais.remote.registry import Registry
 from cais.remote.routes import Route, Rule, is_insecure, read_rules, routes
 from cais.remote.transport import Transport
 from cais.spec.proxies import proxy_variables
-from cais.spec.reference import Reference
+from cais.spec.reference import DEFAULT_REGISTRY, Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cais.remote.listing import Found
 
 SYSTEM_DIRECTORIES = ("/etc/cais", "/etc/docker")
 FILE_NAME = "registries.toml"
@@ -70,6 +74,19 @@ class Registries:
         finally:
             transport.close()
 
+    def search(self, registry: str, term: str, limit: int = 25) -> list[Found]:
+        """What a registry finds for a term. Raises Invalid, Unavailable, Unsupported."""
+        from cais.remote.listing import search
+
+        if registry != DEFAULT_REGISTRY:
+            return search(self.transport(registry), term, limit)
+        # Docker's own registry is searched at the host of its index.
+        transport = self._transport(endpoint_of(registry)._replace(address="index.docker.io"))
+        try:
+            return search(transport, term, limit)
+        finally:
+            transport.close()
+
     @property
     def rules(self) -> tuple[Rule, ...]:
         """Of the user's and the system's ``registries.toml``."""
@@ -88,9 +105,12 @@ class Registries:
         return self._transports[key]
 
     def _made(self, route: Route, login: Login | None = None) -> Transport:
-        registry = route.registry
+        return self._transport(endpoint_of(route.registry, insecure=route.insecure), login)
+
+    def _transport(self, endpoint: Endpoint, login: Login | None = None) -> Transport:
+        registry = endpoint.registry
         return Transport(
-            endpoint_of(registry, insecure=route.insecure),
+            endpoint,
             lambda: login or self._logins.get(registry) or self.credentials.get(registry),
             certificates=[os.path.join(directory, "certs.d") for directory in self._directories],
             proxies=self._proxies,

@@ -93,7 +93,7 @@ class Registry:
         return Document(Descriptor(media_type, expected, len(raw)), raw)
 
     def put_manifest(self, raw: bytes, media_type: str, tag: str = "", *, digest: Digest | None = None) -> Descriptor:
-        """Stores a manifest under a tag, or only under its digest.
+        """Stores a manifest under a tag, or only under its digest; one with a subject is listed among its referrers.
 
         Raises BlobsMissing where the registry lacks what it names, Denied, Invalid; Corrupt where the registry says
         that it stored something else.
@@ -110,9 +110,15 @@ class Registry:
                     raise BlobsMissing(error.message)
                 raise error
             stored = _parsed(response.headers.get("Docker-Content-Digest", ""))
+            is_listed = bool(response.headers.get("OCI-Subject"))
         if stored is not None and stored.algorithm == digest.algorithm and stored != digest:
             raise Corrupt(f"{self.name} stored the manifest {digest} as {stored}")
-        return Descriptor(media_type, digest, len(raw))
+        stored_as = Descriptor(media_type, digest, len(raw))
+        if b'"subject"' in raw and not is_listed:
+            from cais.remote.referrers import list_under_tag
+
+            list_under_tag(self, stored_as, raw)
+        return stored_as
 
     def delete_manifest(self, tag_or_digest: str) -> None:
         """Raises NotFound, Unsupported where the registry does not allow it."""
