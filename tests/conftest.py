@@ -201,3 +201,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProce
     repositories of its own. ``registry_process`` starts others."""
     with registry_process(tmp_path_factory.mktemp("registry")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cais_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Our own registry (``registry_process.RegistryProcess``), for everybody."""
+    pytest.importorskip("uvicorn", reason="needs the extra cais[registry]")
+    import registry_process
+
+    with registry_process.registry_process(tmp_path_factory.mktemp("cais-registry"), "--workers", "1") as server:
+        yield server

@@ -16,7 +16,7 @@ class Request(BaseHTTPRequestHandler):
         self.server.seen.append(self)
         self.server.answer(self)
 
-    do_POST = do_GET
+    do_POST = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_GET
 
     def log_message(self, *_: object) -> None:
         pass
@@ -29,7 +29,8 @@ class Request(BaseHTTPRequestHandler):
             if value:
                 self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 class Server(ThreadingHTTPServer):
