@@ -1,0 +1,97 @@
+"""Replicas: several processes of ``cais registry serve`` on the same records and blobs, and a balancer before them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import nginx_server
+import private_server
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+
+class Replica:
+    """One server, on a port that it keeps when it is started again."""
+
+    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
+        (self.port,) = private_server.free_ports(1)
+        self.log = directory / f"replica-{self.port}.log"
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Starts it; ``wait`` returns when it answers."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CAIS_")}
+        environment |= {f"CAIS_REGISTRY_{name.upper()}": value for name, value in self._settings.items()}
+        environment["PYTHONPATH"] = str(SOURCE)
+        environment["CAIS_REGISTRY_LISTEN"] = f"127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "cais", "registry", "serve"]
+        self._process = private_server.start(command, self.log, env=environment)
+
+    def wait(self) -> None:
+        private_server.until(self._is_up, f"the replica on port {self.port} answers")
+
+    def _is_up(self) -> bool:
+        assert self._process is not None and self._process.poll() is None, private_server.tail(self.log)
+        return private_server.answers(self.port)
+
+    def start(self) -> None:
+        self.begin()
+        self.wait()
+
+    def kill(self) -> None:
+        """All its processes at once, as when its host is lost."""
+        if self._process is not None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> int:
+        """As ``systemctl stop`` does; the exit code."""
+        assert self._process is not None
+        private_server.stop(self._process, seconds=30)
+        code = self._process.returncode
+        self._process = None
+        return code
+
+
+class Replicas:
+    """``port`` is the balancer's: each request goes to the next of ``servers``."""
+
+    def __init__(self, port: int, servers: Sequence[Replica]) -> None:
+        self.port = port
+        self.servers = servers
+
+    def words(self) -> str:
+        """What all have said, for the message of a test that fails."""
+        return "\n".join(f"--- {server.port}\n{private_server.tail(server.log)}" for server in self.servers)
+
+
+@contextmanager
+def replicas(count: int, **settings: str) -> Iterator[Replicas]:
+    """``settings`` by their names in the environment, without its prefix and in small letters."""
+    directory = Path(tempfile.mkdtemp(prefix="cais-replicas-", dir="/var/tmp"))
+    settings = {"root": str(directory / "root"), "workers": "1", "anonymous": "write", "log_access": "", **settings}
+    servers = [Replica(directory, settings) for _ in range(count)]
+    try:
+        for server in servers:  # at once, as a cluster starts them: one of them makes the schema
+            server.begin()
+        for server in servers:
+            server.wait()
+        with nginx_server.balancing([server.port for server in servers]) as port:
+            yield Replicas(port, servers)
+    finally:
+        for server in servers:
+            server.kill()
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,55 @@
+"""Catalogs on each pair of stores that is served: SQLite and files, PostgreSQL and an S3 bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from cais.catalog.catalog import Catalog
+
+
+class Pair(NamedTuple):
+    """``database_url`` and ``blobs``: what opens both stores again, as another replica does."""
+
+    database_url: str
+    blobs: Callable[[], Any]
+
+    @contextmanager
+    def catalog(self, database_url: str = "") -> Iterator[Catalog]:
+        from cais.catalog.access import AnonymousAccess
+        from cais.catalog.catalog import Catalog
+        from cais.catalog.settings import CatalogSettings
+        from cais.records.database import Database
+
+        url = database_url or self.database_url
+        settings = CatalogSettings(root="", database=url, anonymous="write")
+        catalog = Catalog(settings, Database(url), self.blobs(), AnonymousAccess("write"))
+        try:
+            yield catalog
+        finally:
+            catalog.close()
+
+
+def embedded(request: pytest.FixtureRequest, directory: Path) -> Pair:
+    from cais.blobs.files import FileBlobs
+
+    return Pair(f"sqlite:///{directory}/registry.db", lambda: FileBlobs(str(directory)))
+
+
+def replicated(request: pytest.FixtureRequest, directory: Path) -> Pair:
+    import swift_server
+
+    from cais.blobs.objects import S3Settings
+    from cais.blobs.s3 import S3Blobs
+
+    swift = request.getfixturevalue("swift")
+    postgres = request.getfixturevalue("postgres")
+    settings = S3Settings(
+        swift.bucket(), endpoint=swift.endpoint, access_key=swift_server.ACCESS_KEY, secret_key=swift_server.SECRET_KEY
+    )
+    return Pair(postgres.database(), lambda: S3Blobs(settings, part_bytes=1 << 20))

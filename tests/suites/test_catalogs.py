@@ -1,0 +1,353 @@
+"""What a registry promises on each pair of stores, with several replicas at once: uploads, tags, blobs, mounts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+import stored_catalogs
+
+from cais.errors import CaisError
+from cais.spec.digest import Digest
+
+pytest.importorskip("sqlalchemy")
+pytest.importorskip("obstore")
+
+from cais.catalog.errors import (
+    BlobUnknown,
+    DigestInvalid,
+    ManifestBlobUnknown,
+    ManifestUnknown,
+    RangeInvalid,
+    UploadBusy,
+    UploadUnknown,
+)
+
+if TYPE_CHECKING:
+    from cais.catalog.catalog import Catalog
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MIB = 1 << 20
+Result = TypeVar("Result")
+
+
+@pytest.fixture(params=[stored_catalogs.embedded, stored_catalogs.replicated])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> stored_catalogs.Pair:
+    from cais.records.database import Database
+
+    pair: stored_catalogs.Pair = request.param(request, tmp_path)
+    database = Database(pair.database_url)
+    database.upgrade()
+    database.close()
+    return pair
+
+
+@pytest.fixture
+def replica(pair: stored_catalogs.Pair) -> Iterator[Callable[[], Catalog]]:
+    """Another replica on the same stores."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(pair.catalog())
+
+
+def at_once(actions: list[Callable[[], Result]]) -> list[Result | CaisError]:
+    """What each returns, or the error of Cais that it raises; they begin together."""
+    barrier = threading.Barrier(len(actions))
+
+    def run(action: Callable[[], Result]) -> Result | CaisError:
+        barrier.wait()
+        try:
+            return action()
+        except CaisError as error:
+            return error
+
+    with ThreadPoolExecutor(len(actions)) as threads:
+        return [future.result() for future in [threads.submit(run, action) for action in actions]]
+
+
+def append(catalog: Catalog, repository: str, upload: str, content: bytes, start: int | None = None) -> None:
+    receiving = catalog.uploads.receive(repository, upload, start)
+    try:
+        receiving.write([content])
+        receiving.commit()
+    finally:
+        receiving.close()
+
+
+def finish(catalog: Catalog, repository: str, upload: str, digest: Digest, content: bytes = b"") -> None:
+    receiving = catalog.uploads.receive(repository, upload)
+    try:
+        if content:
+            receiving.write([content])
+        receiving.finish(digest)
+    finally:
+        receiving.close()
+
+
+def push(catalog: Catalog, repository: str, content: bytes) -> Digest:
+    digest = Digest.of(content)
+    finish(catalog, repository, catalog.uploads.begin(repository), digest, content)
+    return digest
+
+
+def push_whole(catalog: Catalog, repository: str, content: bytes) -> Digest:
+    digest = Digest.of(content)
+    receiving = catalog.uploads.receive_whole(repository, digest.algorithm)
+    try:
+        receiving.write([content])
+        receiving.finish(digest)
+    finally:
+        receiving.close()
+    return digest
+
+
+def pull(catalog: Catalog, repository: str, digest: Digest) -> bytes:
+    blob = catalog.blobs.open(repository, digest)
+    try:
+        return b"".join(blob.read(0, blob.size_bytes))
+    finally:
+        blob.close()
+
+
+def manifest(catalog: Catalog, repository: str, name: str) -> bytes:
+    config = name.encode()
+    digest = push(catalog, repository, config)
+    row = {"mediaType": "application/octet-stream", "digest": str(digest), "size": len(config)}
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": row, "layers": []}).encode()
+
+
+def put(catalog: Catalog, repository: str, content: bytes, tag: str = "") -> Digest:
+    return catalog.manifests.put(repository, content, OCI_MANIFEST, tag=tag).digest
+
+
+def stored_count(catalog: Catalog) -> int:
+    """How many blobs and uploads have bytes in the store, whether or not a row knows of them."""
+    store = catalog.uploads._store
+    return len(list(store.stored())) + len(list(store.unfinished()))
+
+
+def test_many_replicas_that_start_at_once_make_the_schema_once(
+    request: pytest.FixtureRequest, tmp_path: Path, pair: stored_catalogs.Pair
+) -> None:
+    """Each in a process of its own, as they are."""
+    import subprocess
+    import sys
+
+    kind = stored_catalogs.embedded if "sqlite" in pair.database_url else stored_catalogs.replicated
+    (tmp_path / "new").mkdir()
+    url = kind(request, tmp_path / "new").database_url
+    program = f"from cais.records.database import Database; d = Database({url!r}); d.upgrade(); d.answers()"
+    source = str(Path(__file__).parents[2] / "src")
+    running = [
+        subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": source}, stderr=-1)
+        for _ in range(3)
+    ]
+    assert [(process.communicate()[1], process.returncode) for process in running] == [(b"", 0)] * 3
+
+
+def test_an_upload_goes_on_at_another_replica_and_ends_at_a_third(replica: Callable[[], Catalog]) -> None:
+    one, two, three = replica(), replica(), replica()
+    pieces = [os.urandom(MIB + 1), os.urandom(10), os.urandom(3 * MIB), os.urandom(7)]
+    content = b"".join(pieces)
+    upload = one.uploads.begin("team/app")
+    start = 0
+    for catalog, piece in zip((one, two, three, one), pieces, strict=True):
+        assert catalog.uploads.offset("team/app", upload) == start
+        append(catalog, "team/app", upload, piece, start)
+        start += len(piece)
+    with pytest.raises(BlobUnknown):
+        one.blobs.open("team/app", Digest.of(content))
+    finish(two, "team/app", upload, Digest.of(content))
+    assert pull(three, "team/app", Digest.of(content)) == content
+    with pytest.raises(UploadUnknown):
+        one.uploads.offset("team/app", upload)
+    assert stored_count(one) == 1
+
+
+def test_bytes_that_are_not_the_next_are_refused(replica: Callable[[], Catalog]) -> None:
+    one, two = replica(), replica()
+    upload = one.uploads.begin("app")
+    append(one, "app", upload, b"abc", 0)
+    for start in (0, 2, 4):
+        with pytest.raises(RangeInvalid):
+            append(two, "app", upload, b"def", start)
+    append(two, "app", upload, b"def", 3)
+    finish(one, "app", upload, Digest.of(b"abcdef"))
+
+
+def test_a_wrong_digest_leaves_the_upload_as_it_was(replica: Callable[[], Catalog]) -> None:
+    one, two = replica(), replica()
+    upload = one.uploads.begin("app")
+    append(one, "app", upload, b"abc")
+    for catalog in (one, two):
+        with pytest.raises(DigestInvalid):
+            finish(catalog, "app", upload, Digest.of(b"another"), b"def")
+        assert catalog.uploads.offset("app", upload) == 3
+    finish(two, "app", upload, Digest.of(b"abcghi"), b"ghi")
+    assert pull(one, "app", Digest.of(b"abcghi")) == b"abcghi"
+    assert stored_count(one) == 1
+    with pytest.raises(DigestInvalid):
+        receiving = one.uploads.receive_whole("app", "sha256")
+        try:
+            receiving.write([b"x"])
+            receiving.finish(Digest.of(b"y"))
+        finally:
+            receiving.close()
+    assert stored_count(one) == 1
+
+
+def test_of_two_writers_of_one_upload_one_is_told_that_it_lost(replica: Callable[[], Catalog]) -> None:
+    one, two = replica(), replica()
+    for _ in range(5):
+        upload = one.uploads.begin("app")
+        append(one, "app", upload, b"start-")
+        contents = [os.urandom(100_000), os.urandom(100_001)]
+        results = at_once(
+            [
+                lambda: append(one, "app", upload, contents[0], 6),
+                lambda: append(two, "app", upload, contents[1], 6),
+            ]
+        )
+        won = [number for number, result in enumerate(results) if result is None]
+        lost = [result for result in results if result is not None]
+        assert len(won) == 1 and isinstance(lost[0], (UploadBusy, RangeInvalid)), results
+        content = b"start-" + contents[won[0]]
+        assert one.uploads.offset("app", upload) == len(content)
+        finish(two, "app", upload, Digest.of(content))
+        assert pull(one, "app", Digest.of(content)) == content
+
+
+def test_of_two_that_finish_one_upload_one_is_told_that_it_lost(replica: Callable[[], Catalog]) -> None:
+    one, two = replica(), replica()
+    for _ in range(5):
+        content = os.urandom(1000)
+        upload = one.uploads.begin("app")
+        append(one, "app", upload, content)
+        digest = Digest.of(content)
+        results = at_once([lambda: finish(one, "app", upload, digest), lambda: finish(two, "app", upload, digest)])
+        assert results.count(None) == 1, results
+        assert all(isinstance(result, (UploadBusy, UploadUnknown, type(None))) for result in results), results
+        assert pull(one, "app", digest) == content
+    assert stored_count(one) == 5
+
+
+def test_one_blob_pushed_by_many_at_once_is_stored_once(replica: Callable[[], Catalog]) -> None:
+    catalogs = [replica() for _ in range(3)]
+    content = os.urandom(2 * MIB)
+    results = at_once(
+        [
+            lambda catalog=catalog, way=way, number=number: way(catalog, f"team{number % 2}/app", content)  # type: ignore[misc]
+            for number, catalog in enumerate(catalogs)
+            for way in (push, push_whole)
+        ]
+    )
+    assert set(results) == {Digest.of(content)}
+    for repository in ("team0/app", "team1/app"):
+        assert pull(catalogs[0], repository, Digest.of(content)) == content
+    assert stored_count(catalogs[0]) == 1
+
+
+def test_two_pushes_of_one_tag_leave_one_of_both(replica: Callable[[], Catalog]) -> None:
+    one, two = replica(), replica()
+    documents = [manifest(one, "app", name) for name in ("first", "second")]
+    for _ in range(8):
+        results = at_once(
+            [
+                lambda: put(one, "app", documents[0], "latest"),
+                lambda: put(two, "app", documents[1], "latest"),
+            ]
+        )
+        assert results == [Digest.of(document) for document in documents]
+        assert one.manifests.get("app", "latest")[1] in documents
+        assert two.tags.page("app", "", 10) == (["latest"], False)
+        for document in documents:
+            assert two.manifests.get("app", str(Digest.of(document)))[1] == document
+
+
+def test_pushes_against_deletions_never_leave_a_tag_without_its_manifest(replica: Callable[[], Catalog]) -> None:
+    catalogs = [replica(), replica(), replica()]
+    documents = [manifest(catalogs[0], "app", name) for name in ("one", "two")]
+    failures: list[str] = []
+
+    def work(seed: int) -> None:
+        chance = random.Random(seed)
+        catalog = catalogs[seed % 3]
+        for _ in range(12):
+            document, tag = chance.choice(documents), chance.choice(("a", "b"))
+            try:
+                match chance.randrange(4):
+                    case 0:
+                        catalog.manifests.delete("app", Digest.of(document))
+                    case 1:
+                        catalog.tags.delete("app", tag)
+                    case _:
+                        put(catalog, "app", document, tag)
+            except ManifestUnknown:
+                pass
+            except Exception as error:
+                failures.append(repr(error))
+
+    at_once([lambda seed=seed: work(seed) for seed in range(6)])  # type: ignore[misc]
+    assert not failures
+    for tag in catalogs[1].tags.page("app", "", 10)[0]:
+        assert catalogs[2].manifests.get("app", tag)[1] in documents
+    for document in documents:
+        put(catalogs[0], "app", document, "after")
+        assert catalogs[1].manifests.get("app", "after")[1] == document
+
+
+def test_a_mount_against_a_deletion_gives_the_blob_or_says_no(replica: Callable[[], Catalog]) -> None:
+    one, two = replica(), replica()
+    for number in range(5):
+        content = os.urandom(100)
+        digest = push(one, "from", content)
+        target = f"to/{number}"
+        mounted, deleted = at_once(
+            [lambda: two.blobs.mount("from", target, digest), lambda: one.blobs.delete("from", digest)]
+        )
+        assert deleted is None
+        if mounted is True:
+            assert pull(one, target, digest) == content
+        else:
+            assert mounted is False
+            with pytest.raises(BlobUnknown):
+                one.blobs.open(target, digest)
+
+
+def test_a_manifest_is_refused_where_a_blob_has_just_gone(replica: Callable[[], Catalog]) -> None:
+    one, two = replica(), replica()
+    for number in range(5):
+        document = manifest(one, "app", f"config {number}")
+        config = Digest(json.loads(document)["config"]["digest"])
+        pushed, _ = at_once([lambda: put(one, "app", document), lambda: two.blobs.delete("app", config)])
+        if isinstance(pushed, Digest):
+            continue  # the push was first: that a blob is deleted from below a manifest is the deleter's wish
+        assert isinstance(pushed, ManifestBlobUnknown)
+
+
+def test_each_algorithm_is_verified_when_another_replica_ends(replica: Callable[[], Catalog]) -> None:
+    one, two = replica(), replica()
+    content = os.urandom(MIB + 5)
+    upload = one.uploads.begin("app")
+    append(one, "app", upload, content)
+    digest = Digest(f"sha512:{hashlib.sha512(content).hexdigest()}")
+    finish(two, "app", upload, digest)
+    assert pull(one, "app", digest) == content
+
+
+def test_a_cancelled_upload_leaves_nothing(replica: Callable[[], Catalog]) -> None:
+    one, two = replica(), replica()
+    upload = one.uploads.begin("app")
+    append(one, "app", upload, b"x" * (2 * MIB))
+    two.uploads.cancel("app", upload)
+    with pytest.raises(UploadUnknown):
+        append(one, "app", upload, b"y")
+    assert stored_count(one) == 0
