@@ -43,13 +43,16 @@ def embedded(request: pytest.FixtureRequest, directory: Path) -> Pair:
 
 def replicated(request: pytest.FixtureRequest, directory: Path) -> Pair:
     import swift_server
-
-    from cais.blobs.objects import S3Settings
     from cais.blobs.s3 import S3Blobs
+    from cais.blobs.s3_settings import S3Settings
 
     swift = request.getfixturevalue("swift")
     postgres = request.getfixturevalue("postgres")
     settings = S3Settings(
-        swift.bucket(), endpoint=swift.endpoint, access_key=swift_server.ACCESS_KEY, secret_key=swift_server.SECRET_KEY
+        swift.bucket(),
+        endpoint=swift.endpoint,
+        access_key=swift_server.ACCESS_KEY,
+        secret_key=swift_server.SECRET_KEY,
+        part_bytes=1 << 20,
     )
-    return Pair(postgres.database(), lambda: S3Blobs(settings, part_bytes=1 << 20))
+    return Pair(postgres.database(), lambda: S3Blobs(settings))

@@ -16,8 +16,8 @@ from cais.spec.digest import Digest
 
 pytest.importorskip("obstore")
 
-from cais.blobs.objects import S3Settings
 from cais.blobs.s3 import S3Blobs
+from cais.blobs.s3_settings import S3Settings
 
 MIB = 1 << 20
 UPLOAD = "6f1c8a52-0000-4000-8000-000000000001"
@@ -39,8 +39,9 @@ def blobs(request: pytest.FixtureRequest, swift: Any, proxy: faulty_proxy.Faulty
         secret_key=swift_server.SECRET_KEY,
         retry_seconds=request.param,
         answer_seconds=0.6,
+        part_bytes=MIB,
     )
-    blobs = S3Blobs(settings, part_bytes=MIB)
+    blobs = S3Blobs(settings)
     yield blobs
     proxy.stopped.set()
     blobs.close()
@@ -69,11 +70,18 @@ def write(blobs: S3Blobs, parts: list[Any], offset: int, content: bytes) -> list
         writer.close()
 
 
+def finish(blobs: S3Blobs, parts: list[Any], content: bytes) -> Any:
+    writer = blobs.append(UPLOAD, parts, len(content))
+    location = writer.finish(Digest.of(content))
+    writer.close()
+    return location
+
+
 @pytest.mark.parametrize("fault", ["500", "503", "429", "cut", "lost", "half", "slow", "hang"])
 def test_one_fault_of_each_request_is_not_noticed(blobs: S3Blobs, proxy: faulty_proxy.FaultyProxy, fault: str) -> None:
     content = os.urandom(2 * MIB + 99)
     proxy.fault = first_of_each(fault)
-    location = blobs.finish(UPLOAD, write(blobs, [], 0, content), len(content), Digest.of(content))
+    location = finish(blobs, write(blobs, [], 0, content), content)
     assert b"".join(blobs.read(location, 0, len(content))) == content
     assert [size for _, size, _ in blobs.stored()] == [len(content)]
     blobs.remove(location)
@@ -100,7 +108,7 @@ def test_a_store_that_keeps_failing_is_unavailable_within_the_time(
     proxy.fault = lambda method, path: ""
     blobs.answers()
     parts = write(blobs, parts, MIB, b"more")
-    location = blobs.finish(UPLOAD, parts, MIB + 4, Digest.of(content + b"more"))
+    location = finish(blobs, parts, content + b"more")
     assert b"".join(blobs.read(location, 0, MIB + 4)) == content + b"more"
 
 

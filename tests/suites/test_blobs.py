@@ -17,8 +17,8 @@ from cais.spec.digest import Digest
 pytest.importorskip("obstore")
 
 from cais.blobs.files import FileBlobs
-from cais.blobs.objects import S3Settings
 from cais.blobs.s3 import S3Blobs
+from cais.blobs.s3_settings import S3Settings
 
 MIB = 1 << 20
 UPLOAD = "6f1c8a52-0000-4000-8000-000000000001"
@@ -39,8 +39,9 @@ def s3_blobs(request: pytest.FixtureRequest, directory: Path) -> Callable[[], An
         access_key=swift_server.ACCESS_KEY,
         secret_key=swift_server.SECRET_KEY,
         prefix="registry/one",
+        part_bytes=MIB,
     )
-    return lambda: S3Blobs(settings, part_bytes=MIB)
+    return lambda: S3Blobs(settings)
 
 
 @pytest.fixture(params=[file_blobs, s3_blobs])
@@ -74,11 +75,19 @@ def write(blobs: Any, upload: str, parts: list[Any], offset: int, *pieces: bytes
         writer.close()
 
 
+def finish(blobs: Any, upload: str, parts: list[Any], content: bytes) -> Any:
+    writer = blobs.append(upload, parts, len(content))
+    try:
+        return writer.finish(Digest.of(content))
+    finally:
+        writer.close()
+
+
 def stored(blobs: Any, upload: str, *pieces: bytes) -> tuple[Any, Digest, bytes]:
     content = b"".join(pieces)
     digest = Digest.of(content)
     parts = write(blobs, upload, [], 0, *pieces)
-    return blobs.finish(upload, parts, len(content), digest), digest, content
+    return finish(blobs, upload, parts, content), digest, content
 
 
 def read(blobs: Any, location: Any, start: int, stop: int) -> bytes:
@@ -101,7 +110,7 @@ def test_each_range_of_a_blob_of_several_parts(open_blobs: Callable[[], Any]) ->
     content = os.urandom(3 * MIB + 17)
     parts = write(blobs, UPLOAD, [], 0, content[:MIB], content[MIB : MIB + 5])
     parts = write(open_blobs(), UPLOAD, parts, MIB + 5, content[MIB + 5 : 3 * MIB], content[3 * MIB :])
-    location = blobs.finish(UPLOAD, parts, len(content), Digest.of(content))
+    location = finish(blobs, UPLOAD, parts, content)
     edges = (0, 1, MIB - 1, MIB, MIB + 4, MIB + 5, MIB + 6, 2 * MIB, 3 * MIB + 16, 3 * MIB + 17)
     for start in edges:
         for stop in edges:
@@ -113,20 +122,20 @@ def test_an_upload_goes_on_elsewhere_and_is_read_from_its_beginning(open_blobs: 
     elsewhere = open_blobs()
     parts = write(elsewhere, UPLOAD, parts, 3, b"def")
     assert b"".join(elsewhere.reread(UPLOAD, parts, 6)) == b"abcdef"
-    location = open_blobs().finish(UPLOAD, parts, 6, Digest.of(b"abcdef"))
+    location = finish(open_blobs(), UPLOAD, parts, b"abcdef")
     assert read(elsewhere, location, 0, 6) == b"abcdef"
 
 
 def test_a_writer_commits_and_goes_on(blobs: Any) -> None:
     writer = blobs.append(UPLOAD, [], 0)
-    writer.write([b"a", memoryview(b"b"), bytearray(b"c")])
+    writer.write([b"a", b"", b"bc"])
     first = writer.commit()
     writer.write([b"d"])
     second = writer.commit()
     writer.close()
     writer.close()
     assert b"".join(blobs.reread(UPLOAD, first, 3)) == b"abc"
-    assert read(blobs, blobs.finish(UPLOAD, second, 4, Digest.of(b"abcd")), 0, 4) == b"abcd"
+    assert read(blobs, finish(blobs, UPLOAD, second, b"abcd"), 0, 4) == b"abcd"
 
 
 def test_what_a_dead_writer_left_behind_the_acknowledged_bytes_is_overwritten(open_blobs: Callable[[], Any]) -> None:
@@ -135,7 +144,7 @@ def test_what_a_dead_writer_left_behind_the_acknowledged_bytes_is_overwritten(op
     write(open_blobs(), UPLOAD, parts, 4, b"never acknowledged, and longer")
     assert b"".join(blobs.reread(UPLOAD, parts, 4)) == b"kept"
     parts = write(blobs, UPLOAD, parts, 4, b" on")
-    location = blobs.finish(UPLOAD, parts, 7, Digest.of(b"kept on"))
+    location = finish(blobs, UPLOAD, parts, b"kept on")
     assert read(blobs, location, 0, 7) == b"kept on"
     with pytest.raises(Corrupt):
         read(blobs, location, 0, 8)

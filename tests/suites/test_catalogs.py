@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import stored_catalogs
 
+import stored_catalogs
 from cais.errors import CaisError
 from cais.spec.digest import Digest
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MIB = 1 << 20
-Result = TypeVar("Result")
 
 
 @pytest.fixture(params=[stored_catalogs.embedded, stored_catalogs.replicated])
@@ -58,11 +58,11 @@ def replica(pair: stored_catalogs.Pair) -> Iterator[Callable[[], Catalog]]:
         yield lambda: stack.enter_context(pair.catalog())
 
 
-def at_once(actions: list[Callable[[], Result]]) -> list[Result | CaisError]:
+def at_once(*actions: Callable[[], Any]) -> list[Any]:
     """What each returns, or the error of Cais that it raises; they begin together."""
     barrier = threading.Barrier(len(actions))
 
-    def run(action: Callable[[], Result]) -> Result | CaisError:
+    def run(action: Callable[[], Any]) -> Any:
         barrier.wait()
         try:
             return action()
@@ -211,10 +211,7 @@ def test_of_two_writers_of_one_upload_one_is_told_that_it_lost(replica: Callable
         append(one, "app", upload, b"start-")
         contents = [os.urandom(100_000), os.urandom(100_001)]
         results = at_once(
-            [
-                lambda: append(one, "app", upload, contents[0], 6),
-                lambda: append(two, "app", upload, contents[1], 6),
-            ]
+            partial(append, one, "app", upload, contents[0], 6), partial(append, two, "app", upload, contents[1], 6)
         )
         won = [number for number, result in enumerate(results) if result is None]
         lost = [result for result in results if result is not None]
@@ -225,29 +222,63 @@ def test_of_two_writers_of_one_upload_one_is_told_that_it_lost(replica: Callable
         assert pull(one, "app", Digest.of(content)) == content
 
 
-def test_of_two_that_finish_one_upload_one_is_told_that_it_lost(replica: Callable[[], Catalog]) -> None:
+def test_of_two_that_finish_one_upload_with_other_bytes_one_wins(replica: Callable[[], Catalog]) -> None:
     one, two = replica(), replica()
     for _ in range(5):
+        upload = one.uploads.begin("app")
+        append(one, "app", upload, b"start-")
+        contents = [b"start-" + os.urandom(100_000), b"start-" + os.urandom(100_000)]
+        results = at_once(
+            *(
+                partial(finish, catalog, "app", upload, Digest.of(content), content[6:])
+                for catalog, content in zip((one, two), contents, strict=True)
+            )
+        )
+        assert results.count(None) == 1, results
+        assert all(isinstance(result, (UploadBusy, UploadUnknown, type(None))) for result in results), results
+        won = contents[results.index(None)]
+        assert pull(one, "app", Digest.of(won)) == won
+
+
+def test_two_that_finish_one_upload_alike_lose_nothing(replica: Callable[[], Catalog]) -> None:
+    one, two = replica(), replica()
+    for number in range(5):
         content = os.urandom(1000)
         upload = one.uploads.begin("app")
         append(one, "app", upload, content)
-        digest = Digest.of(content)
-        results = at_once([lambda: finish(one, "app", upload, digest), lambda: finish(two, "app", upload, digest)])
-        assert results.count(None) == 1, results
+        results = at_once(*(partial(finish, catalog, "app", upload, Digest.of(content)) for catalog in (one, two)))
+        assert None in results, results
         assert all(isinstance(result, (UploadBusy, UploadUnknown, type(None))) for result in results), results
-        assert pull(one, "app", digest) == content
-    assert stored_count(one) == 5
+        assert pull(one, "app", Digest.of(content)) == content
+        assert stored_count(one) == number + 1
+
+
+def test_a_writer_against_one_that_finishes(replica: Callable[[], Catalog]) -> None:
+    one, two = replica(), replica()
+    for _ in range(8):
+        content = b"start-" + os.urandom(100_000)
+        upload = one.uploads.begin("app")
+        append(one, "app", upload, b"start-")
+        results = at_once(
+            partial(finish, one, "app", upload, Digest.of(content), content[6:]),
+            partial(append, two, "app", upload, os.urandom(100_000), 6),
+        )
+        assert results.count(None) == 1, results
+        if results[0] is None:
+            assert pull(two, "app", Digest.of(content)) == content
+        else:
+            assert one.uploads.offset("app", upload) == 100_006
 
 
 def test_one_blob_pushed_by_many_at_once_is_stored_once(replica: Callable[[], Catalog]) -> None:
     catalogs = [replica() for _ in range(3)]
     content = os.urandom(2 * MIB)
     results = at_once(
-        [
-            lambda catalog=catalog, way=way, number=number: way(catalog, f"team{number % 2}/app", content)  # type: ignore[misc]
+        *(
+            partial(way, catalog, f"team{number % 2}/app", content)
             for number, catalog in enumerate(catalogs)
             for way in (push, push_whole)
-        ]
+        )
     )
     assert set(results) == {Digest.of(content)}
     for repository in ("team0/app", "team1/app"):
@@ -260,10 +291,7 @@ def test_two_pushes_of_one_tag_leave_one_of_both(replica: Callable[[], Catalog])
     documents = [manifest(one, "app", name) for name in ("first", "second")]
     for _ in range(8):
         results = at_once(
-            [
-                lambda: put(one, "app", documents[0], "latest"),
-                lambda: put(two, "app", documents[1], "latest"),
-            ]
+            partial(put, one, "app", documents[0], "latest"), partial(put, two, "app", documents[1], "latest")
         )
         assert results == [Digest.of(document) for document in documents]
         assert one.manifests.get("app", "latest")[1] in documents
@@ -295,7 +323,7 @@ def test_pushes_against_deletions_never_leave_a_tag_without_its_manifest(replica
             except Exception as error:
                 failures.append(repr(error))
 
-    at_once([lambda seed=seed: work(seed) for seed in range(6)])  # type: ignore[misc]
+    at_once(*(partial(work, seed) for seed in range(6)))
     assert not failures
     for tag in catalogs[1].tags.page("app", "", 10)[0]:
         assert catalogs[2].manifests.get("app", tag)[1] in documents
@@ -311,7 +339,7 @@ def test_a_mount_against_a_deletion_gives_the_blob_or_says_no(replica: Callable[
         digest = push(one, "from", content)
         target = f"to/{number}"
         mounted, deleted = at_once(
-            [lambda: two.blobs.mount("from", target, digest), lambda: one.blobs.delete("from", digest)]
+            partial(two.blobs.mount, "from", target, digest), partial(one.blobs.delete, "from", digest)
         )
         assert deleted is None
         if mounted is True:
@@ -327,7 +355,7 @@ def test_a_manifest_is_refused_where_a_blob_has_just_gone(replica: Callable[[], 
     for number in range(5):
         document = manifest(one, "app", f"config {number}")
         config = Digest(json.loads(document)["config"]["digest"])
-        pushed, _ = at_once([lambda: put(one, "app", document), lambda: two.blobs.delete("app", config)])
+        pushed, _ = at_once(partial(put, one, "app", document), partial(two.blobs.delete, "app", config))
         if isinstance(pushed, Digest):
             continue  # the push was first: that a blob is deleted from below a manifest is the deleter's wish
         assert isinstance(pushed, ManifestBlobUnknown)

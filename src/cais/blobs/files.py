@@ -39,29 +39,11 @@ class FileBlobs:
             raise from_os_error(error, f"make the registry's directory {root}") from None
 
     def append(self, upload: str, parts: Parts, offset_bytes: int) -> FileWriter:
-        return FileWriter(self._upload(upload), offset_bytes)
+        return FileWriter(self._uploads, self._blobs, upload, offset_bytes)
 
     def reread(self, upload: str, parts: Parts, offset_bytes: int) -> Iterator[bytes]:
         descriptor = _open(self._upload(upload), f"the upload {upload}")
         return _pieces(descriptor, 0, offset_bytes)
-
-    def finish(self, upload: str, parts: Parts, offset_bytes: int, digest: Digest) -> Location:
-        name = f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}.{upload[:_SUFFIX_LENGTH]}"
-        target = os.path.join(self._blobs, name)
-        try:
-            descriptor = _open(self._upload(upload), f"the upload {upload}", os.O_RDWR)
-            try:
-                _lock(descriptor, self._upload(upload))
-                # What a writer that died has left behind the acknowledged bytes is not part of the blob.
-                os.ftruncate(descriptor, offset_bytes)
-                _rename(self._upload(upload), target)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            _sync_directory(os.path.dirname(target))
-        except OSError as error:
-            raise from_os_error(error, f"store the blob {digest}") from None
-        return {"file": name}
 
     def discard(self, upload: str, parts: Parts) -> None:
         _remove(self._upload(upload))
@@ -110,17 +92,22 @@ class FileBlobs:
 class FileWriter:
     """Holds the lock on the upload's file: a process that dies lets go of it."""
 
-    def __init__(self, path: str, offset_bytes: int) -> None:
+    def __init__(self, uploads: str, blobs: str, upload: str, offset_bytes: int) -> None:
         """Raises Conflict, Corrupt."""
+        self._path, self._blobs, self._upload = os.path.join(uploads, upload), blobs, upload
         self._offset = offset_bytes
         self._descriptor = -1
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            _lock(self._descriptor, path)
+            # Where bytes should be, a file without any must not be made: it would be nobody's.
+            flags = os.O_RDWR | os.O_CLOEXEC | (0 if offset_bytes else os.O_CREAT)
+            self._descriptor = os.open(self._path, flags, 0o600)
+            _lock(self._descriptor, self._path)
             size = os.fstat(self._descriptor).st_size
         except Conflict:
             self.close()
             raise
+        except FileNotFoundError:
+            raise Corrupt(f"none of the upload's {offset_bytes} bytes are left") from None
         except OSError as error:
             self.close()
             raise from_os_error(error, "write to the upload") from None
@@ -145,15 +132,28 @@ class FileWriter:
     def commit(self) -> Parts:
         return []  # the kernel has the bytes: they outlive the process
 
+    def finish(self, digest: Digest) -> Location:
+        name = f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}.{self._upload[:_SUFFIX_LENGTH]}"
+        target = os.path.join(self._blobs, name)
+        try:
+            # What a writer that died has left behind the acknowledged bytes is not part of the blob.
+            os.ftruncate(self._descriptor, self._offset)
+            _rename(self._path, target)
+            os.fsync(self._descriptor)
+            _sync_directory(os.path.dirname(target))
+        except OSError as error:
+            raise from_os_error(error, f"store the blob {digest}") from None
+        return {"file": name}
+
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
-def _open(path: str, what: str, flags: int = os.O_RDONLY) -> int:
+def _open(path: str, what: str) -> int:
     try:
-        return os.open(path, flags | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NotFound(f"{what} is not where it was stored") from None
 

@@ -22,31 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeVar
 
+    from cais.blobs.s3_settings import S3Settings
+
     Result = TypeVar("Result")
 
 _STREAM_BYTES = 1 << 20
 _REMOVE_AT_ONCE = 1000  # what one request of the protocol may name
 # The client does not repeat by itself, although it may be: an answer that broke off after its head, a removal of many.
 _ATTEMPTS = 3
-
-
-class S3Settings(NamedTuple):
-    """Where the bucket is. Without keys they are those of the environment (AWS_...) or of the machine's role.
-
-    ``endpoint`` is "" for Amazon's own, else a URL; plain http is used where it says so. ``prefix`` stands before all
-    names, so that a bucket can be shared. ``retry_seconds`` is how long one request is repeated before it fails,
-    ``answer_seconds`` how long the store may be silent.
-    """
-
-    bucket: str
-    endpoint: str = ""
-    region: str = "us-east-1"
-    access_key: str = ""
-    secret_key: str = ""
-    prefix: str = ""
-    virtual_hosted: bool = False
-    retry_seconds: float = 45
-    answer_seconds: float = 20
 
 
 class ListedObject(NamedTuple):
@@ -150,7 +133,7 @@ class Objects:
                 if not self._may_be_repeated(error, failed, begun):
                     raise self._translated(error, "list objects") from error
 
-    def link(self, name: str, seconds: int) -> str:
+    def link(self, name: str, seconds: float) -> str:
         """A URL by which anybody may read the object for that long."""
         url: str = obstore.sign(self._store, "GET", name, timedelta(seconds=seconds))
         return url

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
         def commit(self) -> Parts:
             """Returning means that all written so far survives this process. The writer may go on."""
 
+        def finish(self, digest: Digest) -> Location:
+            """All written so far is the blob ``digest``, as the caller has verified while nobody else could write to
+            it. Returning means it survives the host. The location is a new one, even where a blob of this digest is
+            there; the upload is no more."""
+
         def close(self) -> None:
             """Lets go of the upload; what was not committed is forgotten. May be called twice."""
 
@@ -37,11 +42,6 @@ if TYPE_CHECKING:
 
         def reread(self, upload: str, parts: Parts, offset_bytes: int) -> Iterator[bytes]:
             """The bytes of an upload, in pieces, from its beginning."""
-
-        def finish(self, upload: str, parts: Parts, offset_bytes: int, digest: Digest) -> Location:
-            """The upload becomes a blob whose digest the caller has verified. Returning means it survives the host.
-            The upload is no more; the location is a new one, even where a blob of this digest is there.
-            Raises Conflict where somebody is writing to the upload."""
 
         def discard(self, upload: str, parts: Parts) -> None:
             """Removes an upload; nothing happens where it is gone."""

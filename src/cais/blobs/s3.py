@@ -14,7 +14,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
-from cais.blobs.objects import Objects, S3Settings
+from cais.blobs.objects import Objects
 from cais.errors import Corrupt
 
 TYPE_CHECKING = False
@@ -25,26 +25,21 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from cais.blobs.port import Location, Parts
+    from cais.blobs.s3_settings import S3Settings
     from cais.spec.digest import Digest
 
-_MIB = 1 << 20
-_SMALLEST_PART_BYTES = _MIB
+_SMALLEST_PART_BYTES = 1 << 20
 _PARTS_UNDER_WAY = 2  # of one writer, beside the one that is filled
 _THREADS = 16
 
 
 class S3Blobs:
-    """Any number of processes and hosts may use one bucket.
+    """Any number of processes and hosts may use one bucket."""
 
-    ``part_bytes`` is the size of a part while few write; with more writers parts are smaller, so that all together hold
-    about four of them in memory. ``link_seconds``: how long a link to a blob of one part is good for; 0: no links.
-    """
-
-    def __init__(self, settings: S3Settings, *, part_bytes: int = 16 * _MIB, link_seconds: int = 0) -> None:
+    def __init__(self, settings: S3Settings) -> None:
         """Raises Invalid."""
         self._objects = Objects(settings)
-        self._part_bytes = part_bytes
-        self._link_seconds = link_seconds
+        self._part_bytes, self._link_seconds = settings.part_bytes, settings.link_seconds
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
         self._lock = Lock()
         self._writers = 0
@@ -56,9 +51,6 @@ class S3Blobs:
 
     def reread(self, upload: str, parts: Parts, offset_bytes: int) -> Iterator[bytes]:
         return self.read({"upload": upload, "parts": parts}, 0, offset_bytes)
-
-    def finish(self, upload: str, parts: Parts, offset_bytes: int, digest: Digest) -> Location:
-        return {"upload": upload, "parts": parts}
 
     def discard(self, upload: str, parts: Parts) -> None:
         self.remove({"upload": upload, "parts": parts})
@@ -158,6 +150,9 @@ class S3Writer:
         self._wait(0)
         self._committed = len(self._parts)
         return list(self._parts)
+
+    def finish(self, digest: Digest) -> Location:
+        return {"upload": self._upload, "parts": self.commit()}
 
     def close(self) -> None:
         if not self._is_open:

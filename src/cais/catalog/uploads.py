@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import uuid
 
-from cais.catalog.errors import CatalogError, DigestInvalid, RangeInvalid, TooLarge, UploadBusy, UploadUnknown
+from cais.catalog.errors import DigestInvalid, RangeInvalid, TooLarge, UploadBusy, UploadUnknown
 from cais.catalog.hashing import Hashes, RunningHash
-from cais.errors import Conflict, Corrupt
+from cais.errors import CaisError, Conflict, Corrupt
 from cais.records import blobs, repositories
 from cais.records import uploads as rows
 
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from cais.blobs.port import Blobs, Parts, Writer
+    from cais.blobs.port import Blobs, Location, Parts, Writer
     from cais.catalog.settings import CatalogSettings
     from cais.records.database import Database
     from cais.spec.digest import Digest
@@ -38,9 +38,8 @@ class Uploads:
         upload = uuid.uuid4().hex
 
         def write(connection: Connection) -> None:
-            rows.begin(
-                connection, upload, repositories.ensure(self._database, connection, repository, public=self._public)
-            )
+            repository_id = repositories.ensure(self._database, connection, repository, public=self._public)
+            rows.begin(self._database, connection, upload, repository_id)
 
         self._database.write(write)
         return upload
@@ -72,7 +71,7 @@ class Uploads:
         row = self._find(repository, upload)
         if not self._database.write(lambda connection: rows.end(connection, upload)):
             raise _unknown(upload)
-        self._store.discard(upload, row.parts)
+        self.discard(row)
 
     def _find(self, repository: str, upload: str) -> rows.UploadRow:
         with self._database.reading() as connection:
@@ -110,32 +109,34 @@ class Uploads:
                 "provided digest did not match uploaded content", {"digest": digest, "uploaded": known.digest}
             )
 
-    def keep(self, repository: str, began: rows.UploadRow, row: rows.UploadRow, noted: bool, digest: Digest) -> None:
-        """The upload, verified, becomes a blob of the repository. ``began`` is what the database knows of it."""
-        try:
-            location = self._store.finish(row.id, row.parts, row.offset_bytes, digest)
-        except Conflict as error:
-            raise UploadBusy(error.message) from None
+    def keep(
+        self, repository: str, began: rows.UploadRow, noted: bool, digest: Digest, size_bytes: int, location: Location
+    ) -> None:
+        """The upload is a blob of the repository. ``began`` is what the database knows of it."""
 
         def write(connection: Connection) -> int | None:
-            if noted and not rows.end(connection, row.id, began.offset_bytes):
+            if noted and not rows.end(connection, began.id, began.offset_bytes):
+                if blobs.is_at(connection, digest, location):
+                    return None  # it was done, and the database's answer lost
                 raise UploadBusy("another request has written to this upload, or cancelled it")
             repository_id = repositories.ensure(self._database, connection, repository, public=self._public)
-            added = blobs.add(self._database, connection, digest, row.offset_bytes, location)
+            added = blobs.add(self._database, connection, digest, size_bytes, location)
             blobs.link(self._database, connection, repository_id, digest)
             return None if added else blobs.throw_away(connection, location)
 
-        try:
-            garbage = self._database.write(write)
-        except CatalogError:
-            self._store.remove(location)
-            raise
+        # Where this fails the bytes stay: whether the database has taken them may not be known, and another request may
+        # go on with the same ones. The collector finds those that are nobody's.
+        garbage = self._database.write(write)
         if garbage is not None:
             self._store.remove(location)
             self._database.write(lambda connection: blobs.thrown_away(connection, garbage))
 
     def discard(self, row: rows.UploadRow) -> None:
-        self._store.discard(row.id, row.parts)
+        """Frees the bytes of an upload that nobody knows; what cannot be freed now is found by the collector."""
+        try:
+            self._store.discard(row.id, row.parts)
+        except CaisError:
+            pass
 
 
 class Receiving:
@@ -182,10 +183,11 @@ class Receiving:
     def finish(self, digest: Digest) -> None:
         """The upload is the blob ``digest`` of the repository, durably. Raises DigestInvalid (it is not that blob:
         the upload is as it was before this request), UploadBusy."""
+        # The writer is closed at the end: until then nobody else writes to the bytes that are verified here.
         row = self._row._replace(offset_bytes=self.offset_bytes, parts=self._writer.commit())
-        self._writer.close()
         self._uploads.verify(row, self._hash, digest)
-        self._uploads.keep(self._repository, self._row, row, self._noted, digest)
+        location = self._writer.finish(digest)
+        self._uploads.keep(self._repository, self._row, self._noted, digest, row.offset_bytes, location)
         self._closed = True
 
     def close(self) -> None:

@@ -67,10 +67,18 @@ def find(connection: Connection, repository: str, digest: str) -> StoredBlob | N
 
 
 def add(database: Database, connection: Connection, digest: str, size_bytes: int, location: dict[str, Any]) -> bool:
-    """False where the blob is there already, at a location of its own: the new one is not needed."""
+    """Whether the blob is at ``location`` from now on, or was before; False where it is there already, at another."""
     row = {"digest": digest, "size_bytes": size_bytes, "location": location, "created_unix": time.time()}
     added = database.insert(BLOBS).values(row).on_conflict_do_nothing(index_elements=["digest"])
-    return bool(connection.execute(added).rowcount)
+    if connection.execute(added.returning(BLOBS.c.digest)).first() is not None:
+        return True
+    return is_at(connection, digest, location)
+
+
+def is_at(connection: Connection, digest: str, location: dict[str, Any]) -> bool:
+    """Whether the blob's bytes are at ``location``."""
+    found = connection.execute(select(BLOBS.c.location).where(BLOBS.c.digest == digest)).scalar()
+    return bool(found == location)
 
 
 def link(database: Database, connection: Connection, repository_id: int, digest: str) -> None:

@@ -136,7 +136,7 @@ def add(database: Database, connection: Connection, repository_id: int, manifest
     del row["references"]
     row.update(size_bytes=len(manifest.content), created_unix=now)
     added = database.insert(MANIFESTS).values(row).on_conflict_do_nothing(index_elements=["digest"])
-    if connection.execute(added).rowcount and manifest.references:
+    if connection.execute(added.returning(MANIFESTS.c.digest)).first() is not None and manifest.references:
         references = [{"parent": manifest.digest, "kind": kind, "child": child} for kind, child in manifest.references]
         connection.execute(database.insert(MANIFEST_REFERENCES).on_conflict_do_nothing(), references)
     link = {"repository_id": repository_id, "digest": manifest.digest, "pushed_unix": now, "linked_unix": now}

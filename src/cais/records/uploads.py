@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKey, String, Table, bindparam, delete, insert, select, update
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, String, Table, bindparam, delete, select, update
 
 from cais.records.metadata import IDENTITY, METADATA, UNIX_SECONDS
 from cais.records.repositories import REPOSITORIES
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sqlalchemy import Connection
+
+    from cais.records.database import Database
 
 # ``parts`` is what ``blobs`` has said of the bytes before ``offset_bytes``.
 UPLOADS = Table(
@@ -43,10 +45,12 @@ _FIND = (
 )
 
 
-def begin(connection: Connection, upload: str, repository_id: int) -> None:
+def begin(database: Database, connection: Connection, upload: str, repository_id: int) -> None:
+    """May be repeated."""
     now = time.time()
     row = {"id": upload, "repository_id": repository_id, "started_unix": now, "updated_unix": now}
-    connection.execute(insert(UPLOADS).values(offset_bytes=0, parts=[], **row))
+    begun = database.insert(UPLOADS).values(offset_bytes=0, parts=[], **row)
+    connection.execute(begun.on_conflict_do_nothing(index_elements=["id"]))
 
 
 def find(connection: Connection, repository: str, upload: str) -> UploadRow | None:
@@ -56,11 +60,15 @@ def find(connection: Connection, repository: str, upload: str) -> UploadRow | No
 
 
 def advance(connection: Connection, upload: str, before_bytes: int, offset_bytes: int, parts: list[Any]) -> bool:
-    """False where it is not at ``before_bytes`` any more: another writer was first."""
+    """False where it is not at ``before_bytes`` any more: another writer was first. May be repeated: where this very
+    step was taken before, it is so."""
     table = UPLOADS
     moved = update(table).where(table.c.id == upload, table.c.offset_bytes == before_bytes)
     values = {"offset_bytes": offset_bytes, "parts": parts, "updated_unix": time.time()}
-    return bool(connection.execute(moved.values(values)).rowcount)
+    if connection.execute(moved.values(values)).rowcount:
+        return True
+    now = connection.execute(select(table.c.offset_bytes, table.c.parts).where(table.c.id == upload)).first()
+    return now is not None and tuple(now) == (offset_bytes, parts)
 
 
 def end(connection: Connection, upload: str, offset_bytes: int | None = None) -> bool:
