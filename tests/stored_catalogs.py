@@ -21,14 +21,13 @@ class Pair(NamedTuple):
 
     @contextmanager
     def catalog(self, database_url: str = "") -> Iterator[Catalog]:
-        from cais.catalog.access import AnonymousAccess
         from cais.catalog.catalog import Catalog
         from cais.catalog.settings import CatalogSettings
         from cais.records.database import Database
 
         url = database_url or self.database_url
-        settings = CatalogSettings(root="", database=url, anonymous="write")
-        catalog = Catalog(settings, Database(url), self.blobs(), AnonymousAccess("write"))
+        settings = CatalogSettings(root="", database=url)
+        catalog = Catalog(settings, Database(url), self.blobs())
         try:
             yield catalog
         finally:

@@ -7,4 +7,5 @@ facts: those are the database's.
 
     port     Blobs, and what it hands out: the promises every implementation keeps
     files    FileBlobs: a directory
+    s3       S3Blobs: an S3-compatible bucket; objects are its bytes by their names, s3_settings where it is
 """

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
-    from typing_extensions import Buffer
-
     from cais.blobs.port import Location, Parts
     from cais.blobs.s3_settings import S3Settings
     from cais.spec.digest import Digest
@@ -139,7 +137,7 @@ class S3Writer:
         self._is_open = True
         blobs.enter()
 
-    def write(self, pieces: list[Buffer]) -> None:
+    def write(self, pieces: list[bytes]) -> None:
         for piece in pieces:
             self._gathered += piece
         if len(self._gathered) >= self._blobs.part_bytes():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cais.blobs.files import FileBlobs
 from cais.catalog.access import Access
 from cais.catalog.accounts import Accounts
 from cais.catalog.blobs import StoredBlobs
@@ -36,7 +35,7 @@ class Catalog:
     @classmethod
     def open(cls, settings: CatalogSettings) -> Catalog:
         """Raises Invalid (a setting), Denied, Unavailable."""
-        return cls(settings, Database(settings.database_url), FileBlobs(settings.root))
+        return cls(settings, Database(settings.database_url), open_blobs(settings))
 
     def answers(self) -> None:
         """Raises Unavailable, Denied where requests could not be answered now."""
@@ -48,12 +47,23 @@ class Catalog:
         self._bytes.close()
 
 
+def open_blobs(settings: CatalogSettings) -> Blobs:
+    """Raises Invalid, Denied, Unavailable."""
+    if settings.s3 is not None:
+        from cais.blobs.s3 import S3Blobs
+
+        return S3Blobs(settings.s3)
+    from cais.blobs.files import FileBlobs
+
+    return FileBlobs(settings.root)
+
+
 def prepare(settings: CatalogSettings) -> None:
     """What has to be done once before catalogs are opened on ``settings``: directories, the schema, the first account.
 
     Raises Invalid, Denied, Unavailable, Conflict (the database is of a newer version).
     """
-    FileBlobs(settings.root).close()
+    open_blobs(settings).close()
     database = Database(settings.database_url)
     try:
         database.upgrade()

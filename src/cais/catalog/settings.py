@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cais.blobs.s3_settings import S3Settings as S3Settings
 from cais.spec.media_types import MANIFEST_LIMIT_BYTES
 from cais.spec.named import NamedTuple
 
@@ -26,7 +27,7 @@ class AccessSettings(NamedTuple):
 
 
 class CatalogSettings(NamedTuple):
-    """``root`` is the directory of blobs and, without ``database``, of the SQLite file.
+    """``root`` is the directory of blobs (without ``s3``) and (without ``database``) of the SQLite file.
 
     Limits of 0 are none.
     """
@@ -36,6 +37,7 @@ class CatalogSettings(NamedTuple):
     access: AccessSettings = AccessSettings()
     manifest_limit_bytes: int = MANIFEST_LIMIT_BYTES
     blob_limit_bytes: int = 0
+    s3: S3Settings | None = None
 
     @property
     def database_url(self) -> str:

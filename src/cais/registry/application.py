@@ -8,7 +8,7 @@ import traceback
 
 from cais.catalog.access import ENTER, LIST
 from cais.catalog.errors import NotKnown, NotSupported
-from cais.errors import CaisError
+from cais.errors import CaisError, Unavailable
 from cais.registry import lists, routes, tokens
 from cais.registry.call import Call, Disconnected, Response
 from cais.registry.failures import JSON_TYPE, described, failure
@@ -78,6 +78,10 @@ class Application:
                 return _not_allowed(route)
             handler, call.action = found
             return await handler(call)
+        except Unavailable as error:
+            # What is out of reach, and where it is, is for our log: whoever asks may be anybody.
+            sys.stderr.write(f"{call.method} {path.decode('latin-1')}: {error.message}\n")
+            return failure(Unavailable("the registry's storage cannot be used now: try again later"))
         except CaisError as error:
             response = failure(error)
             if isinstance(error, NotKnown):

@@ -8,7 +8,7 @@ compared with it.
 
 from __future__ import annotations
 
-from cais.catalog.settings import AccessSettings, CatalogSettings
+from cais.catalog.settings import AccessSettings, CatalogSettings, S3Settings
 from cais.errors import Invalid, from_os_error
 from cais.spec.named import NamedTuple
 
@@ -45,6 +45,15 @@ class Settings(NamedTuple):
     tls_certificate: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""
+    s3_bucket: str = ""
+    s3_endpoint: str = ""
+    s3_region: str = "us-east-1"
+    s3_access_key: str = ""
+    s3_secret_key: str = ""
+    s3_prefix: str = ""
+    s3_virtual_hosted: bool = False
+    s3_part: int = 16 * _MIB
+    s3_redirect: float = 0.0
     uploads_expire: float = 7 * 86400.0
     gc_interval: float = 3600.0
     gc_grace: float = 86400.0
@@ -116,6 +125,18 @@ SETTINGS = (
     Setting(
         "tls.client_ca", "text", "a file with the authorities of which clients need a certificate; empty: none"
     ),
+    Setting("s3.bucket", "text", "the bucket of an S3-compatible store for the blobs; empty: they are in the root"),
+    Setting("s3.endpoint", "text", "where the store is, `https://HOST[:PORT]`; empty: Amazon's, by the region"),
+    Setting("s3.region", "text", "the region that requests to the store are signed for"),
+    Setting("s3.access_key", "text", "the name of the key; empty: from `AWS_ACCESS_KEY_ID`, or the machine's role"),
+    Setting("s3.secret_key", "secret", "the key"),
+    Setting("s3.prefix", "text", "stands before the names of all objects, for a bucket that is shared"),
+    Setting("s3.virtual_hosted", "switch", "the bucket is a part of the host's name, and not of the path"),
+    Setting("s3.part", "size", "the largest object that is written: what is larger is stored as several"),
+    Setting(
+        "s3.redirect", "duration",
+        "blobs of one object are fetched from the store itself, by links that are good for so long; `0`: never",
+    ),
     Setting("uploads.expire", "duration", "after so long without a byte an upload that was not finished is removed"),
     Setting("gc.interval", "duration", "how often a serving registry collects what nothing needs; `0`: never"),
     Setting("gc.grace", "duration", "how long what nothing refers to is kept: longer than any push takes"),
@@ -137,6 +158,17 @@ SETTINGS = (
 
 def of_catalog(settings: Settings) -> CatalogSettings:
     """What the catalog has to know of them."""
+    s3 = S3Settings(
+        bucket=settings.s3_bucket,
+        endpoint=settings.s3_endpoint.rstrip("/"),
+        region=settings.s3_region,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key,
+        prefix=settings.s3_prefix,
+        virtual_hosted=settings.s3_virtual_hosted,
+        part_bytes=settings.s3_part,
+        link_seconds=settings.s3_redirect,
+    )
     return CatalogSettings(
         root=settings.root,
         database=settings.database_url,
@@ -152,6 +184,7 @@ def of_catalog(settings: Settings) -> CatalogSettings:
         ),
         manifest_limit_bytes=settings.limits_manifest,
         blob_limit_bytes=settings.limits_blob,
+        s3=s3 if settings.s3_bucket else None,
     )
 
 

@@ -51,7 +51,7 @@ async def append(call: Call) -> Response:
             # Also of a request that broke off: the client goes on from the byte that it is told.
             await call.run(_commit, received)
     finally:
-        received.close()
+        await call.run(_close, received)
     return _accepted(202, name, upload, received.offset_bytes)
 
 
@@ -82,7 +82,7 @@ async def _finish(call: Call, received: Receiving, name: str, digest: Digest) ->
         _check_length(call, received)
         await call.run(_end, received, digest)
     finally:
-        received.close()
+        await call.run(_close, received)
     return _created(name, digest)
 
 
@@ -180,6 +180,10 @@ def _put(catalog: Catalog, received: Receiving, pieces: list[bytes]) -> None:
 
 def _commit(catalog: Catalog, received: Receiving) -> None:
     received.commit()
+
+
+def _close(catalog: Catalog, received: Receiving) -> None:
+    received.close()
 
 
 def _end(catalog: Catalog, received: Receiving, digest: Digest) -> None:
