@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from cais.catalog.errors import BlobUnknown, NameUnknown
 from cais.errors import Corrupt
@@ -11,7 +12,7 @@ from cais.records import repositories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from cais.spec.digest import Digest
 
 _PIECE_BYTES = 1 << 20
+# So many repositories are asked whether the caller may see a blob in them, where it says none.
+_MOST_OWNERS = 100
 
 
 class OpenBlob:
@@ -57,11 +60,23 @@ class OpenBlob:
 class StoredBlobs:
     def __init__(self, settings: CatalogSettings, database: Database, blobs: Blobs) -> None:
         self._public = settings.access.public
+        # Before gc may take it.
+        self._renew_after_seconds = settings.grace_seconds / 4
         self._database, self._blobs = database, blobs
 
     def size(self, repository: str, digest: Digest) -> int:
-        """In bytes. Raises BlobUnknown."""
-        return self._find(repository, digest).size_bytes
+        """In bytes. Who asks may be about to push what refers to the blob: a link that is old is renewed, so that gc
+        leaves it alone until then. Raises BlobUnknown."""
+        row = self._find(repository, digest)
+        if row.linked_unix < time.time() - self._renew_after_seconds:
+
+            def write(connection: Connection) -> bool:
+                found = repositories.find(connection, repository)
+                return found is not None and bool(rows.renew(connection, found, [digest]))
+
+            if not self._database.write(write):
+                raise _unknown(digest)
+        return row.size_bytes
 
     def open(self, repository: str, digest: Digest) -> OpenBlob:
         """Raises BlobUnknown, NotFound (its bytes are lost)."""
@@ -79,6 +94,12 @@ class StoredBlobs:
             return True
 
         return self._database.write(write)
+
+    def source(self, digest: Digest, readable: Callable[[str], bool]) -> str | None:
+        """A repository that has the blob and is ``readable``."""
+        with self._database.reading() as connection:
+            names = rows.owners(connection, digest, _MOST_OWNERS)
+        return next(filter(readable, names), None)
 
     def delete(self, repository: str, digest: Digest) -> None:
         """The repository has it no more; its bytes go when nobody has it. Raises BlobUnknown, NameUnknown."""

@@ -17,13 +17,16 @@ _ELSEWHERE = (types.OCI_LAYER_NONDISTRIBUTABLE, types.DOCKER_LAYER_FOREIGN)
 _MEDIA_TYPE_LIMIT = 255
 
 
-def read(content: bytes, media_type: str, digest: Digest) -> NewManifest:
+def read(content: bytes, media_type: str, digest: Digest, limit_bytes: int) -> NewManifest:
     """``media_type`` is what the client says ("" where it does not). Raises ManifestInvalid.
 
-    The type that is kept is the document's own, so that the same bytes are the same in all repositories.
+    The type that is kept is the document's own, so that the same bytes are the same in all repositories: a manifest
+    that does not say its type is OCI's.
     """
+    if media_type and media_type not in types.MANIFESTS | types.INDEXES:
+        raise ManifestInvalid(f"manifest invalid: the media type {media_type[:80]!r} is not one of a manifest")
     try:
-        document = documents.decode(content, media_type)
+        document = documents.decode(content, media_type, limit_bytes)
         subject = document.subject
     except CaisError as error:
         raise ManifestInvalid(f"manifest invalid: {error.message}") from None

@@ -24,32 +24,44 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
     from cais.catalog.settings import CatalogSettings
     from cais.records.database import Database
 
 _CACHE_BYTES = 16 << 20
-_REFERRERS_PAGE = 1000
+# A page of referrers: so many, and of manifests that are together no larger (their annotations are part of the answer).
+_REFERRERS_PAGE = 500
+_REFERRERS_PAGE_BYTES = 4 << 20
 
 
 class Stored(NamedTuple):
-    """A manifest that was put."""
+    """A manifest that was put; ``missing`` are digests that it refers to and that its repository has not."""
 
     digest: Digest
     subject: str | None
+    missing: list[str]
 
 
 class Manifests:
     def __init__(self, settings: CatalogSettings, database: Database) -> None:
         self.limit_bytes = settings.manifest_limit_bytes
         self._database, self._public = database, settings.access.public
+        self._accept_missing = settings.accept_missing
         self._contents = _Contents()
 
     def put(
-        self, repository: str, content: bytes, media_type: str, *, tag: str = "", digest: Digest | None = None
+        self,
+        repository: str,
+        content: bytes,
+        media_type: str,
+        *,
+        tagged: Sequence[str] = (),
+        digest: Digest | None = None,
     ) -> Stored:
-        """Below its digest, and ``tag`` if there is one. ``digest`` is what the client says that it is.
+        """Below its digest, and each tag of ``tagged``. ``digest`` is what the client says that it is.
 
         Raises ManifestInvalid, ManifestTooLarge, DigestInvalid, ManifestBlobUnknown (it refers to what the repository
         has not).
@@ -60,17 +72,21 @@ class Manifests:
         found = Digest(f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}")
         if digest is not None and digest != found:
             raise DigestInvalid("provided digest did not match uploaded content", {"digest": digest, "content": found})
-        manifest = read(content, media_type, found)
+        manifest = read(content, media_type, found, self.limit_bytes)
 
-        def write(connection: Connection) -> None:
+        def write(connection: Connection) -> list[str]:
             repository_id = repositories.ensure(self._database, connection, repository, public=self._public)
-            _check_references(connection, repository_id, manifest)
+            missing = _missing(connection, repository_id, manifest)
+            if missing and not self._accept_missing:
+                raise ManifestBlobUnknown(
+                    "manifest references a manifest or blob unknown to registry", [{"digest": one} for one in missing]
+                )
             rows.add(self._database, connection, repository_id, manifest)
-            if tag:
+            for tag in tagged:
                 tags.put(self._database, connection, repository_id, tag, found)
+            return missing
 
-        self._database.write(write)
-        return Stored(found, manifest.subject_digest)
+        return Stored(found, manifest.subject_digest, self._database.write(write))
 
     def find(self, repository: str, reference: str) -> rows.ManifestRow:
         """``reference`` is a tag or a digest. Raises ManifestUnknown."""
@@ -106,11 +122,21 @@ class Manifests:
         if not self._database.write(write):
             raise _unknown(digest)
 
-    def referrers(self, repository: str, subject: Digest, behind: str = "") -> tuple[list[rows.ReferrerRow], bool]:
-        """A page of the manifests about ``subject`` behind the digest ``behind``, and whether there are more."""
+    def referrers(
+        self, repository: str, subject: Digest, artifact_type: str = "", behind: str = ""
+    ) -> tuple[list[rows.ReferrerRow], bool]:
+        """A page of the manifests about ``subject`` (of ``artifact_type``, if it is given) behind the digest
+        ``behind``, and whether there are more."""
         with self._database.reading() as connection:
-            found = rows.referrers(connection, repository, subject, behind, _REFERRERS_PAGE + 1)
-        return found[:_REFERRERS_PAGE], len(found) > _REFERRERS_PAGE
+            sizes = rows.referrer_sizes(connection, repository, subject, artifact_type, behind, _REFERRERS_PAGE + 1)
+            count, size_bytes = 0, 0
+            for _, one_bytes in sizes[:_REFERRERS_PAGE]:
+                size_bytes += one_bytes
+                if count and size_bytes > _REFERRERS_PAGE_BYTES:
+                    break
+                count += 1
+            found = rows.referrers(connection, [digest for digest, _ in sizes[:count]]) if count else []
+        return found, len(sizes) > count
 
 
 class _Contents:
@@ -138,19 +164,17 @@ class _Contents:
                 self._size_bytes -= len(self._known.popitem(last=False)[1])
 
 
-def _check_references(connection: Connection, repository_id: int, manifest: rows.NewManifest) -> None:
-    """A subject may come later (distribution-spec, pushing manifests with subject); the rest must be there."""
+def _missing(connection: Connection, repository_id: int, manifest: rows.NewManifest) -> list[str]:
+    """What the repository lacks of what the manifest refers to; what it has stays (``renew``).
+
+    A subject may come later (distribution-spec, pushing manifests with subject).
+    """
     if any(child == manifest.digest for _, child in manifest.references):
         raise ManifestInvalid("manifest invalid: it refers to itself")
     children = {child for kind, child in manifest.references if kind == "manifest"}
     parts = {child for kind, child in manifest.references if kind in ("config", "layer")}
-    missing = (parts - blobs.renew(connection, repository_id, parts)) | (
-        children - rows.renew(connection, repository_id, children)
-    )
-    if missing:
-        raise ManifestBlobUnknown(
-            "manifest references a manifest or blob unknown to registry", [{"digest": one} for one in sorted(missing)]
-        )
+    lacking = parts - blobs.renew(connection, repository_id, parts)
+    return sorted(lacking | (children - rows.renew(connection, repository_id, children)))
 
 
 def _unknown(reference: str) -> ManifestUnknown:

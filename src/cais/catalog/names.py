@@ -9,6 +9,7 @@ from cais.errors import Invalid
 from cais.spec.digest import Digest
 
 NAME_LIMIT = 255
+ALGORITHMS = ("sha256", "sha512")
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")

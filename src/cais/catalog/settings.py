@@ -29,7 +29,8 @@ class AccessSettings(NamedTuple):
 class CatalogSettings(NamedTuple):
     """``root`` is the directory of blobs (without ``s3``) and (without ``database``) of the SQLite file.
 
-    Limits of 0 are none.
+    ``accept_missing`` takes manifests that refer to what is not there (yet): mirrors of a few platforms push such.
+    ``grace_seconds`` is how long gc keeps what nothing refers to. Limits of 0 are none.
     """
 
     root: str
@@ -38,6 +39,8 @@ class CatalogSettings(NamedTuple):
     manifest_limit_bytes: int = MANIFEST_LIMIT_BYTES
     blob_limit_bytes: int = 0
     s3: S3Settings | None = None
+    accept_missing: bool = False
+    grace_seconds: float = 86400.0
 
     @property
     def database_url(self) -> str:

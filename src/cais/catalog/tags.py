@@ -41,11 +41,11 @@ class Tags:
         if not self._database.write(write):
             raise ManifestUnknown("manifest unknown to registry", {"tag": tag})
 
-    def repositories(self, behind: str, limit: int, shown: Sequence[Seen]) -> tuple[list[str], bool]:
-        """Up to ``limit`` names of repositories behind ``behind`` that are ``shown``, in order, and whether there are
-        more."""
+    def repositories(self, behind: str, limit: int, shown: Sequence[Seen], term: str = "") -> tuple[list[str], bool]:
+        """Up to ``limit`` names of repositories behind ``behind`` that are ``shown`` and contain ``term``, in order,
+        and whether there are more."""
         with self._database.reading() as connection:
-            found = repositories.page(connection, behind, limit + 1, shown)
+            found = repositories.page(connection, behind, limit + 1, shown, term)
         return found[:limit], len(found) > limit
 
 

@@ -33,8 +33,9 @@ class Uploads:
         self.hashes = Hashes()
         self._database, self._store = database, store
 
-    def begin(self, repository: str) -> str:
-        """The id of a new upload; the repository is made where it is not there."""
+    def begin(self, repository: str, algorithm: str = "") -> str:
+        """The id of a new upload; the repository is made where it is not there. ``algorithm`` is that of its digest,
+        where the client says it beforehand."""
         upload = uuid.uuid4().hex
 
         def write(connection: Connection) -> None:
@@ -42,6 +43,8 @@ class Uploads:
             rows.begin(self._database, connection, upload, repository_id)
 
         self._database.write(write)
+        if algorithm:
+            self.hashes.keep(upload, RunningHash(algorithm))
         return upload
 
     def offset(self, repository: str, upload: str) -> int:

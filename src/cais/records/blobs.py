@@ -66,6 +66,18 @@ def find(connection: Connection, repository: str, digest: str) -> StoredBlob | N
     return None if row is None else StoredBlob(*row)
 
 
+def owners(connection: Connection, digest: str, limit: int) -> list[str]:
+    """The names of up to ``limit`` repositories that have the blob."""
+    linked = (
+        select(REPOSITORIES.c.name)
+        .join(REPOSITORY_BLOBS, REPOSITORY_BLOBS.c.repository_id == REPOSITORIES.c.id)
+        .where(REPOSITORY_BLOBS.c.digest == digest)
+        .order_by(REPOSITORIES.c.name)
+        .limit(limit)
+    )
+    return list(connection.execute(linked).scalars())
+
+
 def add(database: Database, connection: Connection, digest: str, size_bytes: int, location: dict[str, Any]) -> bool:
     """Whether the blob is at ``location`` from now on, or was before; False where it is there already, at another."""
     row = {"digest": digest, "size_bytes": size_bytes, "location": location, "created_unix": time.time()}

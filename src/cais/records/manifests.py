@@ -102,11 +102,6 @@ _BY_TAG = (
     .where(REPOSITORIES.c.name == bindparam("repository"), TAGS.c.name == bindparam("wanted"))
 )
 _CONTENT = select(MANIFESTS.c.content).where(MANIFESTS.c.digest == bindparam("wanted"))
-_REFERRERS = (
-    _LINKED.add_columns(MANIFESTS.c.artifact_type, MANIFESTS.c.annotations)
-    .where(MANIFESTS.c.subject_digest == bindparam("wanted"))
-    .order_by(MANIFESTS.c.digest)
-)
 
 
 def find(connection: Connection, repository: str, reference: str) -> ManifestRow | None:
@@ -122,10 +117,25 @@ def content(connection: Connection, digest: str) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def referrers(connection: Connection, repository: str, subject: str, behind: str, limit: int) -> list[ReferrerRow]:
-    """Up to ``limit`` manifests of the repository about ``subject`` whose digests stand behind ``behind``."""
-    query = _REFERRERS.where(MANIFESTS.c.digest > behind).limit(limit)
-    rows = connection.execute(query, {"repository": repository, "wanted": subject})
+def referrer_sizes(
+    connection: Connection, repository: str, subject: str, artifact_type: str, behind: str, limit: int
+) -> list[tuple[str, int]]:
+    """Digest and size in bytes of up to ``limit`` manifests of the repository about ``subject``, in order of digests.
+
+    Those behind ``behind`` alone, and of one ``artifact_type`` ("" is any).
+    """
+    query = _LINKED.where(MANIFESTS.c.subject_digest == subject, MANIFESTS.c.digest > behind)
+    if artifact_type:
+        query = query.where(MANIFESTS.c.artifact_type == artifact_type)
+    rows = connection.execute(query.order_by(MANIFESTS.c.digest).limit(limit), {"repository": repository})
+    return [(row.digest, row.size_bytes) for row in rows]
+
+
+def referrers(connection: Connection, digests: Iterable[str]) -> list[ReferrerRow]:
+    """What a descriptor says of each of these manifests, in order of digests."""
+    table = MANIFESTS
+    columns = select(table.c.digest, table.c.size_bytes, table.c.media_type, table.c.artifact_type, table.c.annotations)
+    rows = connection.execute(columns.where(table.c.digest.in_(list(digests))).order_by(table.c.digest))
     return [ReferrerRow(*row) for row in rows]
 
 

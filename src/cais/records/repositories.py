@@ -64,10 +64,12 @@ def ensure(database: Database, connection: Connection, name: str, *, public: boo
     return found
 
 
-def page(connection: Connection, behind: str, limit: int, shown: Sequence[Shown]) -> list[str]:
-    """Up to ``limit`` names behind ``behind``, in order, of those that are ``shown``."""
+def page(connection: Connection, behind: str, limit: int, shown: Sequence[Shown], term: str = "") -> list[str]:
+    """Up to ``limit`` names behind ``behind``, in order, of those that are ``shown`` and contain ``term``."""
     table = REPOSITORIES
     wanted = select(table.c.name).where(table.c.name > behind, *map(_is_shown, shown)).order_by(table.c.name)
+    if term:
+        wanted = wanted.where(table.c.name.contains(term, autoescape=True))
     return list(connection.execute(wanted.limit(limit)).scalars())
 
 

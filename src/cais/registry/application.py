@@ -63,12 +63,10 @@ class Application:
             page = self._pages.get(path)
             if page is not None:
                 return await page(call)
-            if path in (b"/v2/", b"/v2"):
-                call.action = ENTER
-                return await _version(call)
-            if path == b"/v2/_catalog":
-                call.action = LIST
-                return await lists.repositories(call)
+            top = _TOP.get(path)
+            if top is not None and call.method in ("GET", "HEAD"):
+                call.action = top[1]
+                return await top[0](call)
             route = routes.find(path)
             if route is None:
                 return described(404, "NAME_UNKNOWN", "no such page")
@@ -118,6 +116,16 @@ async def _version(call: Call) -> Response:
     """Whether this is a registry, and whether the caller may use it (distribution-spec, determining support)."""
     await call.run(lambda catalog: None)
     return Response(200, [JSON_TYPE], b"{}")
+
+
+# What belongs to no repository. The version of the first protocol is what `docker search` looks for.
+_TOP = {
+    b"/v2/": (_version, ENTER),
+    b"/v2": (_version, ENTER),
+    b"/v2/_catalog": (lists.repositories, LIST),
+    b"/v1/_ping": (lists.first_version, ENTER),
+    b"/v1/search": (lists.search, LIST),
+}
 
 
 def _not_allowed(route: routes.Route) -> Response:

@@ -102,6 +102,5 @@ def _span(wanted: str, size: int) -> tuple[int, int, bool] | None:
         length = min(int(last), size)
         return (size - length, size, True) if length else None
     start = int(first)
-    if last and int(last) < start:
-        return 0, size, False
-    return (start, min(int(last) + 1, size) if last else size, True) if start < size else None
+    stop = min(int(last) + 1, size) if last else size
+    return (start, stop, True) if start < stop else None

@@ -97,6 +97,11 @@ class Call:
         """The parameters behind the question mark; the last one of a name counts."""
         return dict(parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True)) if self.query_string else {}
 
+    def values(self, name: str) -> list[str]:
+        """All values of the parameter."""
+        pairs = parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True)
+        return [value for key, value in pairs if key == name]
+
     async def run(self, function: Callable[..., Result], *arguments: object) -> Result:
         """``function(catalog, *arguments)`` in a thread, if the caller may do what the route says.
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from cais.catalog import names
 from cais.registry.call import BadRequest, Response
+from cais.registry.failures import JSON_TYPE
 from cais.spec import media_types as types
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_PAGE = 1000
 _LONGEST_PAGE = 10_000
+_LONGEST_SEARCH = 100
 
 
 async def tags(call: Call) -> Response:
@@ -34,8 +36,8 @@ async def referrers(call: Call) -> Response:
     name, subject = names.repository_name(call.repository), names.digest(call.reference)
     query = call.query()
     wanted = query.get("artifactType", "")
-    found, more = await call.run(_referrers, name, subject, query.get("last", ""))
-    manifests = [_descriptor(row) for row in found if not wanted or row.artifact_type == wanted]
+    found, more = await call.run(_referrers, name, subject, wanted, query.get("last", ""))
+    manifests = [_descriptor(row) for row in found]
     headers: list[Header] = [(b"oci-filters-applied", b"artifactType")] if wanted else []
     if more:
         kept = f"&artifactType={quote(wanted, safe='')}" if wanted else ""
@@ -48,6 +50,28 @@ async def repositories(call: Call) -> Response:
     limit, behind = _page(call)
     found, more = await call.run(_repositories, call, behind, limit)
     return _json(call, {"repositories": found}, _next("/v2/_catalog", limit, found) if more else [])
+
+
+async def first_version(call: Call) -> Response:
+    """What ``docker search`` asks before: whether this speaks the first protocol. It tells nothing else."""
+    return Response(200, [JSON_TYPE], b"{}")
+
+
+async def search(call: Call) -> Response:
+    """What the docker client's ``search HOST/TERM`` asks for."""
+    query = call.query()
+    limit, _ = _page(call)
+    term = query.get("q", "").lower()
+    found, _ = await call.run(_repositories, call, "", min(limit, _LONGEST_SEARCH), term)
+    results = [
+        {"name": name, "description": "", "star_count": 0, "is_official": False, "is_automated": False}
+        for name in found
+    ]
+    answer = {
+        "query": query.get("q", ""), "num_pages": 1, "page": 1, "page_size": limit, "num_results": len(results),
+        "results": results,
+    }  # fmt: skip
+    return _json(call, answer, [])
 
 
 def _page(call: Call) -> tuple[int, str]:
@@ -93,10 +117,12 @@ def _tags(catalog: Catalog, name: str, behind: str, limit: int) -> tuple[list[st
     return catalog.tags.page(name, behind, limit)
 
 
-def _referrers(catalog: Catalog, name: str, subject: Digest, behind: str) -> tuple[list[ReferrerRow], bool]:
-    return catalog.manifests.referrers(name, subject, behind)
+def _referrers(
+    catalog: Catalog, name: str, subject: Digest, artifact_type: str, behind: str
+) -> tuple[list[ReferrerRow], bool]:
+    return catalog.manifests.referrers(name, subject, artifact_type, behind)
 
 
-def _repositories(catalog: Catalog, call: Call, behind: str, limit: int) -> tuple[list[str], bool]:
+def _repositories(catalog: Catalog, call: Call, behind: str, limit: int, term: str = "") -> tuple[list[str], bool]:
     assert call.who is not None
-    return catalog.tags.repositories(behind, limit, catalog.access.seen(call.who))
+    return catalog.tags.repositories(behind, limit, catalog.access.seen(call.who), term)

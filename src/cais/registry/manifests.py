@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cais.catalog import names
-from cais.catalog.errors import ManifestTooLarge
+from cais.catalog.errors import ManifestTooLarge, TagInvalid
 from cais.registry.blobs import matches
 from cais.registry.call import Response
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from cais.catalog.manifests import ManifestRow, Stored
     from cais.registry.call import Call, Header
     from cais.spec.digest import Digest
+
+_MOST_TAGS = 100
 
 
 async def get(call: Call) -> Response:
@@ -39,17 +41,26 @@ async def put(call: Call) -> Response:
     name = names.repository_name(call.repository)
     reference = call.reference
     digest = names.digest(reference) if ":" in reference else None
-    tag = "" if digest is not None else names.tag_name(reference)
+    # Tags in the query go with a digest (the next version of the specification, pushing manifests).
+    tagged = list(dict.fromkeys(call.values("tag"))) if digest is not None else [reference]
+    if len(tagged) > _MOST_TAGS:
+        raise TagInvalid(f"a manifest is pushed with at most {_MOST_TAGS} tags at once")
+    for tag in tagged:
+        names.tag_name(tag)
     limit = await call.run(_limit)
     content = await call.body(limit, lambda: ManifestTooLarge(f"a manifest has at most {limit} bytes here"))
     media_type = call.header(b"content-type").partition(";")[0].strip()
-    stored = await call.run(_put, name, content, media_type, tag, digest)
+    stored = await call.run(_put, name, content, media_type, tagged, digest)
     headers: list[Header] = [
         (b"location", f"/v2/{name}/manifests/{stored.digest}".encode()),
         (b"docker-content-digest", stored.digest.encode()),
     ]
     if stored.subject:
         headers.append((b"oci-subject", stored.subject.encode()))
+    if digest is not None:
+        headers += [(b"oci-tag", tag.encode()) for tag in tagged]
+    if stored.missing:
+        headers.append((b"warning", f'299 - "it refers to what is not here: {", ".join(stored.missing[:3])}"'.encode()))
     return Response(201, headers)
 
 
@@ -79,8 +90,10 @@ def _limit(catalog: Catalog) -> int:
     return catalog.manifests.limit_bytes
 
 
-def _put(catalog: Catalog, name: str, content: bytes, media_type: str, tag: str, digest: Digest | None) -> Stored:
-    return catalog.manifests.put(name, content, media_type, tag=tag, digest=digest)
+def _put(
+    catalog: Catalog, name: str, content: bytes, media_type: str, tagged: list[str], digest: Digest | None
+) -> Stored:
+    return catalog.manifests.put(name, content, media_type, tagged=tagged, digest=digest)
 
 
 def _delete(catalog: Catalog, name: str, reference: str) -> None:

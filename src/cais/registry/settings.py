@@ -31,6 +31,7 @@ class Settings(NamedTuple):
     workers: int = 0
     threads: int = 16
     anonymous: str = "none"
+    accept_missing: bool = False
     stop_timeout: float = 30.0
     stop_delay: float = 0.0
     database_url: str = ""
@@ -99,6 +100,7 @@ SETTINGS = (
         "anonymous", "none|read|write",
         "what everybody may do without signing in: nothing, read what is public, or everything",
     ),
+    Setting("accept_missing", "switch", "take manifests that refer to blobs or manifests that the repository has not"),
     Setting("stop_timeout", "duration", "how long running uploads and downloads may go on after a SIGTERM"),
     Setting(
         "stop_delay", "duration",
@@ -185,6 +187,8 @@ def of_catalog(settings: Settings) -> CatalogSettings:
         manifest_limit_bytes=settings.limits_manifest,
         blob_limit_bytes=settings.limits_blob,
         s3=s3 if settings.s3_bucket else None,
+        accept_missing=settings.accept_missing,
+        grace_seconds=settings.gc_grace,
     )
 
 

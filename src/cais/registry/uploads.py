@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 1 << 20
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,19})-(\d{1,19})(?:/(?:\d+|\*))?")
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
-_ALGORITHMS = ("sha256", "sha512")
 
 
 async def begin(call: Call) -> Response:
@@ -31,11 +30,14 @@ async def begin(call: Call) -> Response:
         source = query.get("from", "")
         if await call.run(_mount, call, names.repository_name(source) if source else "", name, digest):
             return _created(name, digest)
-    elif "digest" in query and call.content_length() != 0:
+    elif "digest" in query:
         digest = names.digest(query["digest"])
         received = await call.run(_receive_whole, name, digest.algorithm)
         return await _finish(call, received, name, digest)
-    upload = await call.run(_begin, name)
+    algorithm = query.get("digest-algorithm", "")
+    if algorithm and algorithm not in names.ALGORITHMS:
+        raise DigestInvalid(f"unsupported digest algorithm {algorithm[:40]!r}", {"supported": names.ALGORITHMS})
+    upload = await call.run(_begin, name, algorithm)
     return _accepted(202, name, upload, 0)
 
 
@@ -61,7 +63,7 @@ async def finish(call: Call) -> Response:
     if not given:
         raise DigestInvalid("the digest of the upload is missing")
     digest = names.digest(given)
-    received = await call.run(_receive, name, upload, _start(call), "")
+    received = await call.run(_receive, name, upload, _start(call), digest.algorithm)
     return await _finish(call, received, name, digest)
 
 
@@ -157,13 +159,18 @@ def _created(name: str, digest: Digest) -> Response:
 
 def _mount(catalog: Catalog, call: Call, source: str, name: str, digest: Digest) -> bool:
     """Not from where the caller may not read: whether the blob is there must not be seen."""
-    if not source or not call.allows(catalog, PULL, source):
-        return False
-    return catalog.blobs.mount(source, name, digest)
+
+    def readable(repository: str) -> bool:
+        return call.allows(catalog, PULL, repository)
+
+    found = source if source and readable(source) else None
+    if not source:
+        found = catalog.blobs.source(digest, readable)
+    return found is not None and catalog.blobs.mount(found, name, digest)
 
 
-def _begin(catalog: Catalog, name: str) -> str:
-    return catalog.uploads.begin(name)
+def _begin(catalog: Catalog, name: str, algorithm: str) -> str:
+    return catalog.uploads.begin(name, algorithm)
 
 
 def _receive(catalog: Catalog, name: str, upload: str, start: int | None, algorithm: str) -> Receiving:

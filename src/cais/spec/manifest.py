@@ -59,9 +59,9 @@ class Manifest(_Document):
     layers: tuple[Descriptor, ...]
 
     @classmethod
-    def decode(cls, raw: bytes, media_type: str = "") -> Manifest:
+    def decode(cls, raw: bytes, media_type: str = "", limit_bytes: int = types.MANIFEST_LIMIT_BYTES) -> Manifest:
         """Raises Invalid or Corrupt, also where the document contradicts ``media_type`` (the descriptor's)."""
-        fields = decode_object(raw, "manifest", types.MANIFEST_LIMIT_BYTES)
+        fields = decode_object(raw, "manifest", limit_bytes)
         manifest = cls(raw, _media_type(fields, media_type, types.MANIFESTS, types.OCI_MANIFEST, "manifest"), fields)
         if "manifests" in fields:
             raise Invalid("manifest has both the form of a manifest and of an index ('manifests')")
@@ -107,9 +107,9 @@ class Index(_Document):
     manifests: tuple[Descriptor, ...]
 
     @classmethod
-    def decode(cls, raw: bytes, media_type: str = "") -> Index:
+    def decode(cls, raw: bytes, media_type: str = "", limit_bytes: int = types.MANIFEST_LIMIT_BYTES) -> Index:
         """Raises Invalid or Corrupt."""
-        fields = decode_object(raw, "index", types.MANIFEST_LIMIT_BYTES)
+        fields = decode_object(raw, "index", limit_bytes)
         index = cls(raw, _media_type(fields, media_type, types.INDEXES, types.OCI_INDEX, "index"), fields)
         manifests = fields.get("manifests", [])
         if not isinstance(manifests, list):
@@ -154,17 +154,17 @@ class Index(_Document):
         return unnamed[0] if unnamed else None
 
 
-def decode(raw: bytes, media_type: str = "") -> Manifest | Index:
+def decode(raw: bytes, media_type: str = "", limit_bytes: int = types.MANIFEST_LIMIT_BYTES) -> Manifest | Index:
     """Whichever of the two ``raw`` is: by ``media_type``, else by its own fields. Raises Invalid or Corrupt."""
     if media_type in types.MANIFESTS:
-        return Manifest.decode(raw, media_type)
+        return Manifest.decode(raw, media_type, limit_bytes)
     if media_type in types.INDEXES:
-        return Index.decode(raw, media_type)
-    fields = decode_object(raw, "manifest", types.MANIFEST_LIMIT_BYTES)
+        return Index.decode(raw, media_type, limit_bytes)
+    fields = decode_object(raw, "manifest", limit_bytes)
     if fields.get("mediaType") in types.INDEXES or "manifests" in fields:
-        return Index.decode(raw)
+        return Index.decode(raw, limit_bytes=limit_bytes)
     if fields.get("mediaType") in types.MANIFESTS or "config" in fields:
-        return Manifest.decode(raw)
+        return Manifest.decode(raw, limit_bytes=limit_bytes)
     raise Invalid(f"neither a manifest nor an index: media type {fields.get('mediaType', media_type)!r}")
 
 
