@@ -120,7 +120,8 @@ def registry_process(
     words = ["registry", "serve", "--root", str(root), "--listen", "127.0.0.1:0"]
     if anonymous:
         words += ["--anonymous", anonymous]
-    variables = {**os.environ, "PYTHONPATH": str(SOURCE), **(environment or {})}
+    # Nobody reads the log that would go to standard output: a full pipe would stop the server.
+    variables = {**os.environ, "PYTHONPATH": str(SOURCE), "CAIS_REGISTRY_LOG_ACCESS": "", **(environment or {})}
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "cais", *words, *arguments], stdout=subprocess.PIPE, stderr=errors, env=variables

@@ -1,0 +1,230 @@
+"""Clients of others sign in to a registry of ours, push, pull, and are refused as they understand it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+pytest.importorskip("uvicorn", reason="cais[registry] is not installed")
+
+from certificates import Authority
+from registry_people import PASSWORD, administration
+from registry_process import OCI_MANIFEST, RegistryProcess, digest_of, registry_process
+
+pytestmark = pytest.mark.peer
+
+
+class Done(NamedTuple):
+    code: int
+    text: str
+
+
+Tool = Callable[..., Done]
+
+
+def need(*programs: str) -> None:
+    for program in programs:
+        if not shutil.which(program):
+            pytest.skip(f"needs {program}")
+
+
+def run(*words: object, stdin: str = "", env: dict[str, str] | None = None) -> Done:
+    done = subprocess.run(
+        [*map(str, words)], input=stdin, env={**os.environ, **(env or {})}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
+    )  # fmt: skip
+    assert PASSWORD not in done.stdout
+    return Done(done.returncode, done.stdout)
+
+
+def root_files() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("hello")
+        entry.size = 5
+        archive.addfile(entry, io.BytesIO(b"world"))
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image in an OCI layout, as skopeo and podman name it."""
+    directory = tmp_path_factory.mktemp("layout")
+    (directory / "blobs" / "sha256").mkdir(parents=True)
+
+    def keep(data: bytes, media_type: str) -> dict[str, object]:
+        digest = digest_of(data)
+        (directory / "blobs" / "sha256" / digest.partition(":")[2]).write_bytes(data)
+        return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+    files = root_files()
+    config = {
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(files)]},
+    }  # fmt: skip
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": keep(json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json"),
+        "layers": [keep(gzip.compress(files, mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip")],
+    }
+    top = keep(json.dumps(manifest).encode(), OCI_MANIFEST)
+    top["annotations"] = {"org.opencontainers.image.ref.name": "1"}
+    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return f"oci:{directory}:1"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), "ca")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """alice, who may do everything below alice/, and read team/."""
+    path = tmp_path_factory.mktemp("registry")
+    with administration(path) as records:
+        records.accounts.add("alice", PASSWORD)
+        records.grants.put("alice", "team/*", ["pull"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(root: Path) -> Iterator[RegistryProcess]:
+    with registry_process(root, "--workers", "2", anonymous="read") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def encrypted(root: Path, authority: Authority) -> Iterator[RegistryProcess]:
+    """The same registry, with TLS."""
+    pair = authority.pair("server")
+    words = ("--set", f"tls.certificate={pair.certificate}", "--set", f"tls.key={pair.key}")
+    with registry_process(root, "--workers", "1", *words, anonymous="read") as process:
+        yield process
+
+
+@pytest.fixture
+def podman(tmp_path: Path) -> Tool:
+    need("podman")
+    (tmp_path / "auth.json").write_text("{}")
+    storage = ("--root", tmp_path / "root", "--runroot", tmp_path / "run", "--storage-driver", "vfs")
+    return lambda *words, **named: run(
+        "podman", *storage, *words, **named, env={"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+    )
+
+
+@pytest.fixture(scope="module")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tool]:
+    """A Docker daemon of our own, without networks."""
+    need("docker", "dockerd", "containerd")
+    if os.geteuid() != 0:
+        pytest.skip("dockerd needs root")
+    directory = tmp_path_factory.mktemp("docker")
+    socket = f"unix://{directory}/sock"
+    with open(directory / "log", "wb") as log:
+        daemon = subprocess.Popen(
+            ["dockerd", "--data-root", directory / "root", "--exec-root", directory / "exec", "-p", directory / "pid",
+             "-H", socket, "--iptables=false", "--bridge=none", "-s", "vfs"],
+            stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 30
+        while subprocess.run(["docker", "-H", socket, "version"], capture_output=True).returncode != 0:
+            if daemon.poll() is not None or time.monotonic() > deadline:
+                pytest.skip("dockerd does not start here: " + (directory / "log").read_text()[-500:])
+        yield lambda *words, **named: run(
+            "docker", "-H", socket, *words, **named, env={"DOCKER_CONFIG": str(directory / "config")}
+        )
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+
+
+def test_skopeo(tmp_path: Path, encrypted: RegistryProcess, authority: Authority, layout: str) -> None:
+    need("skopeo")
+    shutil.copytree(authority.certificate.parent, tmp_path / "certs", ignore=lambda _, names: [*{*names} - {"ca.crt"}])
+    certs = tmp_path / "certs"
+    env = {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+    name = f"docker://{encrypted.address}/alice/skopeo:1"
+
+    def skopeo(command: str, *words: object, stdin: str = "") -> Done:
+        return run("skopeo", command, *words, stdin=stdin, env=env)
+
+    login = ("--cert-dir", certs, "-u", "alice", "--password-stdin", encrypted.address)
+    assert "invalid username/password" in skopeo("login", *login, stdin="wrong").text
+    assert skopeo("copy", "--dest-cert-dir", certs, layout, name).code != 0
+    assert skopeo("login", *login, stdin=PASSWORD).code == 0
+    assert skopeo("copy", "--dest-cert-dir", certs, layout, name).code == 0
+    assert json.loads(skopeo("list-tags", "--cert-dir", certs, name.rpartition(":")[0]).text)["Tags"] == ["1"]
+    assert skopeo("copy", "--src-cert-dir", certs, name, f"oci:{tmp_path}/pulled:1").code == 0
+    refused = skopeo("copy", "--dest-cert-dir", certs, layout, f"docker://{encrypted.address}/team/app:1")
+    assert "denied" in refused.text
+    refused = skopeo("inspect", "--no-creds", "--cert-dir", certs, name)
+    assert "denied" in refused.text or "unauthorized" in refused.text
+    assert skopeo("delete", "--cert-dir", certs, name).code == 0
+    assert "manifest unknown" in skopeo("inspect", "--cert-dir", certs, name).text
+
+
+def test_podman(tmp_path: Path, podman: Tool, server: RegistryProcess, layout: str) -> None:
+    name, plain = f"{server.address}/alice/podman:1", "--tls-verify=false"
+    found = re.search(r"\b[0-9a-f]{64}\b", podman("pull", "-q", layout).text)
+    assert found is not None
+    image = found.group()
+    assert "invalid username/password" in podman("login", plain, "-u", "alice", "-p", "wrong", server.address).text
+    assert podman("login", plain, "-u", "alice", "--password-stdin", server.address, stdin=PASSWORD).code == 0
+    pushed = podman("push", "-q", plain, image, name)
+    assert pushed.code == 0, pushed.text
+    assert podman("rmi", "-f", image).code == 0
+    assert podman("pull", "-q", plain, name).code == 0
+    refused = podman("push", "-q", plain, name, f"{server.address}/team/podman:1")
+    assert refused.code != 0 and "denied" in refused.text
+    assert podman("logout", server.address).code == 0
+    podman("rmi", "-f", name)
+    refused = podman("pull", "-q", plain, name)
+    assert refused.code != 0 and ("denied" in refused.text or "unauthorized" in refused.text)
+
+
+def test_docker(tmp_path: Path, docker: Tool, server: RegistryProcess, root: Path) -> None:
+    name, team = f"{server.address}/alice/docker:1", f"{server.address}/team/docker:1"
+    (tmp_path / "files.tar").write_bytes(root_files())
+    assert docker("import", tmp_path / "files.tar", name).code == 0
+    refused = docker("push", name)
+    assert refused.code != 0 and ("unauthorized" in refused.text or "denied" in refused.text)
+    wrong = docker("login", "-u", "alice", "--password-stdin", server.address, stdin="wrong password")
+    assert wrong.code != 0 and "incorrect username or password" in wrong.text
+    login = docker("login", "-u", "alice", "--password-stdin", server.address, stdin=PASSWORD)
+    assert login.code == 0 and "Login Succeeded" in login.text
+    pushed = docker("push", name)
+    assert pushed.code == 0 and "digest: sha256:" in pushed.text, pushed.text
+    docker("rmi", name)
+    pulled = docker("pull", name)
+    assert pulled.code == 0 and "Downloaded newer image" in pulled.text, pulled.text
+    docker("tag", name, team)
+    refused = docker("push", team)
+    assert refused.code != 0 and "denied: requested access to the resource is denied" in refused.text
+    for missing in (f"{server.address}/alice/none:1", f"{server.address}/other/none:1"):
+        refused = docker("pull", missing)
+        assert refused.code != 0 and ("not found" in refused.text or "denied" in refused.text), refused.text
+    # The daemon kept no password: what it has instead ends with the password.
+    with administration(root) as records:
+        records.accounts.set_password("alice", PASSWORD)
+    assert docker("pull", name).code != 0
+    assert docker("login", "-u", "alice", "--password-stdin", server.address, stdin=PASSWORD).code == 0
+    assert docker("pull", name).code == 0
+    assert docker("logout", server.address).code == 0
+    refused = docker("pull", name)
+    assert refused.code != 0 and "denied" in refused.text, refused.text
