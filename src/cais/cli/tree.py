@@ -64,6 +64,9 @@ COMMON = (
     ("pull", "image_pull", _PULL),
     ("push", "image_push", _PUSH),
     ("images", "image_ls", _IMAGES),
+    ("login", "login", "Authenticate to a registry"),
+    ("logout", "logout", "Log out from a registry"),
+    ("search", "search", "Search Docker Hub for images"),
     ("version", "version", _VERSION),
     ("info", "system_info", _INFO),
 )
@@ -188,6 +191,16 @@ FAMILIES = {
             ("save", "image_save", _SAVE),
             ("sbom", "image_sbom", "Show the bill of materials that was built with an image"),
             ("tag", "image_tag", _TAG),
+        ),
+    ),
+    "manifest": (
+        "Manage image manifests and manifest lists",
+        (
+            ("annotate", "manifest_annotate", "Add additional information to a local image manifest"),
+            ("create", "manifest_create", "Create a local manifest list for annotating and pushing to a registry"),
+            ("inspect", "manifest_inspect", "Display an image manifest, or manifest list"),
+            ("push", "manifest_push", "Push a manifest list to a repository"),
+            ("rm", "manifest_rm", "Delete one or more manifest lists from local storage"),
         ),
     ),
     "network": (

@@ -18,12 +18,15 @@ from cais.engine.stores import Stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cais.engine.build import Builder
     from cais.engine.containers import Containers
     from cais.engine.images import Images
+    from cais.engine.logins import Logins
+    from cais.engine.manifests import Manifests
     from cais.engine.networks import Networks
+    from cais.engine.search import Found
     from cais.engine.system import System
     from cais.engine.volumes import Volumes
 
@@ -54,6 +57,24 @@ class Engine:
         from cais.engine.containers import Containers
 
         return Containers(self._stores)
+
+    @property
+    def logins(self) -> Logins:
+        from cais.engine.logins import Logins
+
+        return Logins(self._stores)
+
+    def search(self, term: str, filters: Mapping[str, Sequence[str]] | None = None, limit: int = 0) -> list[Found]:
+        """Repositories of a registry; see ``cais.engine.search``."""
+        from cais.engine.search import search
+
+        return search(self._stores, term, filters, limit)
+
+    @property
+    def manifests(self) -> Manifests:
+        from cais.engine.manifests import Manifests
+
+        return Manifests(self._stores)
 
     @property
     def networks(self) -> Networks:

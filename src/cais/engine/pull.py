@@ -205,7 +205,8 @@ class _Pull:
         with unpacking:
             copy(registry, self._stores.content, target, layers, graph=graph, stored=unpacking.stored)
             unpacking.finish()
-        self._check_platform(manifest)
+        if target.media_type not in types.INDEXES:
+            self._check_platform(manifest)
         Origins(self._stores.database).note(self._reference.registry, self._reference.repository, graph.blobs)
         return layers.received
 

@@ -49,13 +49,14 @@ class Registries:
         self._rules: tuple[Rule, ...] | None = None
         self._transports: dict[tuple[str, bool], Transport] = {}
 
-    def repository(self, reference: Reference, *, pushing: bool = False) -> Registry:
+    def repository(self, reference: Reference, *, pushing: bool = False, insecure: bool = False) -> Registry:
         """The repository of a name, behind its mirrors. Nothing is sent before something is asked of it.
 
-        Raises Denied where the settings block it.
+        ``insecure``: plain http and any certificate will do, whatever the settings say. Raises Denied where these block
+        it.
         """
         places = [
-            Registry(self._to(route), route.repository, pushing=pushing)
+            Registry(self._to(route._replace(insecure=route.insecure or insecure)), route.repository, pushing=pushing)
             for route in routes(self.rules, reference, pushing=pushing)
         ]
         return Mirrored(places[-1], places[:-1]) if len(places) > 1 else places[0]

@@ -10,6 +10,7 @@ from cais.container.records import SCHEMA as CONTAINERS
 from cais.content.store import SCHEMA as CONTENT
 from cais.content.tags import SCHEMA as TAGS
 from cais.host.leases import SCHEMA as LEASES
+from cais.image.manifest_lists import SCHEMA as MANIFEST_LISTS
 from cais.image.origins import SCHEMA as ORIGINS
 from cais.image.records import SCHEMA as IMAGES
 from cais.network.records import SCHEMA as NETWORKS
@@ -29,4 +30,5 @@ SCHEMAS = {
     "sources": SOURCES,
     "networks": NETWORKS,
     "origins": ORIGINS,
+    "manifest lists": MANIFEST_LISTS,
 }
