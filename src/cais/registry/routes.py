@@ -47,6 +47,8 @@ def find(path: bytes) -> Route | None:
     segments = path.split(b"/")
     if b"%" in path:
         segments = [unquote_to_bytes(segment) for segment in segments]
+        if any(b"/" in segment for segment in segments):
+            return None  # another path to a proxy that looks at it than to us
     parts = [segment.decode("utf-8", "replace") for segment in segments]
     # "", "v2", name..., kind, reference
     if len(parts) < 5 or parts[1] != "v2":

@@ -50,7 +50,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
 
     workers = settings.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
     counts = tempfile.mkdtemp(prefix="cais-registry-") if settings.metrics_listen or settings.metrics_path else ""
-    group = _Workers(lambda: worker.work(settings, listener, counts), workers)
+    group = _Workers(lambda: worker.work(settings, listener, counts), workers, listener)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     try:
@@ -63,10 +63,10 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
 
 
 class _Workers:
-    """Children that run ``work``, which returns their exit code."""
+    """Children that run ``work``, which returns their exit code, on ``listener``."""
 
-    def __init__(self, work: Callable[[], int], count: int) -> None:
-        self._work, self._count = work, count
+    def __init__(self, work: Callable[[], int], count: int, listener: socket.socket) -> None:
+        self._work, self._count, self._listener = work, count, listener
         self._running: dict[int, float] = {}
         self._stopping = False
         self._patience_seconds = 0.0
@@ -118,6 +118,7 @@ class _Workers:
         if not self._stopping:
             signal.setitimer(signal.ITIMER_REAL, self._patience_seconds or _KILL_SECONDS)
         self._stopping = True
+        self._listener.close()  # nobody is let wait for workers that have closed theirs
         self._tell(signal.SIGTERM)
 
     def _look_again(self, number: int, frame: FrameType | None) -> None:

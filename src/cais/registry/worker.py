@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import uvicorn
 
@@ -15,7 +17,7 @@ from cais.catalog.catalog import Catalog
 from cais.errors import CaisError
 from cais.registry.access_log import AccessLog
 from cais.registry.application import Application
-from cais.registry.connection import Connection
+from cais.registry.connection import Connection, Patience
 from cais.registry.counts import Counts
 from cais.registry.observed import Observed
 from cais.registry.settings import of_catalog
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from cais.registry.settings import Settings
+
+_TICKS_A_SECOND = 10  # of uvicorn
 
 
 def work(settings: Settings, listener: socket.socket, counts_directory: str) -> int:
@@ -43,10 +47,11 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str) -> 
         certificates = Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
         signal.signal(signal.SIGHUP, lambda number, frame: certificates.look_again())
         threading.Thread(target=certificates.watch, args=(_tell,), daemon=True).start()
+    patience = Patience(settings.limits_head_timeout, settings.limits_body_timeout, settings.limits_idle_timeout)
     server = _Server(
         uvicorn.Config(
             observed,
-            http=Connection,
+            http=partial(Connection, patience=patience),  # type: ignore[arg-type]
             ws="none",
             loop="uvloop",
             lifespan="off",
@@ -85,6 +90,11 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if time.monotonic() >= self._stop_at:
             self.should_exit = True
+        if counter % _TICKS_A_SECOND == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.look(now)
         return await super().on_tick(counter)
 
 
