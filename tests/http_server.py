@@ -24,7 +24,7 @@ class Request(BaseHTTPRequestHandler):
     def reply(self, body: bytes = b"", status: int = 200, **headers: str) -> None:
         """Underscores in names of headers stand for dashes."""
         self.send_response(status)
-        headers.setdefault("Content_Length", str(len(body)))
+        headers = {"Connection": "close", "Content_Length": str(len(body)), **headers}
         for name, value in headers.items():
             if value:
                 self.send_header(name.replace("_", "-"), value)

@@ -210,7 +210,9 @@ class _Copy:
         if reference.digest is not None:
             raise Invalid("refusing to create a tag with a digest reference")
         if not opened.is_here:
-            copy(opened.source, self._stores.content, opened.target, self._layers, graph=graph)
+            from cais.content.kept import Receiver
+
+            copy(opened.source, Receiver(self._stores.content), opened.target, self._layers, graph=graph)
             if opened.repository is not None:
                 from cais.image.origins import Origins
 

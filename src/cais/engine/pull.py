@@ -191,6 +191,7 @@ class _Pull:
 
     def _fetch(self, registry: Registry, target: Descriptor) -> bool:
         """Whether any layer had to be fetched."""
+        from cais.content.kept import Receiver
         from cais.engine.copy import copy, read_graph
         from cais.image.origins import Origins
 
@@ -203,7 +204,7 @@ class _Pull:
         layers = Layers(self._progress, manifest.layers)
         unpacking = Unpacking(self._stores, manifest, layers)
         with unpacking:
-            copy(registry, self._stores.content, target, layers, graph=graph, stored=unpacking.stored)
+            copy(registry, Receiver(self._stores.content), target, layers, graph=graph, stored=unpacking.stored)
             unpacking.finish()
         if target.media_type not in types.INDEXES:
             self._check_platform(manifest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib3.exceptions import HTTPError
+
 from cais.errors import (
     CaisError,
     Conflict,
@@ -50,7 +52,8 @@ _WORDS = {
 def read_document(response: BaseHTTPResponse, limit_bytes: int, what: str) -> bytes:
     """A whole small body, decoded where it was encoded all the same. ``what`` names it in errors.
 
-    Raises Corrupt where it is larger than ``limit_bytes``, cut off, or not what its encoding says.
+    Raises Corrupt where it is larger than ``limit_bytes`` or not what its encoding says, Unavailable where it is cut
+    off.
     """
     pieces = _pieces(response, limit_bytes, what)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -74,7 +77,13 @@ def _pieces(response: BaseHTTPResponse, limit_bytes: int, what: str) -> Iterator
     if length.isdigit() and int(length) > limit_bytes:
         raise Corrupt(f"{what} is {length} bytes, more than the limit of {limit_bytes}")
     received = 0
-    while piece := response.read1(_PIECE_BYTES):
+    while True:
+        try:
+            piece = response.read1(_PIECE_BYTES)
+        except (HTTPError, OSError, ValueError) as error:
+            raise Unavailable(f"{what} was cut off after {received} bytes") from error
+        if not piece:
+            break
         received += len(piece)
         if received > limit_bytes:
             raise Corrupt(f"{what} is larger than {limit_bytes} bytes, which is the limit")

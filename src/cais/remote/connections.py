@@ -86,22 +86,26 @@ class _Bounded:
     that sends a byte from time to time would never be given up."""
 
     def getresponse(self) -> Any:
-        sock = self.sock  # type: ignore[attr-defined]
-        seconds = sock.gettimeout() if sock is not None else None
-        if not seconds:
+        sock, seconds = self.sock, self.timeout  # type: ignore[attr-defined]
+        if sock is None or not isinstance(seconds, int | float):
             return super().getresponse()  # type: ignore[misc]
-        timer = threading.Timer(2 * seconds, _shut, (sock,))
+        over = threading.Event()
+        timer = threading.Timer(2 * seconds, _end, (sock, over))
         timer.daemon = True
         timer.start()
         try:
-            return super().getresponse()  # type: ignore[misc]
+            response = super().getresponse()  # type: ignore[misc]
         finally:
             timer.cancel()
+        if over.is_set():  # half a head looks like a whole one
+            raise TimeoutError
+        return response
 
 
-def _shut(sock: Any) -> None:
+def _end(sock: Any, over: threading.Event) -> None:
     import socket
 
+    over.set()
     try:
         # Not that of TLS, which would wait for the other side.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)

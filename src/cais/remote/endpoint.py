@@ -94,6 +94,16 @@ def origin_of(url: str) -> Origin:
     return Origin(parts.scheme, host, port or (443 if parts.scheme == "https" else 80))
 
 
+def joined(base: str, location: str) -> str:
+    """The URL that a Location of an answer from ``base`` means. Raises Invalid."""
+    from urllib.parse import urljoin
+
+    try:
+        return urljoin(base, location).partition("#")[0]
+    except ValueError:
+        raise Invalid(f"{shown(location)!r} is no URL")
+
+
 def shown(url: str) -> str:
     """A URL for a message: without what stands before an @ and behind a ?, which may be secret."""
     head = url.partition("?")[0]

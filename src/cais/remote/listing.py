@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from cais.errors import CaisError, Corrupt, Denied, Invalid, NotFound, Unauthorized, Unsupported
-from cais.remote import answers
 from cais.remote.registry import pages
 from cais.remote.transport import Transport
 from cais.spec.encoding import decode_object
@@ -48,8 +47,7 @@ def search(transport: Transport, term: str, limit: int) -> list[Found]:
         raise Invalid("a term to search for is needed")
     path = f"/v1/search?q={quote(term, safe='')}&n={limit}"
     try:
-        with transport.request("GET", path) as response:
-            raw = answers.read_document(response, _LIMIT_BYTES, "the answer to the search")
+        raw, _ = transport.document(path, _LIMIT_BYTES, "the answer to the search")
         found = decode_object(raw, "the answer to the search", _LIMIT_BYTES).get("results")
         if not isinstance(found, list):
             raise Corrupt(f"{transport.endpoint.registry} did not answer the search with results")

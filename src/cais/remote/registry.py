@@ -6,9 +6,9 @@ the Sink that they go to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from cais.errors import CaisError, Corrupt, Invalid, NotFound, Unsupported
+from cais.errors import Corrupt, Invalid, NotFound, Unsupported
 from cais.remote import answers
 from cais.remote.download import pieces_of
 from cais.remote.transport import Transport
@@ -16,6 +16,7 @@ from cais.remote.uploads import upload
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
+from cais.spec.manifest import decode
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -74,13 +75,12 @@ class Registry:
         return described or self.manifest(tag_or_digest).descriptor
 
     def manifest(self, tag_or_digest: str, limit_bytes: int = types.MANIFEST_LIMIT_BYTES) -> Document:
-        """Raises NotFound; Corrupt where it is not what its digest says, or too large; Unsupported for an old form."""
+        """Raises NotFound; Corrupt where it is not what its digest says, or too large; Unsupported, Invalid."""
         what = f"the manifest {tag_or_digest} of {self.name}"
         path = self._base + "manifests/" + tag_or_digest
-        with self.transport.request("GET", path, scopes=self.scopes, headers={"Accept": _ACCEPT}) as response:
-            raw = answers.read_document(response, limit_bytes, what)
-            media_type = _media_type(response)
-            said = response.headers.get("Docker-Content-Digest", "")
+        raw, headers = self.transport.document(path, limit_bytes, what, scopes=self.scopes, headers={"Accept": _ACCEPT})
+        media_type = _media_type(headers)
+        said = headers.get("Docker-Content-Digest", "")
         if media_type.startswith(_OLD_MANIFESTS):
             raise Unsupported(f"{what} has the form of Docker before 1.10 (schema 1), which is not read any more")
         expected = _parsed(tag_or_digest) or _parsed(said)
@@ -89,7 +89,7 @@ class Registry:
         if not expected.fits(raw):
             raise Corrupt(f"{what} should be {expected}, but what came has the digest {Digest.of(raw)}")
         if media_type not in MANIFEST_TYPES:
-            media_type = _inner_media_type(raw) or media_type
+            media_type = decode(raw).media_type
         return Document(Descriptor(media_type, expected, len(raw)), raw)
 
     def put_manifest(self, raw: bytes, media_type: str, tag: str = "", *, digest: Digest | None = None) -> Descriptor:
@@ -185,7 +185,7 @@ class Registry:
     def _described(self, response: BaseHTTPResponse, asked: str) -> Descriptor | None:
         digest = _parsed(response.headers.get("Docker-Content-Digest", ""))
         length = response.headers.get("Content-Length", "")
-        media_type = _media_type(response)
+        media_type = _media_type(response.headers)
         wanted = _parsed(asked)
         if wanted is not None and digest is not None and digest != wanted:
             raise Corrupt(f"{self.name} answered {wanted} with {digest}")
@@ -221,11 +221,9 @@ def pages(transport: Transport, path: str, scopes: Sequence[str], what: str) -> 
         if path in seen:
             raise Corrupt(f"{what}: the list refers to a page that came already")
         seen.add(path)
-        with transport.request("GET", path, scopes=scopes) as response:
-            raw = answers.read_document(response, _PAGE_BYTES, what)
-            link = response.headers.get("Link", "")
+        raw, headers = transport.document(path, _PAGE_BYTES, what, scopes=scopes)
         yield decode_object(raw, what, _PAGE_BYTES)
-        path = _next(link)
+        path = _next(headers.get("Link", ""))
 
 
 def _next(link: str) -> str:
@@ -236,17 +234,8 @@ def _next(link: str) -> str:
     return url[1:]
 
 
-def _media_type(response: BaseHTTPResponse) -> str:
-    return response.headers.get("Content-Type", "").partition(";")[0].strip()
-
-
-def _inner_media_type(raw: bytes) -> str:
-    from cais.spec.manifest import decode
-
-    try:
-        return decode(raw).media_type
-    except CaisError:
-        return ""
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("Content-Type", "").partition(";")[0].strip()
 
 
 def _parsed(text: str) -> Digest | None:

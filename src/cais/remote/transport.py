@@ -20,7 +20,7 @@ from cais.remote import answers
 from cais.remote.authorization import Authorization
 from cais.remote.connections import Connections
 from cais.remote.credentials import Login
-from cais.remote.endpoint import Endpoint, host_of, is_loopback, origin_of, shown
+from cais.remote.endpoint import Endpoint, host_of, is_loopback, joined, origin_of, shown
 from cais.spec.encoding import decode_object
 from cais.spec.named import NamedTuple
 
@@ -116,12 +116,10 @@ class Transport:
 
     def _url(self, path: str) -> str:
         """The URL of a path (``/v2/...``), or of a Location that this registry gave. Raises Denied, Invalid."""
-        from urllib.parse import urljoin
-
         base = f"{self._settle_scheme()}://{self.endpoint.address}"
         if path.startswith(("/v2/", "/v1/")):
             return base + self.endpoint.prefix + path
-        url = urljoin(f"{base}{self.endpoint.prefix}/v2/", path)
+        url = joined(f"{base}{self.endpoint.prefix}/v2/", path)
         origin = origin_of(url)
         if url.startswith("http:") and base.startswith("https:"):
             if origin.host != host_of(self.endpoint.address):
@@ -133,6 +131,29 @@ class Transport:
     def _is_own(self, url: str) -> bool:
         """Whether a URL is of the registry itself, so that its credentials may go there."""
         return origin_of(url) == origin_of(f"{self._settle_scheme()}://{self.endpoint.address}")
+
+    def document(
+        self,
+        path: str,
+        limit_bytes: int,
+        what: str,
+        *,
+        scopes: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """The whole small body of a GET, and the answer's headers; what breaks off is asked for again.
+
+        Raises what ``request`` and ``answers.read_document`` raise.
+        """
+        for attempt in range(1, self.limits.attempts + 1):
+            with self.request("GET", path, scopes=scopes, headers=headers) as response:
+                try:
+                    return answers.read_document(response, limit_bytes, what), response.headers
+                except Unavailable:
+                    if attempt == self.limits.attempts:
+                        raise
+            self.pause(attempt)
+        raise AssertionError("unreachable")
 
     def ping(self) -> None:
         """Whether this registry lets this user in. Raises Unauthorized, Unavailable, ..."""
@@ -184,9 +205,7 @@ class Transport:
             url = new
 
     def _redirected(self, url: str, location: str) -> str:
-        from urllib.parse import urljoin
-
-        new = urljoin(url, location).partition("#")[0]
+        new = joined(url, location)
         origin = origin_of(new)
         if url.startswith("https:") and origin.scheme != "https":
             raise Denied(f"{self.endpoint.registry} redirects from https to {shown(new)}: not followed")
@@ -212,7 +231,7 @@ class Transport:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=urllib3.Timeout(self.limits.connect_seconds, self._patience(size_bytes)),
+                timeout=urllib3.Timeout(connect=self.limits.connect_seconds, read=self._patience(size_bytes)),
             )
         except CaisError:
             raise

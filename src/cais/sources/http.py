@@ -174,7 +174,7 @@ class _Fetch:
                     retries=False,
                     preload_content=False,
                     decode_content=False,
-                    timeout=urllib3.Timeout(self.limits.connect_seconds, self.limits.window_seconds),
+                    timeout=urllib3.Timeout(connect=self.limits.connect_seconds, read=self.limits.window_seconds),
                 )
                 try:
                     if first and proxy:
