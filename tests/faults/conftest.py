@@ -2,10 +2,33 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from cais_process import Cais
 from container_process import Cais as Container
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report: Any = yield
+    if report.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.fixture(autouse=True)
+def _ended(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test that failed has left running does not disturb those after it."""
+    hosts = [request.getfixturevalue(name) for name in ("cais", "box") if name in request.fixturenames]
+    yield
+    if request.node.stash.get(_FAILED, False):
+        for host in hosts:
+            host.end_containers()
 
 
 @pytest.fixture
@@ -23,7 +46,7 @@ def cais_with_base(cais):
 
 
 @pytest.fixture(scope="module")
-def box(busybox_tar, tmp_path_factory) -> Container:
+def box(busybox_tar, tmp_path_factory) -> Iterator[Container]:
     """The command on a root directory that has the image ``box``, and conmon to leave containers to."""
     if not shutil.which("conmon"):
         pytest.skip("needs conmon")
@@ -31,4 +54,5 @@ def box(busybox_tar, tmp_path_factory) -> Container:
         pytest.skip("needs root and an OCI runtime")
     made = Container(tmp_path_factory.mktemp("root"))
     made("import", "--change", "CMD sh", str(busybox_tar), "box")
-    return made
+    yield made
+    made.end_containers()

@@ -54,6 +54,10 @@ class Cais:
         wait_until(lambda: self.state(name)["Pid"])
         return self.state(name)["Pid"]
 
+    def end_containers(self) -> None:
+        if ids := self("ps", "-aq", code=None).split():
+            self("rm", "-f", *ids, code=None)
+
     def nothing_left(self) -> bool:
         run = self.root / "run"
         names = [name for name in os.listdir(run) if not name.startswith(".")]

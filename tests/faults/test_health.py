@@ -74,7 +74,7 @@ def test_a_status_follows_the_checks_and_is_seen_everywhere(cais):
     wait_until(lambda: health(cais, "changing")["Status"] == "healthy")
     actions = [event.action for event in EventLog(str(cais.root)).read() if event.attributes["name"] == "changing"]
     said = [action.removeprefix("health_status: ") for action in actions if action.startswith("health_status: ")]
-    assert said == ["unhealthy", "healthy", "healthy"]
+    assert said == ["unhealthy", "healthy", "healthy"], health(cais, "changing")
     cais("rm", "-f", "changing")
     wait_until(lambda: not watchers(cais))
 

@@ -29,13 +29,14 @@ def free_port() -> int:
 class TestOrder:
     def test_independent_stages_run_side_by_side(self, based):
         """Each waits for the other's word: one after the other they would never end."""
-        port = free_port()
+        step = "RUN --mount=type=cache,target=/words : > /words/{0}; n=0; until [ -e /words/{1} ]; do"
+        step += " sleep 0.01; n=$((n+1)); [ $n -lt 2000 ] || exit 9; done; echo {0} > /said\n"
         found = based.files(
-            f"FROM base AS one\nRUN echo one | timeout 30 nc -l -p {port} > /said\n"
-            f"FROM base AS two\n"
-            f"RUN n=0; until echo two | nc 127.0.0.1 {port} > /said; do\\\n"
-            " sleep 0.01; n=$((n+1)); [ $n -lt 2000 ] || exit 9; done\n"
-            "FROM scratch\nCOPY --from=one /said /by-two\nCOPY --from=two /said /by-one\n",
+            "FROM base AS one\n"
+            + step.format("one", "two")
+            + "FROM base AS two\n"
+            + step.format("two", "one")
+            + "FROM scratch\nCOPY --from=one /said /by-one\nCOPY --from=two /said /by-two\n",
             workers=2,
         )
         assert found == {"by-one": "one\n", "by-two": "two\n"}
