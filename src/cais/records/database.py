@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from sqlalchemy import URL, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from cais.errors import Conflict, Invalid, Unavailable
 
@@ -26,6 +27,17 @@ _BUSY_SECONDS = 30
 _ATTEMPTS = 8
 # PostgreSQL: serialization failure, deadlock, a foreign key whose row another transaction has just removed.
 _AGAIN = frozenset(("40001", "40P01", "23503"))
+# PostgreSQL: a server that is gone is noticed within seconds, and a replica whose host is lost holds no lock for long.
+# What the URL says stands before these.
+_POSTGRES = {
+    "application_name": "cais-registry",
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+    "options": "-c idle_in_transaction_session_timeout=60s -c lock_timeout=30s",
+}
 _UPGRADE_LOCK = 0x63616973  # one number for all replicas ("cais")
 
 
@@ -35,17 +47,21 @@ class Database:
     What forks opens its own in each child: connections are not shared between processes.
     """
 
-    def __init__(self, url: str, *, connections: int = 16) -> None:
-        """Raises Invalid (a URL of another kind)."""
+    def __init__(self, url: str, *, connections: int = 16, wait_seconds: float = _BUSY_SECONDS) -> None:
+        """Up to twice as many ``connections`` for a moment; who gets none within ``wait_seconds`` is refused.
+
+        Raises Invalid (a URL of another kind).
+        """
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.where = parsed.render_as_string(hide_password=True)
-        options: dict[str, Any] = {"pool_size": connections, "max_overflow": connections, "pool_timeout": _BUSY_SECONDS}
+        options: dict[str, Any] = {"pool_size": connections, "max_overflow": connections, "pool_timeout": wait_seconds}
         if self.is_sqlite:
             # The driver begins nothing by itself: a read is one statement, a write begins with its own lock.
             options["connect_args"] = {"isolation_level": None, "check_same_thread": False, "timeout": _BUSY_SECONDS}
         else:
             options["pool_pre_ping"] = True
+            parsed = parsed.set(query={**_POSTGRES, **parsed.query})
         self._engine = create_engine(parsed, **options)
         # A read is one statement: it needs no transaction, which on PostgreSQL would be two more round trips.
         self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -58,6 +74,8 @@ class Database:
         try:
             with self._reading.connect() as connection:
                 yield connection
+        except NoFreeConnection:
+            raise self._busy() from None
         except DBAPIError as error:
             raise self._translated(error) from None
 
@@ -75,6 +93,8 @@ class Database:
                     result = action(connection)
                     connection.commit()
                     return result
+            except NoFreeConnection:
+                raise self._busy() from None
             except DBAPIError as error:
                 if attempt == _ATTEMPTS - 1 or not self._may_be_repeated(error):
                     raise self._translated(error) from None
@@ -91,6 +111,7 @@ class Database:
 
         def steps(connection: Connection) -> None:
             if not self.is_sqlite:
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
             upgrade(connection)
 
@@ -108,6 +129,9 @@ class Database:
         if self.is_sqlite:
             return isinstance(error, OperationalError) and "locked" in str(error.orig)
         return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _AGAIN
+
+    def _busy(self) -> Unavailable:
+        return Unavailable(f"all connections to the database {self.where} are taken")
 
     def _translated(self, error: DBAPIError) -> Exception:
         reason = str(error.orig).strip().partition("\n")[0]
