@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
+import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -129,3 +132,46 @@ class Client:
             assert digest_of(blob.body) == row["digest"] and len(blob.body) == row["size"]
             layers.append(blob.body)
         return found.body, layers[1:]
+
+
+class Acknowledged(NamedTuple):
+    """A push that the registry has said is there."""
+
+    repository: str
+    tag: str
+    manifest: bytes
+    layers: list[bytes]
+
+
+def storm(
+    port: int, clients: int, seconds: float, disturb: Callable[[], None] | None = None
+) -> tuple[list[Acknowledged], list[str]]:
+    """Many clients that push for so long, each one image after the other, while ``disturb`` is called again and again.
+
+    What was acknowledged, and what clients gave up.
+    """
+    acknowledged: list[Acknowledged] = []
+    given_up: list[str] = []
+    end = time.monotonic() + seconds
+    shared = os.urandom(300_000)
+
+    def work(number: int) -> None:
+        client = Client(port, patience_seconds=60)
+        repository, count = f"team{number % 3}/app{number}", 0
+        while time.monotonic() < end or not count:
+            layers = [os.urandom(random.randrange(1, 900_000)), shared]
+            count += 1
+            try:
+                manifest = client.push(repository, f"v{count}", layers, chunk_bytes=random.randrange(100_000, 500_000))
+            except GaveUp as error:
+                given_up.append(str(error))
+            else:
+                acknowledged.append(Acknowledged(repository, f"v{count}", manifest, layers))
+
+    with ThreadPoolExecutor(clients) as threads:
+        running = [threads.submit(work, number) for number in range(clients)]
+        while disturb and time.monotonic() < end:
+            disturb()
+        for future in running:
+            future.result()
+    return acknowledged, given_up

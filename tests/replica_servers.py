@@ -47,6 +47,19 @@ class Replica:
         self.begin()
         self.wait()
 
+    def peak_memory_bytes(self) -> int:
+        """The most that one of its processes has had."""
+        assert self._process is not None
+        peaks = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.getpgid(int(process.name)) == self._process.pid:
+                    lines = (process / "status").read_text().splitlines()
+                    peaks += [int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")]
+            except OSError:
+                pass
+        return max(peaks)
+
     def kill(self) -> None:
         """All its processes at once, as when its host is lost."""
         if self._process is not None:

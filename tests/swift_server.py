@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import urllib.request
@@ -176,5 +177,5 @@ class SwiftServer:
 
     def close(self) -> None:
         for process in self._processes:
-            private_server.stop(process, seconds=2)
+            private_server.stop(process, by=signal.SIGKILL)
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -55,6 +55,7 @@ class Settings(NamedTuple):
     s3_virtual_hosted: bool = False
     s3_part: int = 16 * _MIB
     s3_redirect: float = 0.0
+    s3_patience: float = 45.0
     uploads_expire: float = 7 * 86400.0
     gc_interval: float = 3600.0
     gc_grace: float = 86400.0
@@ -134,11 +135,12 @@ SETTINGS = (
     Setting("s3.secret_key", "secret", "the key"),
     Setting("s3.prefix", "text", "stands before the names of all objects, for a bucket that is shared"),
     Setting("s3.virtual_hosted", "switch", "the bucket is a part of the host's name, and not of the path"),
-    Setting("s3.part", "size", "the largest object that is written: what is larger is stored as several"),
+    Setting("s3.part", "size", "how large objects are written, about: what is larger is stored as several"),
     Setting(
         "s3.redirect", "duration",
         "blobs of one object are fetched from the store itself, by links that are good for so long; `0`: never",
     ),
+    Setting("s3.patience", "duration", "how long a store that fails is asked again, before a client is told 503"),
     Setting("uploads.expire", "duration", "after so long without a byte an upload that was not finished is removed"),
     Setting("gc.interval", "duration", "how often a serving registry collects what nothing needs; `0`: never"),
     Setting("gc.grace", "duration", "how long what nothing refers to is kept: longer than any push takes"),
@@ -170,6 +172,7 @@ def of_catalog(settings: Settings) -> CatalogSettings:
         virtual_hosted=settings.s3_virtual_hosted,
         part_bytes=settings.s3_part,
         link_seconds=settings.s3_redirect,
+        retry_seconds=settings.s3_patience,
     )
     return CatalogSettings(
         root=settings.root,
