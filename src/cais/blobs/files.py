@@ -57,6 +57,29 @@ class FileBlobs:
     def link(self, location: Location, media_type: str) -> None:
         return None
 
+    def size(self, location: Location) -> int:
+        descriptor = self.open_file(location)
+        try:
+            return os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+
+    def name(self, location: Location) -> str:
+        return str(location["file"])
+
+    def adopt(self, path: str, digest: Digest) -> Location | None:
+        name = _name(digest, os.urandom(16).hex())
+        target = os.path.join(self._blobs, name)
+        try:
+            os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+            os.link(path, target, follow_symlinks=False)
+            os.utime(target)
+            _sync_directory(os.path.dirname(target))
+        except OSError:  # another file system, another's file
+            _remove(target)
+            return None
+        return {"file": name}
+
     def remove(self, location: Location) -> None:
         _remove(self._file(location))
 
@@ -133,11 +156,12 @@ class FileWriter:
         return []  # the kernel has the bytes: they outlive the process
 
     def finish(self, digest: Digest) -> Location:
-        name = f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}.{self._upload[:_SUFFIX_LENGTH]}"
+        name = _name(digest, self._upload)
         target = os.path.join(self._blobs, name)
         try:
             # What a writer that died has left behind the acknowledged bytes is not part of the blob.
             os.ftruncate(self._descriptor, self._offset)
+            os.utime(self._descriptor)  # it is a blob from now on: its last byte may have come long ago
             _rename(self._path, target)
             os.fsync(self._descriptor)
             _sync_directory(os.path.dirname(target))
@@ -149,6 +173,10 @@ class FileWriter:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _name(digest: Digest, upload: str) -> str:
+    return f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}.{upload[:_SUFFIX_LENGTH]}"
 
 
 def _open(path: str, what: str) -> int:

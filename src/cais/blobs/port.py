@@ -56,6 +56,17 @@ if TYPE_CHECKING:
         def link(self, location: Location, media_type: str) -> str | None:
             """A URL at which a client may fetch the blob itself for a while; None where it has to come through here."""
 
+        def size(self, location: Location) -> int:
+            """How many bytes are there. Raises NotFound."""
+
+        def name(self, location: Location) -> str:
+            """A text that no other location has; that of a blob whose bytes stay where the upload had them is the
+            upload's id."""
+
+        def adopt(self, path: str, digest: Digest) -> Location | None:
+            """The file becomes a blob, as ``finish`` says, and stays where it is; the caller has verified it. None
+            where the store cannot do that: the bytes have to be copied."""
+
         def remove(self, location: Location) -> None:
             """Frees the bytes; nothing happens where they are gone."""
 

@@ -70,6 +70,19 @@ class S3Blobs:
             return None
         return self._objects.link(f"{location['upload']}/{location['parts'][0][0]}", self._link_seconds)
 
+    def size(self, location: Location) -> int:
+        there = {item.name: item.size_bytes for item in self._objects.list(f"{location['upload']}/")}
+        names = [f"{location['upload']}/{name}" for name, _ in location["parts"]]
+        if not there.keys() >= set(names):
+            raise NotFound("parts of the blob are not where they were stored")
+        return sum(there[name] for name in names)
+
+    def name(self, location: Location) -> str:
+        return str(location["upload"])
+
+    def adopt(self, path: str, digest: Digest) -> None:
+        return None
+
     def remove(self, location: Location) -> None:
         below = f"{location['upload']}/"
         names = {below + name for name, _ in location["parts"]}

@@ -59,22 +59,22 @@ class OpenBlob:
 
 class StoredBlobs:
     def __init__(self, settings: CatalogSettings, database: Database, blobs: Blobs) -> None:
-        self._public = settings.access.public
-        # Before gc may take it.
-        self._renew_after_seconds = settings.grace_seconds / 4
+        self._public, self._policy = settings.access.public, settings.policy
         self._database, self._blobs = database, blobs
 
     def size(self, repository: str, digest: Digest) -> int:
-        """In bytes. Who asks may be about to push what refers to the blob: a link that is old is renewed, so that gc
-        leaves it alone until then. Raises BlobUnknown."""
-        row = self._find(repository, digest)
-        if row.linked_unix < time.time() - self._renew_after_seconds:
+        """In bytes. Who asks may rely on it that the blob is there: it is not collected for a while.
 
-            def write(connection: Connection) -> bool:
+        Raises BlobUnknown.
+        """
+        row = self._find(repository, digest)
+        if self._policy.is_old(row.linked_unix, time.time()):
+
+            def renew(connection: Connection) -> bool:
                 found = repositories.find(connection, repository)
                 return found is not None and bool(rows.renew(connection, found, [digest]))
 
-            if not self._database.write(write):
+            if not self._database.write(renew):
                 raise _unknown(digest)
         return row.size_bytes
 

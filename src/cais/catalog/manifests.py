@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import OrderedDict
 
 from cais.catalog.documents import read
@@ -15,7 +16,7 @@ from cais.catalog.errors import (
     ManifestUnknown,
     NameUnknown,
 )
-from cais.records import blobs, repositories, tags
+from cais.records import blobs, repositories, tags, unneeded
 from cais.records import manifests as rows
 from cais.records.manifests import ManifestRow as ManifestRow
 from cais.records.manifests import ReferrerRow as ReferrerRow
@@ -50,6 +51,7 @@ class Manifests:
         self.limit_bytes = settings.manifest_limit_bytes
         self._database, self._public = database, settings.access.public
         self._accept_missing = settings.accept_missing
+        self._policy = settings.policy
         self._contents = _Contents()
 
     def put(
@@ -89,11 +91,20 @@ class Manifests:
         return Stored(found, manifest.subject_digest, self._database.write(write))
 
     def find(self, repository: str, reference: str) -> rows.ManifestRow:
-        """``reference`` is a tag or a digest. Raises ManifestUnknown."""
+        """``reference`` is a tag or a digest. Who asks by a digest may rely on it that the manifest is there: it is
+        not collected for a while. Raises ManifestUnknown."""
         with self._database.reading() as connection:
             row = rows.find(connection, repository, reference)
         if row is None:
             raise _unknown(reference)
+        if self._policy.is_old(row.linked_unix, time.time()):
+
+            def renew(connection: Connection) -> bool:
+                found = repositories.find(connection, repository)
+                return found is not None and bool(rows.renew(connection, found, [reference]))
+
+            if not self._database.write(renew):
+                raise _unknown(reference)
         return row
 
     def get(self, repository: str, reference: str) -> tuple[rows.ManifestRow, bytes]:
@@ -117,6 +128,7 @@ class Manifests:
             found = repositories.find(connection, repository)
             if found is None:
                 raise NameUnknown(f"repository {repository} is not known", {"name": repository})
+            unneeded.orphan_referrers(connection, found, digest)
             return rows.unlink(connection, found, digest)
 
         if not self._database.write(write):

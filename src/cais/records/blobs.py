@@ -78,6 +78,11 @@ def owners(connection: Connection, digest: str, limit: int) -> list[str]:
     return list(connection.execute(linked).scalars())
 
 
+def is_stored(connection: Connection, digest: str) -> bool:
+    """Whether any repository has it, or had it a moment ago."""
+    return connection.execute(select(BLOBS.c.digest).where(BLOBS.c.digest == digest)).first() is not None
+
+
 def add(database: Database, connection: Connection, digest: str, size_bytes: int, location: dict[str, Any]) -> bool:
     """Whether the blob is at ``location`` from now on, or was before; False where it is there already, at another."""
     row = {"digest": digest, "size_bytes": size_bytes, "location": location, "created_unix": time.time()}

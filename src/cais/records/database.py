@@ -79,6 +79,20 @@ class Database:
         except DBAPIError as error:
             raise self._translated(error) from None
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection for statements that only read, which all see what is committed now."""
+        try:
+            if self.is_sqlite:
+                with self._engine.connect() as connection:
+                    connection.exec_driver_sql("BEGIN")
+                    yield connection
+            else:
+                with self._engine.connect() as connection:
+                    yield connection.execution_options(isolation_level="REPEATABLE READ")
+        except DBAPIError as error:
+            raise self._translated(error) from None
+
     def write(self, action: Callable[[Connection], Result]) -> Result:
         """What ``action`` returns, after its changes are committed, all or none.
 

@@ -51,6 +51,8 @@ REPOSITORY_MANIFESTS = Table(
     Column("digest", DIGEST, ForeignKey("manifests.digest"), primary_key=True, index=True),
     Column("pushed_unix", UNIX_SECONDS, nullable=False),
     Column("linked_unix", UNIX_SECONDS, nullable=False),
+    # When the manifest that it is about was removed, if it was.
+    Column("orphaned_unix", UNIX_SECONDS),
 )
 # What keeps what: a manifest its config, layers and manifests; and the subject that it is about.
 MANIFEST_REFERENCES = Table(
@@ -75,9 +77,12 @@ class NewManifest(NamedTuple):
 
 
 class ManifestRow(NamedTuple):
+    """``linked_unix``: when somebody last relied on it that the repository has it; found by a tag it is kept anyway."""
+
     digest: str
     size_bytes: int
     media_type: str
+    linked_unix: float = float("inf")
 
 
 class ReferrerRow(NamedTuple):
@@ -94,7 +99,7 @@ _LINKED = (
     .join(REPOSITORIES, REPOSITORIES.c.id == REPOSITORY_MANIFESTS.c.repository_id)
     .where(REPOSITORIES.c.name == bindparam("repository"))
 )
-_BY_DIGEST = _LINKED.where(MANIFESTS.c.digest == bindparam("wanted"))
+_BY_DIGEST = _LINKED.add_columns(REPOSITORY_MANIFESTS.c.linked_unix).where(MANIFESTS.c.digest == bindparam("wanted"))
 _BY_TAG = (
     select(MANIFESTS.c.digest, MANIFESTS.c.size_bytes, MANIFESTS.c.media_type)
     .join(TAGS, TAGS.c.digest == MANIFESTS.c.digest)
@@ -153,7 +158,9 @@ def add(database: Database, connection: Connection, repository_id: int, manifest
     connection.execute(
         database.insert(REPOSITORY_MANIFESTS)
         .values(link)
-        .on_conflict_do_update(index_elements=["repository_id", "digest"], set_={"linked_unix": now})
+        .on_conflict_do_update(
+            index_elements=["repository_id", "digest"], set_={"linked_unix": now, "orphaned_unix": None}
+        )
     )
 
 

@@ -8,7 +8,7 @@ compared with it.
 
 from __future__ import annotations
 
-from cais.catalog.settings import AccessSettings, CatalogSettings, S3Settings
+from cais.catalog.settings import AccessSettings, CatalogSettings, Policy, S3Settings
 from cais.errors import Invalid, from_os_error
 from cais.spec.named import NamedTuple
 
@@ -191,7 +191,9 @@ def of_catalog(settings: Settings) -> CatalogSettings:
         blob_limit_bytes=settings.limits_blob,
         s3=s3 if settings.s3_bucket else None,
         accept_missing=settings.accept_missing,
-        grace_seconds=settings.gc_grace,
+        policy=Policy(
+            settings.gc_grace, settings.gc_untagged_after, settings.uploads_expire, max(1, settings.gc_batch)
+        ),
     )
 
 
