@@ -15,10 +15,9 @@ from typing import Any
 from sqlalchemy import select
 
 from cais.blobs.files import FileBlobs
-from cais.catalog.access import AnonymousAccess
 from cais.catalog.catalog import Catalog, prepare
 from cais.catalog.gc import Collector, Report
-from cais.catalog.settings import CatalogSettings, Policy
+from cais.catalog.settings import AccessSettings, CatalogSettings, Policy
 from cais.records import blobs, manifests
 from cais.records.blobs import REPOSITORY_BLOBS
 from cais.records.database import Database
@@ -48,13 +47,13 @@ class AgedCatalog:
 
     def __init__(self, root: Path, policy: Policy, database_url: str = "") -> None:
         self.root = root
-        self.settings = CatalogSettings(str(root), database_url, "write", policy=policy)
+        self.settings = CatalogSettings(str(root), database_url, access=AccessSettings("write"), policy=policy)
         if not database_url and not (root / "registry.db").exists():
             root.mkdir(parents=True, exist_ok=True)
             (root / "registry.db").write_bytes(_empty_database())
         self.database = Database(self.settings.database_url)
         self.store = FileBlobs(str(root))
-        self.catalog = Catalog(self.settings, self.database, self.store, AnonymousAccess("write"))
+        self.catalog = Catalog(self.settings, self.database, self.store)
 
     def close(self) -> None:
         self.catalog.close()
@@ -107,7 +106,7 @@ class AgedCatalog:
         return self.push(repository, tag, index(*children))
 
     def push(self, repository: str, tag: str, content: bytes) -> Digest:
-        return self.catalog.manifests.put(repository, content, "", tag=tag).digest
+        return self.catalog.manifests.put(repository, content, "", tagged=[tag] if tag else []).digest
 
     def links(self) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
         """Pairs of repository and digest: of all blobs, of all manifests."""

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 from cais.blobs.objects import Objects
-from cais.errors import Corrupt
+from cais.errors import Corrupt, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

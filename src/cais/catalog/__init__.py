@@ -20,4 +20,7 @@ answers any request.
     blobs      blobs that are there: open, mount, delete
     manifests  manifests: put (what they refer to is there), get, delete; referrers
     tags       tags: list, delete; the list of repositories
+    gc         what nothing needs goes, while the registry serves
+    strays     bytes of which the database knows nothing
+    turns      work that one of all replicas does at a time
 """

@@ -7,6 +7,9 @@ migrations. It knows rows, and no rules: those are the catalog's.
     metadata     the one MetaData, and the types that mean the same on both databases
     repositories, blobs, manifests, tags, uploads, accounts, robots, grants, signing_keys
                  one subject each: its tables, and the rows that are read and written
+    jobs         who does what one of all replicas does at a time
+    unneeded, foresight, known
+                 what the collector removes, what it would remove, and which bytes are somebody's
     migrations/  the published steps of the schema, which are never changed; a change is a new step
 
 Times are seconds since 1970, digests are texts (``sha256:..``), locations are what ``blobs`` has said, as JSON.

@@ -200,7 +200,9 @@ def test_an_upload_finished_long_after_its_last_byte_is_no_stray(aged: AgedCatal
     received.write([b"slow"])
     received.commit()
     aged.grow_older(25 * HOUR)
-    location = aged.store.finish(upload, [], 4, Digest.of(b"slow"))
+    writer = aged.store.append(upload, [], 4)
+    location = writer.finish(Digest.of(b"slow"))
+    writer.close()
     assert aged.collect().strays == 0
     assert aged.store.size(location) == 4
 
