@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cais.engine.copy import copy, read_document, read_graph
 from cais.engine.places import Place
-from cais.engine.pull import Layers, chosen, explained
+from cais.engine.pull import Layers, chosen, explained, resolved
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Denied, Invalid, NotFound, Unauthorized
 from cais.image.layers import LayerSource
@@ -100,11 +100,7 @@ class _Copy:
         place = self._source
         if place.kind == "docker":
             reference = place.reference
-            registry = self._stores.registries.repository(reference)
-            try:
-                target = registry.resolve(reference.digest or reference.tag)
-            except (NotFound, Denied, Unauthorized) as error:
-                raise explained(error, reference, "pull")
+            registry, target = resolved(self._stores, reference)
             return _From(registry, target, repository=reference)
         if place.kind == "oci":
             layout = LayoutDirectory(place.path)

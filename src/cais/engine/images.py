@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     ListOfAttestations = list[Attestation]
     ListOfPulled = list[Pulled]
     ListOfPushed = list[Pushed]
+    ListOfTags = list[str]
     ListOfRemoved = list[tuple[str, str]]
     ListOfLoaded = list[Loaded]
     ListOfPairs = list[tuple[str, str]]
@@ -296,6 +297,24 @@ class Images:
         shown = reference.familiar_name if all_tags else reference.familiar
         progress({"event": "pulled", "name": shown, "is_newer": any(item.is_newer for item in pulled)})
         return pulled
+
+    def remote_tags(self, repository: str) -> ListOfTags:
+        """The tags of a repository in its registry. Raises NotFound, Denied, Unauthorized, Unavailable."""
+        from cais.engine.remote_images import tags
+
+        return tags(self._stores, repository)
+
+    def remote_digest(self, name: str) -> str:
+        """What a name points at in its registry. Raises as ``remote_tags``."""
+        from cais.engine.remote_images import digest
+
+        return digest(self._stores, name)
+
+    def remote_inspect(self, name: str, platform: Platform | None = None) -> dict[str, Any]:
+        """``inspect`` of an image in its registry, without its layers. Raises as ``remote_tags``, Invalid."""
+        from cais.engine.remote_images import inspect
+
+        return inspect(self._stores, name, platform)
 
     def copy(
         self,

@@ -114,6 +114,15 @@ def explained(error: CaisError, reference: Reference, doing: str) -> CaisError:
     return error
 
 
+def resolved(stores: Stores, reference: Reference) -> tuple[Registry, Descriptor]:
+    """The repository of a name, and what the name points at there. Raises NotFound, Denied, ... in Docker's words."""
+    try:
+        registry = stores.registries.repository(reference)
+        return registry, registry.resolve(reference.digest or reference.tag)
+    except (NotFound, Denied, Unauthorized) as error:
+        raise explained(error, reference, "pull")
+
+
 def chosen(source: Source, target: Descriptor, platform: Platform, depth: int = 0) -> list[Descriptor]:
     """What of an index is for ``platform``: the manifest, below the indexes that lead to it. Raises NotFound."""
     from cais.engine.copy import read_document
@@ -145,14 +154,11 @@ class _Pull:
                 raise NotFound(f"No such image: {self._reference.familiar}")
             return known
         try:
-            registry = self._stores.registries.repository(self._reference)
-            target = registry.resolve(self._reference.digest or self._reference.tag)
+            registry, target = resolved(self._stores, self._reference)
         except Unavailable:
             if self._options.policy == "newer" and known is not None:
                 return known
             raise
-        except (NotFound, Denied, Unauthorized) as error:
-            raise explained(error, self._reference, "pull")
         tag = self._reference.tag or self._reference.digest
         self._progress({"event": "pulling", "tag": tag, "repository": self._reference.repository})
         if known is not None and known.digest == target.digest and not self._options.all_platforms:

@@ -57,14 +57,24 @@ def history(images: Images, image: Image) -> list[HistoryEntry]:
 
 def inspect(images: Images, image: Image, record: ImageRecord) -> dict[str, Any]:
     """Docker's JSON of an image, with its keys in Docker's order."""
+    size_bytes = record.size_bytes
+    if image.config.digest != record.id:
+        size_bytes = images.layer_sizes(image.manifest.layers, image.config.diff_ids)[0]
+    return {
+        **described(image, size_bytes, {"GraphDriver": {"Data": None, "Name": images.driver_name}}),
+        "Metadata": {"LastTagTime": timestamp.format(record.recorded)},
+        "Descriptor": image.target.to_json(),
+        **({"Annotations": image.manifest.annotations} if image.manifest.annotations else {}),
+    }
+
+
+def described(image: Image, size_bytes: int, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What an image says of itself, wherever it is; ``more`` stands behind its size."""
     config = image.config
     fields = config.fields
-    size_bytes = record.size_bytes
-    if config.digest != record.id:
-        size_bytes = images.layer_sizes(image.manifest.layers, config.diff_ids)[0]
     repositories = sorted({name.familiar_name for name in image.names})
     history_comment = _text(config.history[-1].get("comment")) if config.history else ""
-    value: dict[str, Any] = {
+    return {
         "Id": config.digest,
         "RepoTags": [name.familiar for name in image.names if name.tag],
         "RepoDigests": [f"{name}@{image.digest}" for name in repositories],
@@ -79,14 +89,9 @@ def inspect(images: Images, image: Image, record: ImageRecord) -> dict[str, Any]
         "Os": _text(fields.get("os")),
         **({"OsVersion": _text(fields["os.version"])} if fields.get("os.version") else {}),
         "Size": size_bytes,
-        "GraphDriver": {"Data": None, "Name": images.driver_name},
+        **(more or {}),
         "RootFS": {"Type": "layers", "Layers": list(config.diff_ids)},
-        "Metadata": {"LastTagTime": timestamp.format(record.recorded)},
-        "Descriptor": image.target.to_json(),
     }
-    if image.manifest.annotations:
-        value["Annotations"] = image.manifest.annotations
-    return value
 
 
 _RUN_DEFAULTS: Mapping[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cais.cli.declare import Command
+from cais.cli.declare import Command, Flag
 from cais.cli.list_flags import inspect_format, platform
 
 TYPE_CHECKING = False
@@ -20,18 +20,24 @@ COMMAND = Command(
             "Inspect a specific platform of the multi-platform image.\n"
             "'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"
         ),
+        Flag("remote", "", "", "Inspect images in their registries, without pulling them"),
     ),
-    examples=("cais image inspect debian", "cais image inspect -f '{{.Config.Cmd}}' debian"),
+    examples=(
+        "cais image inspect debian",
+        "cais image inspect --remote debian:12",
+        "cais image inspect -f '{{.Config.Cmd}}' debian",
+    ),
 )
 
 
 def run(call: Call) -> int:
     from cais.cli.documents import inspect
 
-    chosen = None
+    platform = None
     if call["platform"]:
-        from cais.spec.platform import Platform
+        from cais.cli.platforms import chosen
 
-        chosen = Platform.parse(call["platform"])
+        platform = chosen(call["platform"])
     images = call.engine.images
-    return inspect(call.arguments, lambda name: images.inspect(name, chosen), call["format"])
+    find = images.remote_inspect if call["remote"] else images.inspect
+    return inspect(call.arguments, lambda name: find(name, platform), call["format"])

@@ -22,10 +22,12 @@ COMMAND = Command(
         list_format(),
         Flag("no-trunc", "", "", "Don't truncate output"),
         Flag("quiet", "q", "", "Only show image IDs"),
+        Flag("remote", "", "", "Show the tags of a repository in its registry (with --quiet only them)"),
     ),
     examples=(
         "cais images",
         "cais images debian",
+        "cais images --remote localhost:5000/app",
         "cais images --filter dangling=true -q",
         "cais images --format 'table {{.Repository}}:{{.Tag}}\\t{{.Size}}'",
     ),
@@ -39,6 +41,8 @@ def run(call: Call) -> int:
     from cais.cli.units import age, human_size, local_time
     from cais.cli.values import filters
 
+    if call["remote"]:
+        return _remote(call)
     now = time.time()
     long = call["no-trunc"]
     rows = call.engine.images.list(
@@ -66,4 +70,27 @@ def run(call: Call) -> int:
     if not call["digests"]:
         columns.remove("Digest")
     show(rows, fields, headers, columns, kind="image", format=call["format"], quiet="ID" if call["quiet"] else "")
+    return 0
+
+
+def _remote(call: Call) -> int:
+    """The tags of one repository; a digest is asked for only where it is shown."""
+    from cais.cli.declare import UsageError
+    from cais.cli.table import show
+
+    for flag in ("all", "filter", "no-trunc"):
+        if flag in call.said:
+            raise UsageError(f"conflicting options: --remote and --{flag}", 1, usage=False)
+    if not call.arguments:
+        raise UsageError("--remote needs the name of a repository", 1, usage=False)
+    images, repository = call.engine.images, call.arguments[0]
+    fields = {
+        "Digest": lambda tag: images.remote_digest(f"{repository}:{tag}"),
+        "Repository": lambda tag: repository,
+        "Tag": lambda tag: tag,
+    }
+    headers = {"Digest": "DIGEST", "Repository": "REPOSITORY", "Tag": "TAG"}
+    columns = ["Repository", "Tag", "Digest"] if call["digests"] else ["Repository", "Tag"]
+    rows = images.remote_tags(repository)
+    show(rows, fields, headers, columns, kind="image", format=call["format"], quiet="Tag" if call["quiet"] else "")
     return 0

@@ -36,7 +36,7 @@ def run(call: Call) -> int:
     rows = call.engine.search(call.arguments[0], filters(call["filter"]), call["limit"] or 0)
     fields = {
         "Description": lambda found: description(found.description),
-        "IsAutomated": lambda found: "[OK]" if found.is_automated else "",
+        "IsAutomated": lambda found: "",
         "IsOfficial": lambda found: "[OK]" if found.is_official else "",
         "Name": lambda found: found.name,
         "StarCount": lambda found: str(found.stars),
