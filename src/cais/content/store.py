@@ -125,6 +125,11 @@ class ContentStore:
     def _link(change: Transaction, parent: str, children: Iterable[str]) -> None:
         change.execute_many("INSERT OR IGNORE INTO edges VALUES (?, ?)", [(parent, child) for child in children])
 
+    def children(self, parent: str) -> list[Digest]:
+        """The blobs that ``parent`` was said to need (``link``)."""
+        rows = self._database.rows("SELECT child FROM edges WHERE parent = ? AND child LIKE 'sha%'", (parent,))
+        return [Digest(row[0]) for row in rows]
+
     def hold(self, keys: Iterable[str]) -> None:
         """Keeps ``keys`` from the collector while this process lives."""
         with self._database.transaction() as change:

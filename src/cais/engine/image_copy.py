@@ -9,40 +9,50 @@ from __future__ import annotations
 from cais.engine.copy import copy, read_document, read_graph
 from cais.engine.places import Place
 from cais.engine.pull import Layers, chosen, explained, resolved
+from cais.engine.referrers import copy_referrers, copy_signature_tags, keep_here, of_content, of_index, of_registry
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Denied, Invalid, NotFound, Unauthorized
 from cais.image.layers import LayerSource
 from cais.image.layout_directory import LayoutDirectory
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
-from cais.spec.manifest import Manifest, decode
+from cais.spec.manifest import Index, Manifest, decode
 from cais.spec.named import NamedTuple
 from cais.spec.progress import Progress
 from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cais.engine.copy import Graph
-    from cais.ports import Source
+    from cais.engine.referrers import Kept, Referrers
+    from cais.ports import Sink, Source, Taker
     from cais.spec.platform import Platform
 
 _NAME_ANNOTATION = "org.opencontainers.image.ref.name"
 
 
 class CopyOptions(NamedTuple):
-    """``platform``: this one's image alone. ``all_platforms``: also where one is usual (this root directory)."""
+    """``platform``: this one's image alone. ``all_platforms``: also where one is usual (this root directory).
+
+    ``referrers``: what refers to the image goes along.
+    """
 
     platform: Platform | None = None
     all_platforms: bool = False
+    referrers: bool = False
 
 
 class _From(NamedTuple):
-    """``is_here``: its blobs are in the content store, where layers can be packed. ``repository``: at a registry."""
+    """``is_here``: its blobs are in the content store, where layers can be packed. ``repository``: at a registry.
+
+    ``find`` gives referrers.
+    """
 
     source: Source
     target: Descriptor
+    find: Referrers
     is_here: bool = False
     repository: Reference | None = None
 
@@ -68,8 +78,8 @@ class _Copy:
     def run(self) -> Descriptor:
         if self._target.kind == "oci":
             LayoutDirectory(self._target.path).check()
-        if self._target.kind == "docker-archive" and self._options.all_platforms:
-            raise Invalid("a docker-archive holds the image of one platform", hint="An oci-archive holds all.")
+        if self._target.kind == "docker-archive" and (self._options.all_platforms or self._options.referrers):
+            raise Invalid("a docker-archive holds the image of one platform alone", hint="An oci-archive holds all.")
         opened = self._opened()
         wanted: Callable[[Descriptor], bool] | None = None
         if self._options.platform is not None:
@@ -101,17 +111,18 @@ class _Copy:
         if place.kind == "docker":
             reference = place.reference
             registry, target = resolved(self._stores, reference)
-            return _From(registry, target, repository=reference)
+            return _From(registry, target, of_registry(registry), repository=reference)
         if place.kind == "oci":
             layout = LayoutDirectory(place.path)
-            return _From(layout, layout.find(place.name))
+            return _From(layout, layout.find(place.name), of_index(layout.index, layout))
         self._stores.snapshots.reach()
         source = LayerSource(self._stores.content, self._stores.snapshots)
         if place.kind == "cais":
-            return _From(source, self._stores.images.get(place.name).target, True)
-        return _From(source, self._from_archive(), True)
+            return _From(source, self._stores.images.get(place.name).target, of_content(self._stores.content), True)
+        target, index = self._from_archive()
+        return _From(source, target, of_index(lambda: index, source), True)
 
-    def _from_archive(self) -> Descriptor:
+    def _from_archive(self) -> tuple[Descriptor, Index]:
         """What is in an archive is in the store afterwards, for as long as this process needs it."""
         from cais.image.archive import Archive, pieces_of
         from cais.image.load import found_in
@@ -131,7 +142,8 @@ class _Copy:
             raise NotFound(
                 f"the archive {self._source.path} {problem}", hint=f"Its images are: {', '.join(names[:20])}."
             )
-        return fitting[0].target._replace(annotations=None)
+        index = Index.decode(archive.documents.get("index.json") or Index.encode(()).raw)
+        return fitting[0].target._replace(annotations=None), index
 
     # Which part of it
 
@@ -169,6 +181,7 @@ class _Copy:
 
     def _to_registry(self, opened: _From, graph: Graph) -> None:
         from cais.engine.push import send
+        from cais.remote.registry import Registry
 
         reference = self._target.reference
         if reference.digest is not None and reference.digest != opened.target.digest:
@@ -178,13 +191,16 @@ class _Copy:
             send(
                 self._stores, registry, reference, opened.source, graph, opened.target, self._layers, opened.repository
             )
+            self._along(opened, graph, registry)
+            if self._options.referrers and isinstance(opened.source, Registry):
+                copy_signature_tags(opened.source, registry, graph.documents)
         except (Denied, Unauthorized) as error:
             raise explained(error, reference, "push")
 
     def _to_layout(self, opened: _From, graph: Graph) -> None:
         layout = LayoutDirectory(self._target.path)
         copy(opened.source, layout, opened.target, self._layers, graph=graph)
-        layout.add([_named(opened.target, self._target.name)])
+        layout.add([_named(opened.target, self._target.name), *self._along(opened, graph, layout)])
 
     def _to_archive(self, opened: _From, graph: Graph) -> None:
         from cais.image.archive_writer import ArchiveWriter
@@ -199,7 +215,7 @@ class _Copy:
         with ArchiveWriter(self._target.path) as archive:
             # One blob after the other: there is only one place to write to.
             copy(opened.source, archive, opened.target, self._layers, graph=graph, jobs=1)
-            archive.finish([_named(opened.target, name)], manifests)
+            archive.finish([_named(opened.target, name), *self._along(opened, graph, archive)], manifests)
 
     def _to_here(self, opened: _From, graph: Graph) -> None:
         reference = self._target.reference
@@ -215,7 +231,16 @@ class _Copy:
                 origin = opened.repository
                 Origins(self._stores.database).note(origin.registry, origin.repository, graph.blobs)
         record = self._stores.images.register(opened.target, [reference])
+        self._along(opened, graph, Receiver(content), keep_here(content))
         self._stores.events.write("image", "load", record.id, {"name": reference.familiar})
+
+    def _along(
+        self, opened: _From, graph: Graph, sink: Sink | Taker, kept: Kept | None = None
+    ) -> Sequence[Descriptor]:
+        """The referrers that are at the sink now, where they are wanted."""
+        if not self._options.referrers:
+            return ()
+        return copy_referrers(opened.find, opened.source, sink, graph.documents, kept)
 
 
 def _is_called(name: Reference, wanted: str) -> bool:

@@ -282,6 +282,7 @@ class Images:
         platform: Platform | None = None,
         all_platforms: bool = False,
         policy: str = "always",
+        referrers: bool = False,
         progress: Progress | None = None,
     ) -> ListOfPulled:
         """From a registry: one image, or with ``all_tags`` each of the repository. See ``cais.engine.pull``."""
@@ -289,7 +290,7 @@ class Images:
         from cais.spec.progress import silent
         from cais.spec.reference import Reference
 
-        options = PullOptions(platform, all_platforms, policy)
+        options = PullOptions(platform, all_platforms, policy, referrers)
         reference = Reference.parse(name)
         progress = progress or silent
         wanted = tags_of(self._stores, reference) if all_tags else [reference]
@@ -322,6 +323,7 @@ class Images:
         target: str,
         platform: Platform | None = None,
         all_platforms: bool = False,
+        referrers: bool = False,
         progress: Progress | None = None,
     ) -> Descriptor:
         """Between registries, layouts, archives and here (``cais.engine.places``); what was copied.
@@ -331,7 +333,8 @@ class Images:
         from cais.engine.image_copy import CopyOptions, copy_image
         from cais.spec.progress import silent
 
-        return copy_image(self._stores, source, target, CopyOptions(platform, all_platforms), progress or silent)
+        options = CopyOptions(platform, all_platforms, referrers)
+        return copy_image(self._stores, source, target, options, progress or silent)
 
     def push(
         self,
@@ -339,6 +342,7 @@ class Images:
         all_tags: bool = False,
         platform: Platform | None = None,
         compression: str = "",
+        referrers: bool = False,
         progress: Progress | None = None,
     ) -> ListOfPushed:
         """To the registry that the name says; with ``all_tags`` all that are here. See ``cais.engine.push``."""
@@ -347,7 +351,7 @@ class Images:
         from cais.spec.reference import Reference
 
         progress = progress or silent
-        options = PushOptions(platform, compression)
+        options = PushOptions(platform, compression, referrers)
         reference = Reference.parse(name)
         wanted = tags_of(self._stores, reference) if all_tags else [reference]
         progress({"event": "pushing", "repository": reference.name})

@@ -42,11 +42,12 @@ class Pulled(NamedTuple):
 
 
 class PullOptions(NamedTuple):
-    """``platform``: None for this host's. ``policy``: one of POLICIES."""
+    """``platform``: None for this host's. ``policy``: one of POLICIES. ``referrers``: what refers to it comes, too."""
 
     platform: Platform | None = None
     all_platforms: bool = False
     policy: str = "always"
+    referrers: bool = False
 
 
 def pull(stores: Stores, reference: Reference, options: PullOptions, progress: Progress) -> Pulled:
@@ -162,10 +163,12 @@ class _Pull:
         tag = self._reference.tag or self._reference.digest
         self._progress({"event": "pulling", "tag": tag, "repository": self._reference.repository})
         if known is not None and known.digest == target.digest and not self._options.all_platforms:
+            self._fetch_referrers(registry, target)
             self._progress({"event": "digest", "digest": target.digest})
             return known
         before = self._target_before()
         received = self._fetch(registry, target)
+        self._fetch_referrers(registry, target)
         record = self._images.register(target, [self._reference])
         self._progress({"event": "digest", "digest": target.digest})
         name = self._reference.familiar
@@ -216,6 +219,17 @@ class _Pull:
             self._check_platform(manifest)
         Origins(self._stores.database).note(self._reference.registry, self._reference.repository, graph.blobs)
         return layers.received
+
+    def _fetch_referrers(self, registry: Registry, target: Descriptor) -> None:
+        """To the index, and to the images of it that are here."""
+        if not self._options.referrers:
+            return
+        from cais.content.kept import Receiver
+        from cais.engine.referrers import copy_referrers, keep_here, of_registry
+
+        content = self._stores.content
+        subjects = {target.digest, *(item.digest for item in self._images.manifests_of(target))}
+        copy_referrers(of_registry(registry), registry, Receiver(content), subjects, keep_here(content))
 
     @staticmethod
     def _manifest(graph: Graph, wanted: set[Digest]) -> Manifest:

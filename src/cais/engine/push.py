@@ -41,10 +41,14 @@ class Pushed(NamedTuple):
 
 
 class PushOptions(NamedTuple):
-    """``platform``: this one's image alone. ``compression``: ``parse_compression``."""
+    """``platform``: this one's image alone. ``compression``: ``parse_compression``.
+
+    ``referrers``: what refers to it goes along.
+    """
 
     platform: Platform | None = None
     compression: str = ""
+    referrers: bool = False
 
 
 def parse_compression(text: str) -> Compression | None:
@@ -104,6 +108,10 @@ class _Push:
         try:
             layers = Layers(self._progress, _layers(graph), unpacks=False)
             send(self._stores, registry, reference, source, graph, packed, layers)
+            if self._options.referrers:
+                from cais.engine.referrers import copy_referrers, of_content
+
+                copy_referrers(of_content(self._stores.content), source, registry, graph.documents)
         except (Denied, Unauthorized) as error:
             raise explained(error, reference, "push")
         self._keep(target, packed)

@@ -83,7 +83,7 @@ class LayoutDirectory:
         """The image with this tag or full name, or digest; "" is the only one. Raises NotFound, Invalid (several)."""
         if not os.path.isdir(self.directory):
             raise NotFound(f"stat {self.directory}: no such file or directory")
-        known = self._index().manifests
+        known = self.index().manifests
         if not tag:
             if len(known) != 1:
                 raise Invalid(
@@ -121,7 +121,8 @@ class LayoutDirectory:
     def _path(self, blob: Descriptor) -> str:
         return os.path.join(self.directory, blob_name(blob.digest))
 
-    def _index(self) -> Index:
+    def index(self) -> Index:
+        """What the layout names. Raises Invalid where it is none."""
         for name in ("oci-layout", "index.json"):
             try:
                 raw = read_start(os.path.join(self.directory, name), types.MANIFEST_LIMIT_BYTES + 1)

@@ -23,6 +23,7 @@ COMMAND = Command(
         Flag("all", "a", "", "Copy the images of all platforms (default, where the digest is to stay the same)"),
         platform("Copy the image of one platform only\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"),
         Flag("quiet", "q", "", "Suppress verbose output"),
+        Flag("referrers", "", "", "Copy signatures, attestations and whatever else refers to the image, too"),
     ),
     examples=(
         "cais image copy docker://debian:12 docker://registry.example.com/mirror/debian:12",
@@ -48,6 +49,7 @@ def run(call: Call) -> int:
             target,
             platform=chosen(call["platform"]),
             all_platforms=call["all"],
+            referrers=call["referrers"],
             progress=display,
         )
     finally:

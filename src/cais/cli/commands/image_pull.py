@@ -29,6 +29,7 @@ COMMAND = Command(
             complete="always,missing,newer,never",
         ),
         Flag("quiet", "q", "", "Suppress verbose output"),
+        Flag("referrers", "", "", "Download signatures, attestations and whatever else refers to the image, too"),
     ),
     examples=("cais pull debian:12", "cais pull --platform linux/arm64 debian", "cais pull -a localhost:5000/app"),
 )
@@ -58,6 +59,7 @@ def run(call: Call) -> int:
             platform=chosen(call["platform"]),
             all_platforms=call["all-platforms"],
             policy=call["policy"],
+            referrers=call["referrers"],
             progress=display,
         )
     finally:

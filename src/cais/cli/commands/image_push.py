@@ -43,6 +43,7 @@ COMMAND = Command(
             "'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"
         ),
         Flag("quiet", "q", "", "Suppress verbose output"),
+        Flag("referrers", "", "", "Upload signatures, attestations and whatever else refers to the image, too"),
     ),
     examples=("cais push localhost:5000/app:1.0", "cais push -a --compression zstd:6 registry.example.com/team/app"),
 )
@@ -71,6 +72,7 @@ def run(call: Call) -> int:
             all_tags=call["all-tags"],
             platform=chosen(call["platform"]),
             compression=call["compression"],
+            referrers=call["referrers"],
             progress=display,
         )
     finally:
