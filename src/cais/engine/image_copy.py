@@ -221,10 +221,11 @@ class _Copy:
         reference = self._target.reference
         if reference.digest is not None:
             raise Invalid("refusing to create a tag with a digest reference")
-        if not opened.is_here:
-            from cais.content.kept import Receiver
+        from cais.content.kept import Receiver
 
-            copy(opened.source, Receiver(self._stores.content), opened.target, self._layers, graph=graph)
+        content = self._stores.content
+        if not opened.is_here:
+            copy(opened.source, Receiver(content), opened.target, self._layers, graph=graph)
             if opened.repository is not None:
                 from cais.image.origins import Origins
 
@@ -234,9 +235,7 @@ class _Copy:
         self._along(opened, graph, Receiver(content), keep_here(content))
         self._stores.events.write("image", "load", record.id, {"name": reference.familiar})
 
-    def _along(
-        self, opened: _From, graph: Graph, sink: Sink | Taker, kept: Kept | None = None
-    ) -> Sequence[Descriptor]:
+    def _along(self, opened: _From, graph: Graph, sink: Sink | Taker, kept: Kept | None = None) -> Sequence[Descriptor]:
         """The referrers that are at the sink now, where they are wanted."""
         if not self._options.referrers:
             return ()

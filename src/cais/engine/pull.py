@@ -65,8 +65,10 @@ def tags_of(stores: Stores, name: Reference) -> list[Reference]:
     """All tags of a repository in its registry, for ``pull --all-tags``. Raises NotFound, Denied, Unauthorized."""
     try:
         found = sorted(stores.registries.repository(name).tags())
-    except (NotFound, Denied, Unauthorized) as error:
-        raise explained(error, name._replace(tag=""), "pull")
+    except NotFound as error:
+        raise NotFound(f"repository {name.familiar_name} not found: {error.message}")
+    except (Denied, Unauthorized) as error:
+        raise explained(error, name, "pull")
     return [Reference.parse(f"{name.name}:{tag}") for tag in found]
 
 

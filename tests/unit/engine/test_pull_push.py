@@ -218,3 +218,21 @@ def test_events_tell_of_it(here: Host, there: Host, repository: str) -> None:
 def test_bad_compressions(text: str) -> None:
     with pytest.raises(Invalid):
         parse_compression(text)
+
+
+def test_looked_at_where_they_are(here: Host, there: Host, repository: str) -> None:
+    here.index(f"{repository}:1", amd64={"arch": b"amd64"}, arm64={"arch": b"arm64"})
+    digest = here.push(f"{repository}:1").digest
+    images = there.engine.images
+    assert images.remote_tags(repository) == ["1"]
+    assert images.remote_digest(f"{repository}:1") == digest
+    inspected = images.remote_inspect(f"{repository}:1", Platform("linux", "arm64"))
+    assert (inspected["Architecture"], inspected["RepoDigests"]) == ("arm64", [f"{repository}@{digest}"])
+    assert [item["platform"]["architecture"] for item in inspected["Manifests"]] == ["amd64", "arm64"]
+    assert images.list() == []
+    with pytest.raises(NotFound, match="no matching manifest for linux/s390x"):
+        images.remote_inspect(f"{repository}:1", Platform("linux", "s390x"))
+    with pytest.raises(NotFound, match=f"^repository {repository}-none not found: "):
+        images.remote_tags(f"{repository}-none")
+    with pytest.raises(Invalid, match="names an image"):
+        images.remote_tags(f"{repository}:1")
