@@ -8,11 +8,8 @@ import io
 import json
 import lzma
 import os
-import shutil
 import subprocess
 import tarfile
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,21 +19,10 @@ from cais.engine import Engine, Settings
 from cais.image.assemble import NewLayer, assemble, store
 from cais.spec.digest import Digest
 from cais.spec.reference import Reference
+from peer_tools import need, run
 
 pytestmark = pytest.mark.peer
 NAME = "example.org/me/app:v1"
-
-
-def need(*tools: str) -> None:
-    for tool in tools:
-        if shutil.which(tool) is None:
-            pytest.skip(f"needs {tool}")
-
-
-def run(*command: str | Path, **options: object) -> str:
-    done = subprocess.run([str(part) for part in command], capture_output=True, **options)  # type: ignore[call-overload]
-    assert done.returncode == 0, done.stderr.decode()
-    return str(done.stdout.decode())
 
 
 @pytest.fixture
@@ -75,51 +61,6 @@ class Sample:
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     return Sample(tmp_path_factory.mktemp("sample"))
-
-
-@pytest.fixture(scope="module")
-def podman() -> Iterator[Callable[..., str]]:
-    need("podman")
-    if os.geteuid() != 0:
-        pytest.skip("podman as root only")
-    # podman refuses a runroot of more than 50 characters.
-    directory = Path(tempfile.mkdtemp(prefix="cais-podman-", dir="/var/tmp"))
-
-    def call(*command: str | Path, **options: object) -> str:
-        base = ("podman", "--root", directory / "root", "--runroot", directory / "run", "--storage-driver", "vfs")
-        return run(*base, *command, **options)
-
-    yield call
-    subprocess.run(["rm", "-rf", directory], check=True)
-
-
-@pytest.fixture(scope="module")
-def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """A Docker daemon of our own, without networks."""
-    need("docker", "dockerd", "containerd")
-    if os.geteuid() != 0:
-        pytest.skip("dockerd needs root")
-    directory = tmp_path_factory.mktemp("docker")
-    socket = f"unix://{directory}/sock"
-    with open(directory / "log", "wb") as log:
-        daemon = subprocess.Popen(
-            ["dockerd", "--data-root", directory / "root", "--exec-root", directory / "exec", "-p", directory / "pid",
-             "-H", socket, "--iptables=false", "--bridge=none", "-s", "vfs"],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    deadline = time.monotonic() + 30
-    while subprocess.run(["docker", "-H", socket, "version"], capture_output=True).returncode != 0:
-        if daemon.poll() is not None or time.monotonic() > deadline:
-            daemon.kill()
-            daemon.wait()
-            pytest.skip("dockerd does not start here: " + (directory / "log").read_text()[-500:])
-
-    def call(*command: str | Path, **options: object) -> str:
-        return run("docker", "-H", socket, *command, **options)
-
-    yield call
-    daemon.terminate()
-    daemon.wait(30)
 
 
 def unpacked_files(engine: Engine, name: str) -> dict[str, str]:
