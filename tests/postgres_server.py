@@ -7,7 +7,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
 import private_server
@@ -28,7 +27,7 @@ class PostgresServer:
     def __init__(self) -> None:
         self._programs = programs()
         self._user = "postgres" if os.geteuid() == 0 else None
-        self.directory = Path(tempfile.mkdtemp(prefix="cais-postgres-", dir="/tmp"))
+        self.directory = private_server.quick_directory("cais-postgres-")
         if self._user:
             entry = pwd.getpwnam(self._user)
             os.chown(self.directory, entry.pw_uid, entry.pw_gid)
@@ -87,11 +86,11 @@ class PostgresServer:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def database(self) -> str:
-        """The URL of a new, empty database."""
+    def database(self, template: str = "template0") -> str:
+        """The URL of a new database: an empty one, or a copy of one that nobody uses just now."""
         self._databases += 1
         name = f"test{self._databases}"
-        self.query(f"CREATE DATABASE {name} TEMPLATE template0")
+        self.query(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
     def url(self, name: str) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
+_ROOM_BYTES = 4 << 30
 
 
 def free_ports(count: int) -> list[int]:
@@ -72,6 +76,14 @@ def stop(process: subprocess.Popen[bytes], *, by: signal.Signals = signal.SIGTER
         except subprocess.TimeoutExpired:
             process.kill()
     process.wait()
+
+
+def quick_directory(prefix: str, needs: Callable[[str], bool] = lambda directory: True) -> Path:
+    """A new directory in memory where there is room, else on the disk: servers of tests write and remove much."""
+    for parent in ("/dev/shm", "/var/tmp"):
+        if os.path.isdir(parent) and shutil.disk_usage(parent).free > _ROOM_BYTES and needs(parent):
+            return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    return Path(tempfile.mkdtemp(prefix=prefix))
 
 
 def tail(log: Path) -> str:

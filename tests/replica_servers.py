@@ -11,9 +11,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nginx_server
 import private_server
+import swift_server
 
 SOURCE = Path(__file__).parents[1] / "src"
 
@@ -89,6 +91,18 @@ class Replicas:
     def words(self) -> str:
         """What all have said, for the message of a test that fails."""
         return "\n".join(f"--- {server.port}\n{private_server.tail(server.log)}" for server in self.servers)
+
+
+def storage(swift: Any, postgres: Any, endpoint: str = "") -> dict[str, str]:
+    """The settings of one registry: a database and a bucket of its own."""
+    return {
+        "database_url": postgres.database(),
+        "s3_bucket": swift.bucket(),
+        "s3_endpoint": endpoint or swift.endpoint,
+        "s3_access_key": swift_server.ACCESS_KEY,
+        "s3_secret_key": swift_server.SECRET_KEY,
+        "s3_part": "1MiB",
+    }
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import tempfile
 import urllib.request
-from pathlib import Path
 
 import private_server
 
@@ -106,12 +105,18 @@ def lacking() -> str:
     missing = [name for name in PROGRAMS if not shutil.which(name)]
     if missing:
         return f"needs {', '.join(missing)} (packages swift-proxy, -account, -container, -object, memcached)"
-    with tempfile.NamedTemporaryFile(dir="/var/tmp") as file:
-        try:
-            os.setxattr(file.name, "user.cais-test", b"x")
-        except OSError:
-            return "needs a file system with extended attributes below /var/tmp"
+    if not _has_attributes("/dev/shm") and not _has_attributes("/var/tmp"):
+        return "needs a file system with extended attributes below /dev/shm or /var/tmp"
     return ""
+
+
+def _has_attributes(directory: str) -> bool:
+    try:
+        with tempfile.NamedTemporaryFile(dir=directory) as file:
+            os.setxattr(file.name, "user.cais-test", b"x")
+    except OSError:
+        return False
+    return True
 
 
 class SwiftServer:
@@ -120,7 +125,7 @@ class SwiftServer:
     def __init__(self) -> None:
         import pwd
 
-        self.directory = Path(tempfile.mkdtemp(prefix="cais-swift-", dir="/var/tmp"))
+        self.directory = private_server.quick_directory("cais-swift-", _has_attributes)
         user = pwd.getpwuid(os.geteuid()).pw_name
         self.port, memcached, *ports = private_server.free_ports(5)
         self.endpoint = f"http://127.0.0.1:{self.port}"

@@ -24,22 +24,9 @@ import nginx_server
 import postgres_server
 import pushing
 import replica_servers
-import swift_server
 
 pytest.importorskip("obstore")
 MIB = 1 << 20
-
-
-def storage(swift: Any, postgres: Any, endpoint: str = "") -> dict[str, str]:
-    """The settings of one registry: a database and a bucket of its own."""
-    return {
-        "database_url": postgres.database(),
-        "s3_bucket": swift.bucket(),
-        "s3_endpoint": endpoint or swift.endpoint,
-        "s3_access_key": swift_server.ACCESS_KEY,
-        "s3_secret_key": swift_server.SECRET_KEY,
-        "s3_part": "1MiB",
-    }
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,7 +53,7 @@ def proxy(swift: Any) -> Iterator[faulty_proxy.FaultyProxy]:
 def registry(
     swift: Any, mortal_postgres: postgres_server.PostgresServer, proxy: faulty_proxy.FaultyProxy
 ) -> Iterator[replica_servers.Replicas]:
-    settings = storage(swift, mortal_postgres, proxy.endpoint)
+    settings = replica_servers.storage(swift, mortal_postgres, proxy.endpoint)
     with replica_servers.replicas(3, **settings, s3_patience="2s") as registry:
         yield registry
 
@@ -164,7 +151,7 @@ def test_skopeo_and_podman_push_and_pull(registry: replica_servers.Replicas, tmp
 
 
 def test_blobs_of_one_object_come_from_the_store_itself_where_that_is_set(swift: Any, postgres: Any) -> None:
-    with replica_servers.replicas(1, **storage(swift, postgres), s3_redirect="5m") as registry:
+    with replica_servers.replicas(1, **replica_servers.storage(swift, postgres), s3_redirect="5m") as registry:
         client = pushing.Client(registry.port)
         small, large = os.urandom(MIB), os.urandom(3 * MIB)
         for content in (small, large):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import shutil
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -26,15 +25,30 @@ from cais.records.database import Database
 PASSWORD = "correct horse"
 
 
-@pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two databases, made once: an empty one, and one with people and repositories."""
-    directory = tmp_path_factory.mktemp("records")
-    made = Database(f"sqlite:///{directory}/empty.db")
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def copied(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """The URL of a copy of one of two databases, which are made once: ``empty``, and ``full`` of people."""
+    if request.param == "sqlite":
+        directory = tmp_path_factory.mktemp("records")
+
+        def copy(url: str) -> str:
+            target = directory / f"{len(list(directory.iterdir()))}.db"
+            shutil.copy(url.removeprefix("sqlite:///"), target)
+            return f"sqlite:///{target}"
+
+        empty = f"sqlite:///{directory}/empty.db"
+    else:
+        postgres = request.getfixturevalue("postgres")
+
+        def copy(url: str) -> str:
+            return str(postgres.database(url.rpartition("/")[2]))
+
+        empty = postgres.database()
+    made = Database(empty)
     made.upgrade()
     made.close()
-    shutil.copy(directory / "empty.db", directory / "full.db")
-    made = Database(f"sqlite:///{directory}/full.db")
+    full = copy(empty)
+    made = Database(full)
     accounts = Accounts(made)
     accounts.add("root", PASSWORD, admin=True)
     accounts.add("alice", PASSWORD)
@@ -42,15 +56,13 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, public in (("alice/app", False), ("team/app", False), ("open/app", True)):
         repository(made, name, public)
     made.close()
-    return directory
+    return lambda name: copy({"empty": empty, "full": full}[name])
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest, templates: Path, tmp_path: Path) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest, copied: Callable[[str], str]) -> Iterator[Database]:
     """With people and repositories where the test asks for ``access``."""
-    name = "full.db" if "access" in request.fixturenames else "empty.db"
-    shutil.copy(templates / name, tmp_path / "registry.db")
-    made = Database(f"sqlite:///{tmp_path}/registry.db")
+    made = Database(copied("full" if "access" in request.fixturenames else "empty"))
     yield made
     made.close()
 
