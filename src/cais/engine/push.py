@@ -256,7 +256,9 @@ class Destination:
             for blob in self._graph.blobs
             if repository in self._origins.repositories(self._reference.registry, blob)
         }
-        if seen == set(self._graph.blobs):
+        unseen = [blob for blob in self._graph.blobs.values() if blob.digest not in seen]
+        if seen and sum(blob.size_bytes > _SMALL_BYTES for blob in unseen) <= 1:
+            # What the tag names now would answer one question at most.
             self._known = frozenset(seen)
             return self._known
         try:
@@ -272,14 +274,20 @@ class Destination:
     def exists(self, blob: Descriptor) -> bool:
         if self._known and blob.size_bytes <= _SMALL_BYTES and blob.digest in self._graph.blobs:
             return False
+        if blob.digest in self._graph.blobs and self._elsewhere(blob):
+            return False  # asking for it to be mounted costs as much as asking for it, and is all where it works
         return self._registry.exists(blob)
 
     def push(self, blob: Descriptor, pieces: Iterator[bytes]) -> None:
         self._registry.push(blob, pieces)
 
     def take(self, blob: Descriptor, source: Source) -> str:
+        return self._registry.take(blob, source, self._elsewhere(blob))
+
+    def _elsewhere(self, blob: Descriptor) -> list[str]:
+        """The other repositories of this registry where the blob may be."""
         others = dict.fromkeys((*self._others, *self._origins.repositories(self._reference.registry, blob.digest)))
-        return self._registry.take(blob, source, [name for name in others if name != self._reference.repository])
+        return [name for name in others if name != self._reference.repository]
 
 
 def _layers(graph: Graph) -> tuple[Descriptor, ...]:

@@ -51,13 +51,18 @@ def _tls(error: BaseException, where: str, host: str) -> CaisError:
             f"{where}: tls: failed to verify certificate: {reason}",
             hint=f"A registry's own authority belongs into /etc/docker/certs.d/{host}/ca.crt (or /etc/cais/certs.d).",
         )
-    if "WRONG_VERSION_NUMBER" in text or "HTTP_REQUEST" in text:
+    if is_plain_answer(text):
         return Unavailable(
             f"{where}: http: server gave HTTP response to HTTPS client",
             hint="A registry without TLS is named in registries.toml as insecure.",
         )
     reason = text.partition("] ")[2].partition(" (_ssl")[0] or type(error).__name__
     return Unavailable(f"{where}: tls: {reason.lower()}")
+
+
+def is_plain_answer(text: str) -> bool:
+    """Whether an error of TLS says that the other side does not speak it."""
+    return any(word in text for word in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"))
 
 
 def _deepest(error: BaseException) -> BaseException:

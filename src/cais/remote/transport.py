@@ -116,21 +116,21 @@ class Transport:
 
     def _url(self, path: str) -> str:
         """The URL of a path (``/v2/...``), or of a Location that this registry gave. Raises Denied, Invalid."""
-        base = f"{self._settle_scheme()}://{self.endpoint.address}"
+        base = self._base(self._settled())
         if path.startswith(("/v2/", "/v1/")):
-            return base + self.endpoint.prefix + path
-        url = joined(f"{base}{self.endpoint.prefix}/v2/", path)
+            return base + path
+        url = joined(f"{base}/v2/", path)
         origin = origin_of(url)
         if url.startswith("http:") and base.startswith("https:"):
             if origin.host != host_of(self.endpoint.address):
                 raise Denied(f"{self.endpoint.registry} leads from https to {shown(url)}: not followed")
             # A registry behind a proxy that does not know how it was reached.
-            url = base + "/" + url.split("/", 3)[3]
+            url = f"https://{self.endpoint.address}/" + url.split("/", 3)[3]
         return url
 
     def _is_own(self, url: str) -> bool:
         """Whether a URL is of the registry itself, so that its credentials may go there."""
-        return origin_of(url) == origin_of(f"{self._settle_scheme()}://{self.endpoint.address}")
+        return origin_of(url) == origin_of(self._base(self._settled()))
 
     def document(
         self,
@@ -170,19 +170,26 @@ class Transport:
     def _authorized(
         self, method: str, path: str, scopes: Sequence[str], headers: dict[str, str], body: Body | None, size_bytes: int
     ) -> BaseHTTPResponse:
+        if callable(body):
+            self._settled()
+        response = self._settle(method, path, headers, body)
         url = self._url(path)
         own = self._is_own(url)
-        for first in (True, False):
-            sent = self._authorization.header(scopes) if own else ""
-            if sent:
-                headers["Authorization"] = sent
-            response = self._followed(method, url, headers, body, size_bytes)
-            if response.status != 401 or not own or not first:
+        sent = ""
+        for last in (False, True):
+            if response is None:
+                sent = self._authorization.header(scopes) if own else ""
+                if sent:
+                    headers["Authorization"] = sent
+                response = self._followed(method, url, headers, body, size_bytes)
+            if response.status != 401 or not own or last:
                 break
             asked = ", ".join(response.headers.getlist("WWW-Authenticate"))
             if not self._authorization.challenged(asked, scopes, sent):
                 break
             self._drain(response)
+            response = None
+        assert response is not None
         return response
 
     def _followed(
@@ -245,31 +252,44 @@ class Transport:
         """In seconds: who was sent much may be busy with it for a while before he answers."""
         return self.limits.read_seconds + size_bytes / _SLOWEST_BYTES_PER_SECOND
 
-    def _settle_scheme(self) -> str:
-        """Which of the endpoint's schemes is understood; asked without credentials, when there are several."""
-        with self._lock:
-            if not self._scheme:
-                self._scheme = self._understood()
-            return self._scheme
-
-    def _understood(self) -> str:
-        problem: _Broken | None = None
-        for scheme in self.endpoint.schemes:
-            try:
-                response = self._once(
-                    "GET", f"{scheme}://{self.endpoint.address}{self.endpoint.prefix}/v2/", {}, None, 0
-                )
-            except _Broken as broken:
-                problem = problem or broken
-                if broken.is_refused:
-                    break  # nobody is there, whatever is spoken
-                continue
+    def _settled(self) -> str:
+        """The scheme; asked for with a request that has no other use, where none was answered yet."""
+        response = self._settle("GET", "/v2/", {}, None)
+        if response is not None:
             self._drain(response)
-            if scheme == "http" and response.status == 400 and "https" in self.endpoint.schemes[1:]:
-                continue  # what a server of TLS says to it
-            return scheme
-        assert problem is not None
-        raise problem
+        return self._scheme
+
+    def _settle(self, method: str, path: str, headers: dict[str, str], body: Body | None) -> BaseHTTPResponse | None:
+        """Finds out which of the endpoint's schemes is understood, by a request that needs no credentials yet.
+
+        Returns its answer; None where the scheme is known. Of a server of TLS the answer to plain http is 400.
+        """
+        with self._lock:
+            if self._scheme:
+                return None
+            problem: _Broken | None = None
+            refused: BaseHTTPResponse | None = None
+            for scheme in self.endpoint.schemes:
+                try:
+                    response = self._followed(method, self._base(scheme) + path, headers, body, 0)
+                except _Broken as broken:
+                    problem = broken if broken.speaks_tls else problem or broken
+                    if broken.is_refused:
+                        break  # nobody is there, whatever is spoken
+                    continue
+                if scheme == "http" and response.status == 400 and "https" in self.endpoint.schemes[1:]:
+                    refused = response
+                    continue
+                self._scheme = scheme
+                return response
+            if refused is not None and not (problem is not None and problem.speaks_tls):
+                self._scheme = "http"
+                return refused
+            assert problem is not None
+            raise problem
+
+    def _base(self, scheme: str) -> str:
+        return f"{scheme}://{self.endpoint.address}{self.endpoint.prefix}"
 
     def _ask_for_token(
         self, method: str, url: str, headers: Mapping[str, str], form: bytes | None
@@ -315,21 +335,25 @@ class Transport:
         return longest * (0.5 + random.random() / 2)
 
     def _explained(self, error: Exception, method: str, url: str) -> _Broken:
-        from cais.remote.failures import explained
+        from cais.remote.failures import explained, is_plain_answer
 
         reason = getattr(error, "reason", None)
         refused = isinstance(error, NewConnectionError) or isinstance(reason, NewConnectionError)
-        certificate = isinstance(error, SSLError) or isinstance(reason, SSLError)
+        secure = isinstance(error, SSLError) or isinstance(reason, SSLError)
         return _Broken(
-            explained(error, method, shown(url)), may_pass=not refused and not certificate, is_refused=refused
+            explained(error, method, shown(url)),
+            may_pass=not refused and not secure,
+            is_refused=refused,
+            speaks_tls=secure and not is_plain_answer(str(error)),
         )
 
 
 class _Broken(Exception):
     """No answer came."""
 
-    def __init__(self, error: CaisError, *, may_pass: bool, is_refused: bool) -> None:
+    def __init__(self, error: CaisError, *, may_pass: bool, is_refused: bool, speaks_tls: bool) -> None:
         super().__init__(str(error))
+        self.speaks_tls = speaks_tls  # who answered has TLS, and something about it is wrong
         self.error = error
         self.may_pass = may_pass
         self.is_refused = is_refused

@@ -110,7 +110,7 @@ def test_a_head_for_another_digest() -> None:
 def test_a_head_that_says_nothing_useful_is_no_answer(digest: str) -> None:
     with lying(manifest_answer(GOOD.raw, Docker_Content_Digest=digest)) as (registry, server):
         assert registry.resolve("latest") == GOOD.descriptor
-        assert [request.command for request in server.seen] == ["GET", "HEAD", "GET"]
+        assert [request.command for request in server.seen] == ["HEAD", "GET"]
 
 
 @pytest.mark.parametrize("said", ["", "5000000"])
@@ -218,7 +218,7 @@ def _broken(request: Request, *, ranges: bool = True, step: int = 100_000) -> No
 def test_it_goes_on_from_the_byte_after_the_break() -> None:
     with lying(_broken) as (registry, server):
         assert fetched(registry) == DATA
-        ranges = [request.headers.get("Range") for request in server.seen[1:]]
+        ranges = [request.headers.get("Range") for request in server.seen]
         assert ranges == [None, "bytes=100000-", "bytes=200000-"]
 
 
@@ -252,7 +252,7 @@ def test_it_does_not_go_on_for_ever() -> None:
     with lying(lambda request: _broken(request, step=0), waits=waits) as (registry, server):
         with pytest.raises(Unavailable, match="after 0 of 300000"):
             fetched(registry)
-        assert len(server.seen) == 1 + QUICK.attempts
+        assert len(server.seen) == QUICK.attempts
         assert waits == sorted(waits)
     with lying(lambda request: _broken(request, step=1)) as (registry, server):
         with pytest.raises(Unavailable):
