@@ -276,7 +276,7 @@ def build_in(
             from cais.engine.build_attest import Attestor
 
             attestor = Attestor(attests, stores, options, given, run.bases)
-        built = run.solve()
+        built = run.solve(images=any(output.makes_image for output in outputs))
         inline = None
         if any(target.kind == "inline" for target in caches):
             from cais.engine.cache_export import cached_layers

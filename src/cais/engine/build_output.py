@@ -231,7 +231,7 @@ def _assembled(options: BuildOptions, built: Built, bases: Bases) -> Assembled:
             raise Failed(f"{vertex.origin.text} gave no layer")
         layers.append(NewLayer(record.diff_id, record.size_bytes))
         newest = max(newest, record.newest)
-    base = bases.image(lowered.base_reference, lowered.base_platform) if lowered.base is not None else None
+    base = bases.bring(lowered.base_reference, lowered.base_platform) if lowered.base is not None else None
     # The same files give the same image on any day: its time is that of the newest thing in it.
     created = options.epoch
     if created is None:

@@ -73,7 +73,7 @@ class Run:
         self._given = given
         self._progress = progress
         self._records = Records(stores.database)
-        self.bases = Bases(stores, given.sources.layouts)
+        self.bases = Bases(stores, given.sources.layouts, "always" if options.pull else "missing")
         self.platforms = platforms(options.platform, stores.platform)
         self._targets: list[Lowered] = []
         self._verdicts: Mapping[Vertex, Verdict] = {}
@@ -97,11 +97,13 @@ class Run:
 
         return credentials(self._options.secrets, self._options.ssh, self._options.environment)
 
-    def solve(self) -> list[Built]:
-        """Every platform's target, in the order in which the platforms were asked for."""
+    def solve(self, *, images: bool = True) -> list[Built]:
+        """Every platform's target, in the order in which the platforms were asked for. ``images``: they will be put
+        out as such, with the layers of their bases."""
         vertices, verdicts = self.plan()
         ids = self._ids
-        self._show_hits(vertices, verdicts, ids)
+        brought = self._bring(vertices, verdicts, images)
+        self._show_hits([vertex for vertex in vertices if vertex not in brought], verdicts, ids)
         results = {vertex: verdict.result for vertex, verdict in verdicts.items() if verdict.result is not None}
         open = [target for target in self._target_vertices if verdicts[target].state != "hit"]
         if open:
@@ -113,6 +115,23 @@ class Run:
         if self.imports is not None:
             self.imports.settle([results[target] for target in self._target_vertices], results, self._ensure)
         return built
+
+    def _bring(self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], images: bool) -> set[Vertex]:
+        """Fetches the images of registries that are read; of those that only cached steps stand on nothing is."""
+        sources = [
+            vertex for vertex in vertices if isinstance(vertex.op, SourceImage) and self.bases.is_elsewhere(*vertex.op)
+        ]
+        if not sources:
+            return set()
+        from cais.engine.build_pull import bring_all
+
+        read = {item for vertex in needed(self._target_vertices, verdicts) for item in vertex.inputs}
+        standing = {(lowered.base_reference, lowered.base_platform) for lowered in self._targets} if images else set()
+        wanted = [vertex for vertex in sources if vertex in read or vertex.op in standing]
+        self._stores.snapshots.reach()  # before the first thread
+        with self._explained():
+            bring_all(self.bases, wanted, self._named(self._ids), self._ids)
+        return set(wanted)
 
     def _ensure(self, chain: Digest) -> None:
         """What is not unpacked yet is: of a base image, or of an imported cache."""
@@ -276,8 +295,6 @@ class Run:
 
             targets = shared(targets)
         self._targets = targets
-        if self._options.pull:
-            self.bases.warn_of_pull(self._progress)
 
     def _lower_for(self, dockerfile: Dockerfile, platform: Platform, checks: Checks) -> Lowered:
         lowered = lower(

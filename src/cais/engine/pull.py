@@ -42,12 +42,14 @@ class Pulled(NamedTuple):
 
 
 class PullOptions(NamedTuple):
-    """``platform``: None for this host's. ``policy``: one of POLICIES. ``referrers``: what refers to it comes, too."""
+    """``platform``: None for this host's. ``policy``: one of POLICIES. ``referrers``: what refers to it comes, too.
+    ``target``: what the name was found to point at a moment ago, so that the registry is not asked again."""
 
     platform: Platform | None = None
     all_platforms: bool = False
     policy: str = "always"
     referrers: bool = False
+    target: Descriptor | None = None
 
 
 def pull(stores: Stores, reference: Reference, options: PullOptions, progress: Progress) -> Pulled:
@@ -117,11 +119,14 @@ def explained(error: CaisError, reference: Reference, doing: str) -> CaisError:
     return error
 
 
-def resolved(stores: Stores, reference: Reference) -> tuple[Registry, Descriptor]:
-    """The repository of a name, and what the name points at there. Raises NotFound, Denied, ... in Docker's words."""
+def resolved(stores: Stores, reference: Reference, known: Descriptor | None = None) -> tuple[Registry, Descriptor]:
+    """The repository of a name, and what the name points at there (``known``: it was asked for).
+
+    Raises NotFound, Denied, ... in Docker's words.
+    """
     try:
         registry = stores.registries.repository(reference)
-        return registry, registry.resolve(reference.digest or reference.tag)
+        return registry, known or registry.resolve(reference.digest or reference.tag)
     except (NotFound, Denied, Unauthorized) as error:
         raise explained(error, reference, "pull")
 
@@ -157,7 +162,7 @@ class _Pull:
                 raise NotFound(f"No such image: {self._reference.familiar}")
             return known
         try:
-            registry, target = resolved(self._stores, self._reference)
+            registry, target = resolved(self._stores, self._reference, self._options.target)
         except Unavailable:
             if self._options.policy == "newer" and known is not None:
                 return known

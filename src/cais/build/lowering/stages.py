@@ -13,7 +13,7 @@ from cais.build.dockerfile.errors import BaseNotFound, DockerfileError, Span, di
 from cais.build.dockerfile.expand import ExpansionError, expand
 from cais.build.dockerfile.instructions import Copy, From, Instruction, OnBuild, Run
 from cais.build.dockerfile.parser import Dockerfile, Stage, parse_trigger
-from cais.errors import Invalid, NotFound
+from cais.errors import CaisError, Invalid, NotFound
 from cais.spec.image_config import ImageConfig
 from cais.spec.platform import Platform
 from cais.spec.reference import Reference
@@ -172,6 +172,10 @@ class Stages:
             except NotFound as error:
                 meant = did_you_mean(name, self._names)
                 raise BaseNotFound(error.message + meant, span, hint=error.hint)
+            except CaisError as error:
+                error.message += did_you_mean(name, self._names)
+                error.span = error.span or span
+                raise
         return self._images[key]
 
     def context(self, name: str, platform: Platform | None = None) -> tuple[str, str] | None:
@@ -242,7 +246,7 @@ class Stages:
         elif name != SCRATCH:
             try:
                 begun.image = self.image(name, platform, head.span)
-            except BaseNotFound as error:
+            except CaisError as error:
                 later = self._names.get(name.lower())
                 if later:
                     line = self.dockerfile.stages[later[0]].head.span.first_line
