@@ -285,7 +285,7 @@ def build_in(
         if options.epoch is None and any(output.rewrite_timestamp for output in outputs):
             message = "rewrite-timestamp is specified, but no source-date-epoch was found"
             log.progress({"event": "warning", "message": message, "line": 0})
-        product = OutputRun(stores, options, built, run.bases, attestor, inline).run(outputs)
+        product = OutputRun(stores, options, built, run.bases, attestor, inline, run.step).run(outputs)
         for target in caches:
             if target.kind == "local":
                 from cais.engine.cache_export import export

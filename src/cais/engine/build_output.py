@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cais.engine.build_bases import Bases
 from cais.engine.build_options import BuildOptions
 from cais.engine.build_run import Built
+from cais.engine.build_steps import Step
 from cais.engine.output_options import Output
 from cais.engine.stores import Stores
-from cais.errors import Failed
+from cais.errors import CaisError, Failed
 from cais.image.assemble import Assembled, Base, NewLayer, assemble, store
 from cais.image.store import Image
 from cais.spec import timestamp
 from cais.spec.descriptor import Descriptor
 from cais.spec.named import NamedTuple
 from cais.spec.platform import Platform
+from cais.spec.progress import silent
 from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
@@ -47,8 +49,11 @@ class OutputRun:
         bases: Bases,
         attestor: Attestor | None = None,
         cached: Sequence[CachedLayer] | None = None,
+        step: Callable[[str], Step] | None = None,
     ) -> None:
-        """``cached`` is what the images' configs shall say of their layers' keys; None: nothing."""
+        """``cached`` is what the images' configs shall say of their layers' keys; None: nothing. ``step`` shows what is
+        sent to registries."""
+        self._step = step or (lambda name: Step(silent, 0, name))
         self._stores = stores
         self._options = options
         self._built = built
@@ -111,12 +116,30 @@ class OutputRun:
         if not names and output.dangling_prefix and output.keeps_image:
             # A name that says nothing but which image it is.
             names = [Reference.parse(f"{output.dangling_prefix}:{target.digest.short}")]
-        if output.keeps_image:
-            if output.store:
-                self._stores.images.register(target, names)
-        else:
+        if not output.keeps_image:
             self._archive(output, children, target, names)
+            return Product(image_id, target, tuple(names))
+        if output.canonical:
+            names += [name._replace(tag="", digest=target.digest) for name in names]
+        if output.store:
+            self._stores.images.register(target, names)
+        if output.push:
+            self._push(output, target, [name for name in names if name.digest is None])
         return Product(image_id, target, tuple(names))
+
+    def _push(self, output: Output, target: Descriptor, names: Sequence[Reference]) -> None:
+        """To the registries, after it is kept: what they refuse need not be built again."""
+        from cais.engine.push import push_built
+
+        if output.by_digest:
+            names = list(dict.fromkeys(name._replace(tag="") for name in names))
+        for name in names:
+            try:
+                with self._step(f"[internal] pushing {name}") as step:
+                    push_built(self._stores, name, target, step, insecure=output.insecure)
+            except CaisError as error:
+                error.message = f"failed to push {name}: {error.message}"
+                raise
 
     def _said_beside(self, number: int, root: str) -> dict[str, bytes]:
         """What is put out with the files of a target: attestations, by name."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Mapping
 
+from cais.engine.build_steps import Step
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Corrupt, Invalid, NotFound
 from cais.image.store import Image
@@ -19,8 +19,6 @@ from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from cais.build.graph import Vertex
     from cais.engine.build_bases import Bases
     from cais.ports import Source
@@ -120,19 +118,10 @@ def _bring(bases: Bases, vertex: Vertex, progress: Progress, id: int) -> None:
     from cais.build.graph import SourceImage
 
     assert isinstance(vertex.op, SourceImage)
-    started = time.monotonic()
-    progress({"event": "start", "id": id})
-
-    def layer(event: dict[str, Any]) -> None:
-        if event["event"] == "layer" and event["state"] == "moving":
-            shown = {"what": event["id"], "current": event["current"], "total": event["total"]}
-            progress({"event": "status", "id": id, **shown})
-
     try:
-        bases.bring(*vertex.op, layer)
+        with Step(progress, id) as step:
+            bases.bring(*vertex.op, step)
     except CaisError as error:
         if vertex.origin.first_line:
             error.span = error.span or vertex.origin[:2]
-        progress({"event": "error", "id": id, "message": str(error)})
         raise
-    progress({"event": "done", "id": id, "seconds": time.monotonic() - started})

@@ -25,6 +25,7 @@ from cais.engine.build_options import BuildOptions
 from cais.engine.build_record import BuildStep, options_kept, steps_of
 from cais.engine.build_settings import run_settings, step_settings
 from cais.engine.build_sources import FETCHED, shown_source
+from cais.engine.build_steps import Step
 from cais.engine.stores import Stores
 from cais.errors import CaisError
 from cais.spec.digest import Digest
@@ -79,6 +80,7 @@ class Run:
         self._verdicts: Mapping[Vertex, Verdict] = {}
         self._outcomes: Mapping[Vertex, Outcome] = {}
         self._ids: Mapping[Vertex, int] = {}
+        self._beside = 0
         self.image_id = self.digest = ""  # of what it was put out as
         self._runs = run_settings(options)
         self._credentials: Credentials | None = None
@@ -260,6 +262,11 @@ class Run:
     def made_something(self) -> bool:
         """Whether any step was looked at again: else the cache is what it was."""
         return bool(self._outcomes)
+
+    def step(self, name: str) -> Step:
+        """Something that this build does beside its Dockerfile's steps, with a number of its own."""
+        self._beside += 1
+        return Step(self._progress, len(self._ids) + self._beside, name)
 
     def steps(self) -> tuple[BuildStep, ...]:
         """What became of each step so far, inputs first."""

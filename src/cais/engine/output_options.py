@@ -35,10 +35,6 @@ _BOOLEANS = (
 )  # fmt: skip
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 _LEVELS = {"gzip": 9, "zstd": 22, "none": 0}
-# Where only an archive is asked for, and no image in it can have a name yet.
-_COPY_HINT = (
-    "Write an archive and copy it: cais build -o type=oci,dest=app.tar . && skopeo copy oci-archive:app.tar docker://.."
-)
 
 
 class Output(NamedTuple):
@@ -46,7 +42,9 @@ class Output(NamedTuple):
 
     ``compression`` is gzip, zstd, none, or "" where nothing is asked; ``level`` its own. ``force``: also layers that
     came compressed in another way. ``oci``: media types of OCI, else Docker's. ``split``: several platforms each get a
-    directory. ``archive``: a tar, else an image layout in a directory. ``store``: the image is kept.
+    directory. ``archive``: a tar, else an image layout in a directory. ``store``: the image is kept. ``push``: it is
+    sent to the registries of its names, or (``by_digest``) to their repositories without a tag. ``canonical``: it has
+    the names with its digest, too. ``insecure``: its registry is.
     """
 
     kind: str
@@ -62,6 +60,10 @@ class Output(NamedTuple):
     archive: bool = True
     store: bool = True
     rewrite_timestamp: bool = False
+    push: bool = False
+    by_digest: bool = False
+    canonical: bool = False
+    insecure: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Output:
@@ -91,9 +93,9 @@ class Output(NamedTuple):
                 given[key.lower()] = value
         kind = given.pop("type", "").strip()
         if not kind:
-            raise Invalid("type is required for output", hint=f"The types are: {', '.join(KINDS[:-1])}.")
+            raise Invalid("type is required for output", hint=f"The types are: {', '.join(KINDS)}.")
         if kind not in KINDS:
-            raise Invalid(f'exporter "{kind}" could not be found', hint=f"The types are: {', '.join(KINDS[:-1])}.")
+            raise Invalid(f'exporter "{kind}" could not be found', hint=f"The types are: {', '.join(KINDS)}.")
         known = _OPTIONS[kind]
         for key in (*given, *(("name",) if names else ()), *(("annotation",) if annotations else ())):
             if key not in known and not (key == "annotation" and "name" in known):
@@ -108,8 +110,9 @@ class Output(NamedTuple):
         cls, kind: str, given: dict[str, str], names: tuple[str, ...], annotations: tuple[Annotation, ...]
     ) -> Output:
         flags = {key: _truth(key, given[key]) for key in _BOOLEANS if key in given}
-        if kind == "registry" or flags.get("push") or flags.get("push-by-digest"):
-            raise Unsupported("this version of cais does not push to a registry yet", hint=_COPY_HINT)
+        push = flags.get("push", kind == "registry")
+        if flags.get("push-by-digest") and not push:
+            raise Invalid("push-by-digest needs push=true, or type=registry")
         destination = given.get("dest", "")
         if kind == "local" and not destination:
             raise Invalid("dest is required for local exporter")
@@ -121,6 +124,8 @@ class Output(NamedTuple):
         if not destination and kind in ("oci", "tar"):
             destination = "-"
         compression, level = _compression(given)
+        if push and not compression:
+            compression = "gzip"  # a registry is sent no layer as it is
         return cls(
             kind,
             destination,
@@ -136,11 +141,15 @@ class Output(NamedTuple):
             archive,
             flags.get("store", True),
             flags.get("rewrite-timestamp", False),
+            push,
+            flags.get("push-by-digest", False),
+            flags.get("name-canonical", False),
+            flags.get("registry.insecure", False),
         )
 
     @property
     def keeps_image(self) -> bool:
-        return self.kind == "image" or (self.kind == "docker" and not self.destination)
+        return self.kind in ("image", "registry") or (self.kind == "docker" and not self.destination)
 
     @property
     def makes_image(self) -> bool:
@@ -195,7 +204,8 @@ def parse_outputs(options: BuildOptions, platforms: int = 1) -> list[Output]:
     outputs = [Output.parse(text) for text in options.outputs] or [Output("image")]
     taken: set[str] = set()
     for output in outputs:
-        output.references(options.tags)
+        if not output.references(options.tags) and output.push:
+            raise Invalid("tag is needed when pushing to registry", hint="Give the image a name: -t REGISTRY/NAME:TAG")
         if output.destination:
             if output.destination in taken:
                 raise Invalid(f"two outputs go to {output.destination}", hint="Give each --output a dest of its own.")

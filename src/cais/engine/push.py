@@ -41,14 +41,14 @@ class Pushed(NamedTuple):
 
 
 class PushOptions(NamedTuple):
-    """``platform``: this one's image alone. ``compression``: ``parse_compression``.
-
-    ``referrers``: what refers to it goes along.
+    """``platform``: this one's image alone. ``compression``: ``parse_compression``. ``insecure``: over plain http, or
+    to any certificate. ``referrers``: what refers to it goes along.
     """
 
     platform: Platform | None = None
     compression: str = ""
     referrers: bool = False
+    insecure: bool = False
 
 
 def parse_compression(text: str) -> Compression | None:
@@ -74,6 +74,16 @@ def push(stores: Stores, reference: Reference, options: PushOptions, progress: P
         own.leases.release()
 
 
+def push_built(
+    stores: Stores, reference: Reference, target: Descriptor, progress: Progress, *, insecure: bool = False
+) -> Pushed:
+    """Sends ``target``, which needs no name here, and is held by the lease of ``stores``.
+
+    ``reference`` without a tag: under its digest. Raises as ``push``.
+    """
+    return _Push(stores, reference, PushOptions(insecure=insecure), progress, target).run()
+
+
 def tags_of(stores: Stores, name: Reference) -> list[Reference]:
     """All tags of a repository that are here, for ``push --all-tags``. Raises NotFound."""
     found = [tagged for tagged, _ in stores.tags.list() if tagged.name == name.name and tagged.tag]
@@ -85,9 +95,18 @@ def tags_of(stores: Stores, name: Reference) -> list[Reference]:
 class _Push:
     """One tag."""
 
-    def __init__(self, stores: Stores, reference: Reference, options: PushOptions, progress: Progress) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        reference: Reference,
+        options: PushOptions,
+        progress: Progress,
+        target: Descriptor | None = None,
+    ) -> None:
+        """``target``: not what the name points at here, but this."""
         if reference.digest is not None:
             raise Invalid("cannot push a digest reference")
+        self._built = target
         self._stores = stores
         self._images = stores.images
         self._reference = reference
@@ -99,8 +118,8 @@ class _Push:
         from cais.image.layers import LayerSource
 
         reference = self._reference
-        target = self._target()
-        registry = self._stores.registries.repository(reference, pushing=True)
+        target = self._built or self._target()
+        registry = self._stores.registries.repository(reference, pushing=True, insecure=self._options.insecure)
         self._stores.snapshots.reach()
         packed = packed_for(self._stores, reference, self._available(registry, target), self._options.compression)
         source = LayerSource(self._stores.content, self._stores.snapshots)
@@ -114,7 +133,8 @@ class _Push:
                 copy_referrers(of_content(self._stores.content), source, registry, graph.documents)
         except (Denied, Unauthorized) as error:
             raise explained(error, reference, "push")
-        self._keep(target, packed)
+        if self._built is None:
+            self._keep(target, packed)
         self._progress(
             {"event": "pushed", "tag": reference.tag, "digest": packed.digest, "size_bytes": packed.size_bytes}
         )

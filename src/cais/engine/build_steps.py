@@ -1,0 +1,45 @@
+"""What a build does beside the steps of its Dockerfile, shown as steps: fetching images, sending images and caches."""
+
+from __future__ import annotations
+
+import time
+
+from cais.errors import CaisError
+from cais.spec.progress import Progress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Step:
+    """Starts and ends with a ``with``; a Progress for what moves layers (``cais.engine.pull.Layers``)."""
+
+    def __init__(self, progress: Progress, id: int, name: str = "") -> None:
+        """``name``: "" where ``progress`` knows what ``id`` is called."""
+        self._progress = progress
+        self._event: dict[str, Any] = {"event": "start", "id": id}
+        if name:
+            self._event |= {"name": name, "stage": "internal", "inputs": []}
+        self._id = id
+        self._started = 0.0
+
+    def __enter__(self) -> Step:
+        self._started = time.monotonic()
+        self._progress(self._event)
+        return self
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if event["event"] == "layer" and event["state"] == "moving":
+            self.status(event["id"], event["current"], event["total"])
+
+    def status(self, what: str, current: int, total: int) -> None:
+        """How far something is, in bytes."""
+        self._progress({"event": "status", "id": self._id, "what": what, "current": current, "total": total})
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            seconds = time.monotonic() - self._started
+            self._progress({"event": "done", "id": self._id, "seconds": seconds})
+        elif isinstance(error, CaisError):
+            self._progress({"event": "error", "id": self._id, "message": str(error)})
