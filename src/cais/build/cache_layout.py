@@ -78,6 +78,22 @@ def blob_pieces(directory: str, blob: Descriptor) -> Iterator[bytes]:
         raise Corrupt(f"the blob {blob.digest} of the cache {directory} is damaged")
 
 
+class CacheDirectory:
+    """The blobs of a cache in a directory, as a Source."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def exists(self, blob: Descriptor) -> bool:
+        return has_blob(self.name, blob)
+
+    def fetch(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """All of it, whatever ``offset``: it is verified. Raises NotFound, Corrupt."""
+        if not has_blob(self.name, blob):
+            raise NotFound(f"the cache {self.name} does not have the blob {blob.digest}")
+        return blob_pieces(self.name, blob)
+
+
 def is_whole(directory: str, blob: Descriptor) -> bool:
     """Whether the blob is what its digest says: all of it is read."""
     try:

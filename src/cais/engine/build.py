@@ -287,10 +287,10 @@ def build_in(
             log.progress({"event": "warning", "message": message, "line": 0})
         product = OutputRun(stores, options, built, run.bases, attestor, inline, run.step).run(outputs)
         for target in caches:
-            if target.kind == "local":
+            if target.kind != "inline":
                 from cais.engine.cache_export import export
 
-                export(stores, target, built, run.imports, log.progress)
+                export(stores, target, built, run.imports, log.progress, run.step)
         log.image = run.image_id = product.image_id
         run.digest = product.target.digest if product.target is not None else ""
     for reference in product.names:

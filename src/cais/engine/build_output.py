@@ -13,6 +13,7 @@ from cais.engine.stores import Stores
 from cais.errors import CaisError, Failed
 from cais.image.assemble import Assembled, Base, NewLayer, assemble, store
 from cais.image.store import Image
+from cais.spec import media_types as types
 from cais.spec import timestamp
 from cais.spec.descriptor import Descriptor
 from cais.spec.named import NamedTuple
@@ -169,12 +170,17 @@ class OutputRun:
             from cais.image.compress import Compression, compressed_layers
 
             how = Compression(output.compression, output.level, output.force)
-            layers = compressed_layers(self._stores.images, assembled, how)
+            keeps = self._sent_as_it_is if output.push and not output.force else None
+            layers = compressed_layers(self._stores.images, assembled, how, keeps)
         if layers == assembled.manifest.layers and output.oci and not own:
             return assembled
         from cais.image.assemble import with_layers
 
         return with_layers(assembled, layers, oci=output.oci, annotations=own)
+
+    def _sent_as_it_is(self, layer: Descriptor) -> bool:
+        """Of a base: what came compressed stays so; a plain archive that was imported goes compressed."""
+        return self._stores.content.exists(layer) and types.compression_of(layer.media_type) != "none"
 
     def _index(
         self,

@@ -90,7 +90,7 @@ class Run:
         if options.cache_from:
             from cais.engine.cache_import import CacheImports
 
-            self.imports = CacheImports(stores, options.cache_from, progress)
+            self.imports = CacheImports(stores, options.cache_from, progress, self.platforms)
         if any(options.limits):
             step_settings(options)  # what is wrong with them is said before anything is done
 
@@ -129,7 +129,7 @@ class Run:
 
         read = {item for vertex in needed(self._target_vertices, verdicts) for item in vertex.inputs}
         standing = {(lowered.base_reference, lowered.base_platform) for lowered in self._targets} if images else set()
-        wanted = [vertex for vertex in sources if vertex in read or vertex.op in standing]
+        wanted = [*{vertex.op: vertex for vertex in sources if vertex in read or vertex.op in standing}.values()]
         self._stores.snapshots.reach()  # before the first thread
         with self._explained():
             bring_all(self.bases, wanted, self._named(self._ids), self._ids)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from cais.build.cache_config import CachedLayer
-from cais.build.cache_layout import CacheWriter, blob_pieces, is_whole, read_cache
+from cais.build.cache_layout import CacheWriter, is_whole, read_cache
 from cais.build.records import Records
 from cais.engine.build_run import Built
 from cais.engine.cache_import import CacheImports, plain_pieces
@@ -22,16 +22,30 @@ from cais.spec.progress import Progress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.build.records import Record
+    from cais.engine.build_steps import Step
 
 _WORKERS = 4
 
 
 def export(
-    stores: Stores, target: CacheTarget, built: Sequence[Built], imports: CacheImports | None, progress: Progress
+    stores: Stores,
+    target: CacheTarget,
+    built: Sequence[Built],
+    imports: CacheImports | None,
+    progress: Progress,
+    step: Callable[[str], Step],
 ) -> None:
-    """Writes only what the directory does not have. Raises Unavailable, Denied; with ``ignore_error`` warns instead."""
+    """Writes only what the directory, or the registry, does not have. Raises Unavailable, Denied, ...; with
+    ``ignore_error`` warns instead. ``step`` shows what is sent."""
     try:
-        _export(stores, target, built, imports)
+        if target.kind == "registry":
+            from cais.engine.cache_registry import send
+
+            layers = cached_layers(stores, built, imports, all=target.all)
+            with step(f"[internal] exporting cache to {target.place}") as shown:
+                send(stores, target, layers, imports, shown)
+        else:
+            _export(stores, target, built, imports)
     except CaisError as error:
         if not target.ignore_error:
             error.message = f"failed to export the cache: {error.message}"
@@ -113,7 +127,7 @@ def _pieces(stores: Stores, chain: Digest, imports: CacheImports | None, target:
     if stores.snapshots.exists(chain) or imports is None or (found := imports.blob(chain)) is None:
         return compressed(stores.snapshots.pack(chain), target.compression, target.level)
     if types.compression_of(found[1].media_type) == target.compression:
-        return blob_pieces(*found)
+        return found[0].fetch(found[1])
     return compressed(plain_pieces(*found), target.compression, target.level)
 
 

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cais.build.cache_config import INLINE_FIELD, CachedLayer, decode_inline
-from cais.build.cache_layout import blob_pieces, has_blob, read_cache
+from cais.build.cache_layout import CacheDirectory, read_cache
 from cais.build.records import Record, Records
 from cais.engine.cache_options import CacheSource
 from cais.engine.stores import Stores
-from cais.errors import CaisError, Corrupt, NotFound
+from cais.errors import CaisError, Corrupt, Invalid, NotFound
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -21,7 +21,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.build.graph import Vertex
     from cais.build.plan import Result
+    from cais.engine.cache_registry import RemoteCache
     from cais.image.store import Image
+    from cais.spec.platform import Platform
+
+    # Where the blobs of a cache are; what they give is verified.
+    Place = CacheDirectory | RemoteCache
 
 # A layer that unpacks to more than this is taken for a decompression bomb.
 UNPACKED_LIMIT_BYTES = 256 << 30
@@ -30,11 +35,15 @@ UNPACKED_LIMIT_BYTES = 256 << 30
 class CacheImports:
     """What the sources of one build have. A source that cannot be read is a warning, as with BuildKit."""
 
-    def __init__(self, stores: Stores, texts: Sequence[str], progress: Progress) -> None:
+    def __init__(
+        self, stores: Stores, texts: Sequence[str], progress: Progress, platforms: Sequence[Platform] = ()
+    ) -> None:
+        """``platforms``: which images of an index may have a cache in them."""
+        self._platforms = platforms or (stores.platform,)
         self._stores = stores
         self._keys: dict[str, CachedLayer] = {}
         self._chains: dict[Digest, CachedLayer] = {}
-        self._directories: dict[Digest, str] = {}
+        self._places: dict[Digest, Place] = {}
         self._images: dict[Digest, Image] = {}
         self._lock = threading.RLock()
         self.lent: set[str] = set()
@@ -49,17 +58,32 @@ class CacheImports:
     def _open(self, source: CacheSource) -> None:
         if source.kind == "local":
             _, layers = read_cache(source.place, source.tag, source.digest)
+            directory = CacheDirectory(source.place)
             for layer in layers:
-                self._directories.setdefault(layer.chain, source.place)
+                self._places.setdefault(layer.chain, directory)
                 self._add(layer)
             return
-        image = self._stores.images.get(source.place)
+        if not self._open_image(source):
+            from cais.engine.cache_registry import read_remote
+
+            remote, layers = read_remote(self._stores, source, self._platforms)
+            for layer in layers:
+                self._places.setdefault(layer.chain, remote)
+                self._add(layer)
+
+    def _open_image(self, source: CacheSource) -> bool:
+        """Whether an image that is here has that name, and a cache in it."""
+        try:
+            image = self._stores.images.get(source.place)
+        except (NotFound, Invalid):
+            return False
         inline = image.config.fields.get(INLINE_FIELD)
         if inline is None:
-            raise NotFound("the image has no cache in it", hint="Build it with --cache-to type=inline.")
+            return False
         for layer in decode_inline(inline, chain_ids(image.config.diff_ids), image.config.diff_ids):
             self._images.setdefault(layer.chain, image)
             self._add(layer)
+        return True
 
     def _add(self, layer: CachedLayer) -> None:
         known = self._chains.setdefault(layer.chain, layer)
@@ -93,10 +117,10 @@ class CacheImports:
     def parent(self, chain: Digest) -> Digest | None:
         return self._chains[chain].parent
 
-    def blob(self, chain: Digest) -> tuple[str, Descriptor] | None:
-        """The directory and the blob of a layer that came from a directory."""
-        layer, directory = self._chains.get(chain), self._directories.get(chain)
-        return None if layer is None or layer.blob is None or directory is None else (directory, layer.blob)
+    def blob(self, chain: Digest) -> tuple[Place, Descriptor] | None:
+        """The place and the blob of a layer that is no image's here."""
+        layer, place = self._chains.get(chain), self._places.get(chain)
+        return None if layer is None or layer.blob is None or place is None else (place, layer.blob)
 
     def ensure(self, chain: Digest) -> None:
         """Unpacks ``chain`` and what it stands on, where it came from here and is not unpacked yet.
@@ -128,7 +152,7 @@ class CacheImports:
         try:
             self._stores.snapshots.unpack(layer.parent, layer.diff_id, plain_pieces(*found))
         except Corrupt as error:
-            error.hint = f"The cache {found[0]} is damaged: build without it, and export it again."
+            error.hint = f"The cache {found[0].name} is damaged: build without it, and export it again."
             raise
 
     def settle(
@@ -150,12 +174,8 @@ class CacheImports:
                 records.put(record)
 
 
-def plain_pieces(directory: str, blob: Descriptor) -> Iterator[bytes]:
-    """The plain tar of a layer's blob in a cache directory."""
-    if not has_blob(directory, blob):
-        raise NotFound(f"the cache {directory} does not have the blob {blob.digest}")
+def plain_pieces(place: Place, blob: Descriptor) -> Iterator[bytes]:
+    """The plain tar of a layer's blob in a cache."""
     from cais.host.compression import decompressed
 
-    return decompressed(
-        blob_pieces(directory, blob), types.compression_of(blob.media_type), limit_bytes=UNPACKED_LIMIT_BYTES
-    )
+    return decompressed(place.fetch(blob), types.compression_of(blob.media_type), limit_bytes=UNPACKED_LIMIT_BYTES)

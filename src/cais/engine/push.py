@@ -118,10 +118,11 @@ class _Push:
         from cais.image.layers import LayerSource
 
         reference = self._reference
-        target = self._built or self._target()
+        target = packed = self._built or self._target()
         registry = self._stores.registries.repository(reference, pushing=True, insecure=self._options.insecure)
         self._stores.snapshots.reach()
-        packed = packed_for(self._stores, reference, self._available(registry, target), self._options.compression)
+        if self._built is None:  # a build has packed its layers as it was told
+            packed = packed_for(self._stores, reference, self._available(registry, target), self._options.compression)
         source = LayerSource(self._stores.content, self._stores.snapshots)
         graph = read_graph(source, packed, self._stores.content.exists)
         try:

@@ -19,7 +19,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cais.image.assemble import Assembled
     from cais.image.store import Images
@@ -62,6 +62,19 @@ def compressed_layers(
             todo.append((number, diff_id, chain))
     _Work(images, found, todo, how).run()
     return found
+
+
+def compressed_chains(images: Images, chains: Sequence[tuple[Digest, Digest]], how: Compression) -> list[Descriptor]:
+    """Layers that live as snapshots, each by its diff_id and chain id, as blobs. Raises as ``compressed_layers``."""
+    media_type = types.layer_media_type("none")
+    found = [_known(images, diff_id, how) for diff_id, _ in chains]
+    plain = [
+        known or Descriptor(media_type, diff_id, images.snapshots.layer(chain).size_bytes)
+        for known, (diff_id, chain) in zip(found, chains, strict=True)
+    ]
+    todo = [(number, *chain) for number, chain in enumerate(chains) if found[number] is None]
+    _Work(images, plain, todo, how).run()
+    return plain
 
 
 def _is_kept(images: Images, layer: Descriptor, how: Compression, keeps: Callable[[Descriptor], bool] | None) -> bool:

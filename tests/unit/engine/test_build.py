@@ -14,7 +14,7 @@ import pytest
 from cais.build.ops.run import StepFailed
 from cais.engine import Engine, Settings
 from cais.engine.build_prune import PruneOptions
-from cais.errors import Failed, Invalid, NotFound
+from cais.errors import Failed, Invalid, NotFound, Unavailable
 from cais.image.layers import LayerSource
 
 pytestmark = pytest.mark.root
@@ -176,9 +176,11 @@ class TestFailure:
         assert based.leftovers() == []
 
     def test_a_base_that_is_not_there(self, work):
-        with pytest.raises(NotFound, match="nothing:latest: not found among the local images") as error:
-            work.build("# a base\nFROM nothing\n")
-        assert ">>> FROM nothing" in str(error.value.lines)
+        # Nobody listens there; that a registry does not have it is in test_build_registries.py.
+        message = "failed to resolve source metadata for 127.0.0.1:1/nothing:latest"
+        with pytest.raises(Unavailable, match=message) as error:
+            work.build("# a base\nFROM 127.0.0.1:1/nothing\n")
+        assert ">>> FROM 127.0.0.1:1/nothing" in str(error.value.lines) and "load" in error.value.hint
 
     def test_a_dockerfile_that_is_none(self, work):
         with pytest.raises(Invalid) as error:

@@ -97,8 +97,8 @@ class TestParsing:
             ("type=image,annotation-index.a=b", Invalid, "index annotations not supported for single platform"),
             ("type=image,annotation-foo.a=b", Invalid, 'unknown annotation type "foo"'),
             ("type=image,annotation=b", Invalid, "annotation"),
-            ("type=registry", Unsupported, "registry"),
-            ("type=image,push=true,name=x", Unsupported, "registry"),
+            ("type=registry", Invalid, "tag is needed when pushing to registry"),
+            ("type=image,push-by-digest=true,name=x", Invalid, "push-by-digest needs push=true"),
             ("", Invalid, "empty"),
         ],
     )
