@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="cais[registry] is not installed")
 
-from registry_process import digest_of, registry_process
+from registry_process import SOURCE, digest_of, registry_process
 
 _PATIENCE_SECONDS = 20
 
@@ -52,7 +55,7 @@ def test_probes_metrics_and_the_log_of_several_workers(tmp_path: Path) -> None:
 
 
 def test_not_ready_where_blobs_cannot_be_stored(tmp_path: Path) -> None:
-    with registry_process(tmp_path / "root", "--workers", "1", "--set", "log.access=") as server:
+    with registry_process(tmp_path / "root", "--workers", "1", "--set", "gc.interval=0") as server:
         assert server.request("GET", "/readyz").status == 200
         (tmp_path / "root" / "uploads").rename(tmp_path / "gone")
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -67,9 +70,7 @@ def test_not_ready_where_blobs_cannot_be_stored(tmp_path: Path) -> None:
 
 def test_an_upload_and_a_download_under_way_are_finished_before_it_stops(tmp_path: Path) -> None:
     data = os.urandom(8 << 20)
-    with registry_process(
-        tmp_path / "root", "--workers", "2", "--set", "log.access=", "--set", "stop_delay=1s"
-    ) as server:
+    with registry_process(tmp_path / "root", "--workers", "2", "--set", "stop_delay=1s") as server:
         server.push_blob("app", data)
         began = server.request("POST", "/v2/app/blobs/uploads/")
         new = os.urandom(1 << 20)
@@ -99,14 +100,12 @@ def test_an_upload_and_a_download_under_way_are_finished_before_it_stops(tmp_pat
         upload.close()
         download.close()
         assert server.process.wait(_PATIENCE_SECONDS) == 0
-    with registry_process(tmp_path / "root", "--workers", "1", "--set", "log.access=") as server:
+    with registry_process(tmp_path / "root", "--workers", "1") as server:
         assert server.request("GET", f"/v2/app/blobs/{digest_of(new)}").body == new
 
 
 def test_who_never_ends_is_waited_for_no_longer_than_set(tmp_path: Path) -> None:
-    with registry_process(
-        tmp_path / "root", "--workers", "1", "--set", "log.access=", "--set", "stop_timeout=1s"
-    ) as server:
+    with registry_process(tmp_path / "root", "--workers", "1", "--set", "stop_timeout=1s") as server:
         host, _, port = server.address.rpartition(":")
         stuck = socket.create_connection((host, int(port)))
         stuck.sendall(b"POST /v2/app/blobs/uploads/?digest=sha256:" + b"0" * 64 + b" HTTP/1.1\r\nHost: x\r\n")
@@ -119,7 +118,8 @@ def test_who_never_ends_is_waited_for_no_longer_than_set(tmp_path: Path) -> None
 
 def test_a_reader_of_the_log_that_sleeps_stops_nobody(tmp_path: Path) -> None:
     """Standard output is a pipe here, and nobody reads it behind the first line."""
-    with registry_process(tmp_path / "root", "--workers", "1", "--set", "metrics.path=/metrics") as server:
+    settings = ["--set", "metrics.path=/metrics", "--set", "log.access=-"]
+    with registry_process(tmp_path / "root", "--workers", "1", *settings) as server:
         connection = server.connect()
         for number in range(1000):
             assert server.request("GET", "/v2/", connection=connection, headers={"User-Agent": "x" * 150}).status == 200
@@ -127,3 +127,82 @@ def test_a_reader_of_the_log_that_sleeps_stops_nobody(tmp_path: Path) -> None:
         text = server.request("GET", "/metrics").body.decode()
         (lost,) = [line for line in text.splitlines() if line.startswith("cais_registry_log_lines_lost_total ")]
         assert float(lost.split()[1]) > 100
+
+
+def test_it_collects_while_it_serves(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    fast = ["--set", "gc.interval=1s", "--set", "gc.grace=0s", "--set", "gc.untagged_after=1s"]
+    with registry_process(root, "--workers", "1", *fast, "--set", "metrics.listen=127.0.0.1:0") as server:
+        kept, gone = os.urandom(1000), os.urandom(1000)
+        server.push_blob("app", gone)
+        for _ in range(20):  # with no grace at all a push may have to begin again
+            server.push_blob("app", kept)
+            try:
+                server.push_image("app", "1", kept)
+                break
+            except AssertionError:
+                continue
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while len(list(root.glob("blobs/*/*/*"))) > 2:
+            assert time.monotonic() < deadline, list(root.glob("blobs/*/*/*"))
+            time.sleep(0.05)
+        assert server.request("GET", f"/v2/app/blobs/{digest_of(kept)}").body == kept
+        assert server.request("GET", f"/v2/app/blobs/{digest_of(gone)}").status == 404
+
+
+def test_metrics_on_an_address_of_their_own(tmp_path: Path) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+    settings = ["--set", f"metrics.listen={address}", "--set", "gc.interval=1s"]
+    with registry_process(tmp_path / "root", "--workers", "2", *settings) as server:
+        assert server.request("GET", "/metrics").status == 404
+        server.push_blob("app", b"data")
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        text = ""
+        while 'route="upload"' not in text or "cais_registry_gc_runs_total 0.0" in text:
+            assert time.monotonic() < deadline, text
+            metrics = http.client.HTTPConnection(address, timeout=10)
+            metrics.request("GET", "/metrics")
+            text = metrics.getresponse().read().decode()
+            metrics.close()
+        server.process.kill()  # the others end with it
+        server.process.wait()
+        while True:
+            assert time.monotonic() < deadline
+            try:
+                socket.create_connection((address.split(":")[0], int(address.split(":")[1]))).close()
+            except OSError:
+                break
+
+
+def test_gc_by_hand_beside_a_registry_that_serves(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    quiet = ["--set", "gc.interval=0"]
+    with registry_process(root, "--workers", "1", *quiet) as server:
+        server.push_image("app", "1", b"kept")
+        server.push_blob("app", b"given up")
+        assert cais("registry", "gc", "--root", str(root), "--dry-run").splitlines() == [
+            "Would remove 0 manifests, 0 blobs of repositories (0 nowhere else), 0 uploads, 0 strays",
+            "Would free: 0B",
+            "Manifests without a tag are kept: gc.untagged_after is 0.",
+        ]
+        assert "Would remove 0 manifests, 1 blobs of repositories (1 nowhere else)" in cais(
+            "registry", "gc", "--root", str(root), "--dry-run", "--grace", "0"
+        )
+        assert server.request("HEAD", f"/v2/app/blobs/{digest_of(b'given up')}").status == 200
+        assert cais("registry", "gc", "--root", str(root), "--grace", "0").splitlines() == [
+            "Removed 0 manifests, 1 blobs of repositories (1 nowhere else), 0 uploads, 0 strays",
+            "Freed: 8B",
+        ]
+        assert server.request("HEAD", f"/v2/app/blobs/{digest_of(b'given up')}").status == 404
+        assert server.request("GET", f"/v2/app/blobs/{digest_of(b'kept')}").body == b"kept"
+        assert len(list(root.glob("blobs/*/*/*"))) == 2
+
+
+def cais(*words: str) -> str:
+    """What a command prints."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run([sys.executable, "-m", "cais", *words], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
+
 from cais.catalog.access import Access
 from cais.catalog.accounts import Accounts
 from cais.catalog.blobs import StoredBlobs
+from cais.catalog.gc import Collector
 from cais.catalog.manifests import Manifests
 from cais.catalog.tags import Tags
 from cais.catalog.uploads import Uploads
@@ -12,6 +15,8 @@ from cais.records.database import Database
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from cais.blobs.port import Blobs
     from cais.catalog.settings import CatalogSettings
 
@@ -45,6 +50,13 @@ class Catalog:
     def close(self) -> None:
         self._database.close()
         self._bytes.close()
+
+
+@contextmanager
+def collector(settings: CatalogSettings, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Collector]:
+    """The collector, on a database and blobs of its own. Raises Invalid, Denied, Unavailable."""
+    with closing(open_blobs(settings)) as blobs, closing(Database(settings.database_url)) as database:
+        yield Collector(database, blobs, settings.policy, stop=stop)
 
 
 def open_blobs(settings: CatalogSettings) -> Blobs:

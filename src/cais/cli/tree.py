@@ -217,7 +217,10 @@ FAMILIES = {
     ),
     "registry": (
         "Serve images to others",
-        (("serve", "registry_serve", "Serve a registry of images"),),
+        (
+            ("gc", "registry_gc", "Collect garbage of a registry, also while it serves"),
+            ("serve", "registry_serve", "Serve a registry of images"),
+        ),
     ),
     "registry grant": (
         "Manage what users and tokens may do",

@@ -45,12 +45,26 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
         raise Invalid("TLS has no certificate", hint="Set tls.certificate.")
     prepare(of_catalog(settings))
     listener = _listen(settings.listen)
+    metrics = _listen(settings.metrics_listen) if settings.metrics_listen else None
     # Before the fork: what all workers share in memory is loaded once.
-    from cais.registry import worker
+    from cais.registry import attendant, worker
 
     workers = settings.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
     counts = tempfile.mkdtemp(prefix="cais-registry-") if settings.metrics_listen or settings.metrics_path else ""
-    group = _Workers(lambda: worker.work(settings, listener, counts), workers, listener)
+
+    def work() -> int:
+        if metrics is not None:
+            metrics.close()
+        return worker.work(settings, listener, counts)
+
+    def attend() -> int:
+        listener.close()
+        return attendant.attend(settings, metrics, counts)
+
+    works: list[Callable[[], int]] = [work] * workers
+    if settings.gc_interval or metrics is not None:
+        works.append(attend)
+    group = _Workers(works, listener)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     try:
@@ -63,11 +77,11 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
 
 
 class _Workers:
-    """Children that run ``work``, which returns their exit code, on ``listener``."""
+    """Children that each run one of ``works``, which returns their exit code; ``listener`` is what they answer on."""
 
-    def __init__(self, work: Callable[[], int], count: int, listener: socket.socket) -> None:
-        self._work, self._count, self._listener = work, count, listener
-        self._running: dict[int, float] = {}
+    def __init__(self, works: list[Callable[[], int]], listener: socket.socket) -> None:
+        self._works, self._listener = works, listener
+        self._running: dict[int, tuple[float, Callable[[], int]]] = {}
         self._stopping = False
         self._patience_seconds = 0.0
 
@@ -75,8 +89,8 @@ class _Workers:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._look_again)
-        while len(self._running) < self._count:
-            self._fork()
+        for work in self._works:
+            self._fork(work)
 
     def supervise(self, stop_timeout_seconds: float) -> int:
         """Until all have ended after a stop; who takes longer than that is killed."""
@@ -87,15 +101,15 @@ class _Workers:
                 process, status = os.waitpid(-1, 0)
             except InterruptedError:
                 continue
-            began = self._running.pop(process, 0.0)
+            began, work = self._running.pop(process)
             if not self._stopping:
                 sys.stderr.write(f"worker {process} ended with {os.waitstatus_to_exitcode(status)}; another begins\n")
                 time.sleep(max(0.0, began + _AGAIN_SECONDS - time.monotonic()))
                 if not self._stopping:
-                    self._fork()
+                    self._fork(work)
         return 0
 
-    def _fork(self) -> None:
+    def _fork(self, work: Callable[[], int]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         process = os.fork()
@@ -105,14 +119,14 @@ class _Workers:
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, signal.SIG_DFL)  # until the server has its own
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-                code = self._work()
+                code = work()
             except BaseException:
                 import traceback
 
                 traceback.print_exc()
             finally:
                 os._exit(code)
-        self._running[process] = time.monotonic()
+        self._running[process] = time.monotonic(), work
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if not self._stopping:
