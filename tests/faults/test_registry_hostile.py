@@ -66,7 +66,7 @@ def everything(connection: socket.socket) -> bytes:
         "a/../b",
         "a/..%2F..%2Fetc",
         "%2e%2e/%2e%2e",
-        "a%2Fb",
+        "a%2F%2Fb",
         "a//b",
         "/a",
         "a/",
@@ -80,7 +80,6 @@ def everything(connection: socket.socket) -> bytes:
         "a%0d%0aset-cookie:x",
         "a%20b",
         "a;b",
-        "blobs/uploads",
         "...",
     ],
 )
@@ -95,8 +94,6 @@ def test_names_that_are_none(registry: RegistryProcess, name: str) -> None:
         ("POST", f"/v2/hostile/x/blobs/uploads/?mount={DIGEST}&from={name}"),
     ):
         answer = registry.request(method, path)
-        if name == "blobs/uploads" and answer.status == 202:
-            continue  # an odd name, but a name
         assert answer.status in (400, 404), (method, path, answer)
         assert answer.json["errors"][0]["code"]
         assert "set-cookie" not in answer.headers
