@@ -79,7 +79,9 @@ class RegistryProcess:
         began = self.request("POST", f"/v2/{repository}/blobs/uploads/")
         assert began.status == 202, began
         headers = {"Content-Type": "application/octet-stream"}
-        done = self.request("PUT", f"{began.headers['location']}?digest={digest}", data, headers)
+        location = began.headers["location"]
+        query = f"{'&' if '?' in location else '?'}digest={digest}"
+        done = self.request("PUT", location + query, data, headers)
         assert done.status == 201, done
         return digest
 
