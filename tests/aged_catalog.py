@@ -119,12 +119,10 @@ class AgedCatalog:
 
     def has(self, repository: str, reference: str) -> bool:
         """Whether a manifest can be got; nothing relies on it by this."""
-        with self.database.reading() as connection:
-            return manifests.find(connection, repository, reference) is not None
+        return manifests.find(self.database, repository, reference) is not None
 
     def has_blob(self, repository: str, digest: str) -> bool:
-        with self.database.reading() as connection:
-            return blobs.find(connection, repository, digest) is not None
+        return blobs.find(self.database, repository, digest) is not None
 
 
 CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'

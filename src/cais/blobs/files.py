@@ -28,6 +28,8 @@ _MOST_VECTORS = 1024  # IOV_MAX
 class FileBlobs:
     """The directories are made when it is opened. Several processes may use one directory."""
 
+    is_near = True
+
     def __init__(self, root: str) -> None:
         """Raises Denied, Unavailable."""
         self._uploads = os.path.join(root, "uploads")

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
             """Lets go of the upload; what was not committed is forgotten. May be called twice."""
 
     class Blobs(Protocol):
+        is_near: bool  # whether opening and reading a few bytes takes microseconds
+
         def append(self, upload: str, parts: Parts, offset_bytes: int) -> Writer:
             """To write behind the ``offset_bytes`` of an upload (0 and no parts: a new one), whatever else a writer
             that died has left behind them. Raises Conflict where somebody is writing to it just now, and Corrupt where

@@ -34,6 +34,8 @@ _THREADS = 16
 class S3Blobs:
     """Any number of processes and hosts may use one bucket."""
 
+    is_near = False
+
     def __init__(self, settings: S3Settings) -> None:
         """Raises Invalid."""
         self._objects = Objects(settings)

@@ -205,8 +205,7 @@ class Access:
             return True
         if action != PULL or action not in decide(who.rights, repository, public=True):
             return False
-        with self._database.reading() as connection:
-            return repositories.is_public(connection, repository)
+        return repositories.look_public(self._database, repository)
 
     def require(self, who: Who, action: str, repository: str) -> None:
         """Returns where it is allowed; ``repository`` is "" for ENTER and LIST.

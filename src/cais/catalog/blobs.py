@@ -62,6 +62,14 @@ class StoredBlobs:
         self._public, self._policy = settings.access.public, settings.policy
         self._database, self._blobs = database, blobs
 
+    def glance(self, repository: str, digest: Digest) -> tuple[int, bool]:
+        """The size in bytes; and whether the link is so old that who relies on it has to ask by ``size``.
+
+        Raises BlobUnknown.
+        """
+        row = self._find(repository, digest)
+        return row.size_bytes, self._policy.is_old(row.linked_unix, time.time())
+
     def size(self, repository: str, digest: Digest) -> int:
         """In bytes. Who asks may rely on it that the blob is there: it is not collected for a while.
 
@@ -114,8 +122,7 @@ class StoredBlobs:
             raise _unknown(digest)
 
     def _find(self, repository: str, digest: Digest) -> rows.StoredBlob:
-        with self._database.reading() as connection:
-            row = rows.find(connection, repository, digest)
+        row = rows.find(self._database, repository, digest)
         if row is None:
             raise _unknown(digest)
         return row

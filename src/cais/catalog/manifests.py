@@ -90,14 +90,21 @@ class Manifests:
 
         return Stored(found, manifest.subject_digest, self._database.write(write))
 
+    def glance(self, repository: str, reference: str) -> tuple[rows.ManifestRow, bool]:
+        """By a tag or digest; and whether the link is so old that who relies on it has to ask by ``find``.
+
+        Raises ManifestUnknown.
+        """
+        row = rows.find(self._database, repository, reference)
+        if row is None:
+            raise _unknown(reference)
+        return row, self._policy.is_old(row.linked_unix, time.time())
+
     def find(self, repository: str, reference: str) -> rows.ManifestRow:
         """``reference`` is a tag or a digest. Who asks by a digest may rely on it that the manifest is there: it is
         not collected for a while. Raises ManifestUnknown."""
-        with self._database.reading() as connection:
-            row = rows.find(connection, repository, reference)
-        if row is None:
-            raise _unknown(reference)
-        if self._policy.is_old(row.linked_unix, time.time()):
+        row, is_old = self.glance(repository, reference)
+        if is_old:
 
             def renew(connection: Connection) -> bool:
                 found = repositories.find(connection, repository)
@@ -109,16 +116,13 @@ class Manifests:
 
     def get(self, repository: str, reference: str) -> tuple[rows.ManifestRow, bytes]:
         """The manifest and its bytes. Raises ManifestUnknown."""
-        with self._database.reading() as connection:
-            row = rows.find(connection, repository, reference)
-            if row is None:
-                raise _unknown(reference)
-            content = self._contents.get(row.digest)
+        row, _ = self.glance(repository, reference)
+        content = self._contents.get(row.digest)
+        if content is None:
+            content = rows.content(self._database, row.digest)
             if content is None:
-                content = rows.content(connection, row.digest)
-                if content is None:
-                    raise _unknown(reference)
-                self._contents.keep(row.digest, content)
+                raise _unknown(reference)
+            self._contents.keep(row.digest, content)
         return row, content
 
     def delete(self, repository: str, digest: Digest) -> None:

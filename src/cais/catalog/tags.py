@@ -22,11 +22,10 @@ class Tags:
 
     def page(self, repository: str, behind: str, limit: int) -> tuple[list[str], bool]:
         """Up to ``limit`` tags behind ``behind``, in order, and whether there are more. Raises NameUnknown."""
-        with self._database.reading() as connection:
-            found = repositories.find(connection, repository)
-            if found is None:
-                raise _unknown(repository)
-            names = rows.page(connection, found, behind, limit + 1)
+        found = repositories.look(self._database, repository)
+        if found is None:
+            raise _unknown(repository)
+        names = rows.page(self._database, found, behind, limit + 1)
         return names[:limit], len(names) > limit
 
     def delete(self, repository: str, tag: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Table, bindparam, delete, insert, select, update
 
+from cais.records.lookup import Lookup
 from cais.records.metadata import DIGEST, IDENTITY, METADATA, UNIX_SECONDS
 from cais.records.repositories import REPOSITORIES
 from cais.spec.named import NamedTuple
@@ -52,7 +54,7 @@ class StoredBlob(NamedTuple):
     linked_unix: float
 
 
-_FIND = (
+_FIND = Lookup(
     select(BLOBS.c.digest, BLOBS.c.size_bytes, BLOBS.c.location, REPOSITORY_BLOBS.c.linked_unix)
     .join(REPOSITORY_BLOBS, REPOSITORY_BLOBS.c.digest == BLOBS.c.digest)
     .join(REPOSITORIES, REPOSITORIES.c.id == REPOSITORY_BLOBS.c.repository_id)
@@ -60,10 +62,13 @@ _FIND = (
 )
 
 
-def find(connection: Connection, repository: str, digest: str) -> StoredBlob | None:
+def find(database: Database, repository: str, digest: str) -> StoredBlob | None:
     """The blob, if ``repository`` has it."""
-    row = connection.execute(_FIND, {"repository": repository, "wanted": digest}).first()
-    return None if row is None else StoredBlob(*row)
+    found = database.look(_FIND, repository=repository, wanted=digest)
+    if not found:
+        return None
+    name, size_bytes, location, linked_unix = found[0]
+    return StoredBlob(name, size_bytes, json.loads(location) if isinstance(location, str) else location, linked_unix)
 
 
 def owners(connection: Connection, digest: str, limit: int) -> list[str]:

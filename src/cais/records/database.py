@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import time
 from contextlib import contextmanager
+from functools import partial
 
 from sqlalchemy import URL, create_engine, event, make_url, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from cais.errors import Conflict, Invalid, Unavailable
+from cais.records.lookup import Compiled, Lookup, NearConnections
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,8 +69,11 @@ class Database:
         self._engine = create_engine(parsed, **options)
         # A read is one statement: it needs no transaction, which on PostgreSQL would be two more round trips.
         self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._compiled: dict[Lookup, Compiled] = {}
+        self._near: NearConnections | None = None
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
+            self._near = NearConnections(partial(_connect_sqlite, str(parsed.database)), self.where)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -93,6 +100,17 @@ class Database:
         except DBAPIError as error:
             raise self._translated(error) from None
 
+    def look(self, lookup: Lookup, **values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a lookup. Raises Unavailable."""
+        query = self._compiled.get(lookup)
+        if query is None:
+            query = self._compiled[lookup] = lookup.compiled(self._engine.dialect)
+        if self._near is not None:
+            return self._near.look(query, values)
+        with self.reading() as connection:
+            found = connection.exec_driver_sql(query.text, {**query.constants, **values})
+            return [tuple(row) for row in found.fetchall()]
+
     def write(self, action: Callable[[Connection], Result]) -> Result:
         """What ``action`` returns, after its changes are committed, all or none.
 
@@ -117,7 +135,7 @@ class Database:
 
     def insert(self, table: Table) -> Any:
         """An INSERT that can say ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
-        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        return sqlite_dialect.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     def upgrade(self) -> None:
         """Brings the schema up to this version's, once, whoever else tries. Raises Unavailable, Conflict (too new)."""
@@ -137,6 +155,8 @@ class Database:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
+        if self._near is not None:
+            self._near.close()
         self._engine.dispose()
 
     def _may_be_repeated(self, error: DBAPIError) -> bool:
@@ -171,6 +191,12 @@ def _parsed(url: str) -> URL:
         # It holds hashes of passwords, and keys that sign: what SQLite puts beside it has the mode that it has.
         os.close(os.open(parsed.database, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return parsed.set(drivername="postgresql+psycopg" if backend == "postgresql" else "sqlite")
+
+
+def _connect_sqlite(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    _prepare_sqlite(connection, None)
+    return connection
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     update,
 )
 
+from cais.records.lookup import Lookup
 from cais.records.metadata import DIGEST, IDENTITY, METADATA, UNIX_SECONDS
 from cais.records.repositories import REPOSITORIES
 from cais.records.tags import TAGS
@@ -99,27 +100,28 @@ _LINKED = (
     .join(REPOSITORIES, REPOSITORIES.c.id == REPOSITORY_MANIFESTS.c.repository_id)
     .where(REPOSITORIES.c.name == bindparam("repository"))
 )
-_BY_DIGEST = _LINKED.add_columns(REPOSITORY_MANIFESTS.c.linked_unix).where(MANIFESTS.c.digest == bindparam("wanted"))
-_BY_TAG = (
+_BY_DIGEST = Lookup(
+    _LINKED.add_columns(REPOSITORY_MANIFESTS.c.linked_unix).where(MANIFESTS.c.digest == bindparam("wanted"))
+)
+_BY_TAG = Lookup(
     select(MANIFESTS.c.digest, MANIFESTS.c.size_bytes, MANIFESTS.c.media_type)
     .join(TAGS, TAGS.c.digest == MANIFESTS.c.digest)
     .join(REPOSITORIES, REPOSITORIES.c.id == TAGS.c.repository_id)
     .where(REPOSITORIES.c.name == bindparam("repository"), TAGS.c.name == bindparam("wanted"))
 )
-_CONTENT = select(MANIFESTS.c.content).where(MANIFESTS.c.digest == bindparam("wanted"))
+_CONTENT = Lookup(select(MANIFESTS.c.content).where(MANIFESTS.c.digest == bindparam("wanted")))
 
 
-def find(connection: Connection, repository: str, reference: str) -> ManifestRow | None:
+def find(database: Database, repository: str, reference: str) -> ManifestRow | None:
     """By a digest (it has a colon) or a tag (it has none)."""
-    query = _BY_DIGEST if ":" in reference else _BY_TAG
-    row = connection.execute(query, {"repository": repository, "wanted": reference}).first()
-    return None if row is None else ManifestRow(*row)
+    found = database.look(_BY_DIGEST if ":" in reference else _BY_TAG, repository=repository, wanted=reference)
+    return ManifestRow(*found[0]) if found else None
 
 
-def content(connection: Connection, digest: str) -> bytes | None:
+def content(database: Database, digest: str) -> bytes | None:
     """The manifest's bytes."""
-    found = connection.execute(_CONTENT, {"wanted": digest}).scalar()
-    return None if found is None else bytes(found)
+    found = database.look(_CONTENT, wanted=digest)
+    return bytes(found[0][0]) if found else None
 
 
 def referrer_sizes(

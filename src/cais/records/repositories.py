@@ -6,6 +6,7 @@ import time
 
 from sqlalchemy import Boolean, Column, Table, bindparam, false, or_, select, true, update
 
+from cais.records.lookup import Lookup
 from cais.records.metadata import IDENTITY, METADATA, UNIX_SECONDS, name_type
 from cais.spec.named import NamedTuple
 
@@ -40,12 +41,25 @@ Shown = tuple[bool, bool, "Sequence[str]"]
 
 _PUBLIC = select(REPOSITORIES.c.is_public).where(REPOSITORIES.c.name == bindparam("repository"))
 _ID = select(REPOSITORIES.c.id).where(REPOSITORIES.c.name == bindparam("repository"))
+_LOOK_ID, _LOOK_PUBLIC = Lookup(_ID), Lookup(_PUBLIC)
 
 
 def find(connection: Connection, name: str) -> int | None:
     """The repository's id."""
     found: int | None = connection.execute(_ID, {"repository": name}).scalar()
     return found
+
+
+def look(database: Database, name: str) -> int | None:
+    """As ``find``."""
+    found = database.look(_LOOK_ID, repository=name)
+    return found[0][0] if found else None
+
+
+def look_public(database: Database, name: str) -> bool:
+    """As ``is_public``."""
+    found = database.look(_LOOK_PUBLIC, repository=name)
+    return bool(found and found[0][0])
 
 
 def is_public(connection: Connection, name: str) -> bool:

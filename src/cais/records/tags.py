@@ -6,6 +6,7 @@ import time
 
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, Index, Table, bindparam, delete, select
 
+from cais.records.lookup import Lookup
 from cais.records.metadata import DIGEST, IDENTITY, METADATA, UNIX_SECONDS, name_type
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ TAGS = Table(
     Index(None, "repository_id", "digest"),
 )
 
-_PAGE = (
+_PAGE = Lookup(
     select(TAGS.c.name)
     .where(TAGS.c.repository_id == bindparam("repository_id"), TAGS.c.name > bindparam("behind"))
     .order_by(TAGS.c.name)
@@ -46,10 +47,9 @@ def put(database: Database, connection: Connection, repository_id: int, name: st
     )
 
 
-def page(connection: Connection, repository_id: int, behind: str, limit: int) -> list[str]:
+def page(database: Database, repository_id: int, behind: str, limit: int) -> list[str]:
     """Up to ``limit`` names behind ``behind``, byte by byte in order."""
-    given = {"repository_id": repository_id, "behind": behind, "most": limit}
-    return list(connection.execute(_PAGE, given).scalars())
+    return [name for (name,) in database.look(_PAGE, repository_id=repository_id, behind=behind, most=limit)]
 
 
 def remove(connection: Connection, repository_id: int, name: str) -> bool:

@@ -114,7 +114,7 @@ class Application:
 
 async def _version(call: Call) -> Response:
     """Whether this is a registry, and whether the caller may use it (distribution-spec, determining support)."""
-    await call.run(lambda catalog: None)
+    await call.look(lambda catalog: None)
     return Response(200, [JSON_TYPE], b"{}")
 
 

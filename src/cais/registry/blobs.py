@@ -32,12 +32,14 @@ async def get(call: Call) -> Response:
     ]
     name = names.repository_name(call.repository)
     if call.method == "HEAD":
-        size = await call.run(_size, name, digest)
+        size, is_old = await call.look(_glance, name, digest)
+        if is_old:
+            await call.run(_size, name, digest)
         return Response(200, [*headers, (b"content-length", b"%d" % size)])
     if matches(call.header(b"if-none-match"), tag):
-        await call.run(_size, name, digest)
+        await call.look(_glance, name, digest)
         return Response(304, headers[1:])
-    return await call.run(_open, name, digest, call.header(b"range"), headers)
+    return await call.look(_open, name, digest, call.header(b"range"), headers)
 
 
 async def delete(call: Call) -> Response:
@@ -49,6 +51,10 @@ async def delete(call: Call) -> Response:
 def matches(condition: str, tag: str) -> bool:
     """Whether an If-None-Match names this entity tag."""
     return bool(condition) and any(one.strip().removeprefix("W/") in (tag, "*") for one in condition.split(","))
+
+
+def _glance(catalog: Catalog, repository: str, digest: Digest) -> tuple[int, bool]:
+    return catalog.blobs.glance(repository, digest)
 
 
 def _size(catalog: Catalog, repository: str, digest: Digest) -> int:

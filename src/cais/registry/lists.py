@@ -27,7 +27,7 @@ _LONGEST_SEARCH = 100
 async def tags(call: Call) -> Response:
     name = names.repository_name(call.repository)
     limit, behind = _page(call)
-    found, more = await call.run(_tags, name, behind, limit)
+    found, more = await call.look(_tags, name, behind, limit)
     headers = _next(f"/v2/{name}/tags/list", limit, found) if more else []
     return _json(call, {"name": name, "tags": found}, headers)
 

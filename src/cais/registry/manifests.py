@@ -20,10 +20,12 @@ _MOST_TAGS = 100
 async def get(call: Call) -> Response:
     name, reference = names.repository_name(call.repository), _reference(call)
     if call.method == "HEAD":
-        row = await call.run(_find, name, reference)
+        row, is_old = await call.look(_glance, name, reference)
+        if is_old:
+            row = await call.run(_find, name, reference)
         content = b""
     else:
-        row, content = await call.run(_get, name, reference)
+        row, content = await call.look(_get, name, reference)
     tag = f'"{row.digest}"'
     headers: list[Header] = [
         (b"content-type", row.media_type.encode()),
@@ -47,7 +49,7 @@ async def put(call: Call) -> Response:
         raise TagInvalid(f"a manifest is pushed with at most {_MOST_TAGS} tags at once")
     for tag in tagged:
         names.tag_name(tag)
-    limit = await call.run(_limit)
+    limit = await call.look(_limit)
     content = await call.body(limit, lambda: ManifestTooLarge(f"a manifest has at most {limit} bytes here"))
     media_type = call.header(b"content-type").partition(";")[0].strip()
     stored = await call.run(_put, name, content, media_type, tagged, digest)
@@ -76,6 +78,10 @@ def _reference(call: Call) -> str:
 
 
 # In threads.
+
+
+def _glance(catalog: Catalog, name: str, reference: str) -> tuple[ManifestRow, bool]:
+    return catalog.manifests.glance(name, reference)
 
 
 def _find(catalog: Catalog, name: str, reference: str) -> ManifestRow:
