@@ -219,6 +219,7 @@ def test_docker(tmp_path: Path, docker: Tool, server: RegistryProcess, root: Pat
     for missing in (f"{server.address}/alice/none:1", f"{server.address}/other/none:1"):
         refused = docker("pull", missing)
         assert refused.code != 0 and ("not found" in refused.text or "denied" in refused.text), refused.text
+    assert "alice/docker" in docker("search", f"{server.address}/docker").text
     # The daemon kept no password: what it has instead ends with the password.
     with administration(root) as records:
         records.accounts.set_password("alice", PASSWORD)
@@ -228,3 +229,9 @@ def test_docker(tmp_path: Path, docker: Tool, server: RegistryProcess, root: Pat
     assert docker("logout", server.address).code == 0
     refused = docker("pull", name)
     assert refused.code != 0 and "denied" in refused.text, refused.text
+    searched = docker("search", f"{server.address}/docker")
+    assert searched.code == 0 and "alice/docker" not in searched.text, searched.text
+    with administration(root) as records:
+        records.publish("alice/docker", True)
+    assert "alice/docker" in docker("search", f"{server.address}/docker").text
+    assert docker("pull", name).code == 0

@@ -269,6 +269,22 @@ def test_who_guesses_is_held_off(server: RegistryProcess) -> None:
     assert server.request("GET", "/v2/", headers=basic("alice")).status == 200
 
 
+def test_who_asks_is_what_a_balancer_says(tmp_path: Path) -> None:
+    """And what anybody else says of that is not believed."""
+
+    def statuses(server: RegistryProcess, count: int, address: str) -> list[int]:
+        headers = {**basic("nobody"), "X-Forwarded-For": address, "X-Forwarded-Proto": "https"}
+        return [server.request("GET", "/v2/", headers=headers).status for _ in range(count)]
+
+    for proxies, expected in (("127.0.0.0/8", [401] * 3), ("192.0.2.1", [429] * 3)):
+        words = ("--workers", "1", "--set", f"proxies={proxies}")
+        with registry_process(tmp_path / proxies.partition("/")[0], *words, anonymous="read") as server:
+            assert statuses(server, 11, "203.0.113.1") == [401] * 10 + [429]
+            assert statuses(server, 3, "203.0.113.2") == expected
+            answer = server.request("GET", "/v2/", headers={"X-Forwarded-For": "203.0.113.3", "Host": "r.example"})
+            assert 'realm="http://r.example/token"' in challenge(answer)
+
+
 def test_no_secret_is_in_the_log(server: RegistryProcess) -> None:
     """After all of the above, and what can be given in wrong places."""
     secret = "S3cr3t-in-a-strange-place"

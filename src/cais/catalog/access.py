@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from cais.records.database import Database
     from cais.records.robots import Robot
 
-# What may be done with the registry itself: find out how to sign in, and see which repositories there are.
-ENTER, LIST = "enter", "list"
+# What may be done with the registry itself: find out how to sign in, and see which repositories there are; SEARCH is
+# the latter for Docker's daemon, which has a scope of its own for it, and knows no tokens without a login.
+ENTER, LIST, SEARCH = "enter", "list", "search"
 
 _LOGIN_PREFIX = "caislogin_"
 _CREDENTIALS_LIMIT = 4096
@@ -156,8 +157,10 @@ class Access:
         return self._tokens.sign(who.subject, allowed), allowed
 
     def _allowed(self, connection: Connection, rights: Rights, scope: Scope) -> Scope | None:
-        if scope.kind == REGISTRY and scope.name == CATALOG and EVERY_ACTION in scope.actions:
-            return scope._replace(actions=(EVERY_ACTION,))  # its lists show what may be seen
+        if scope.kind == REGISTRY and scope.name == CATALOG:
+            # Its lists show what may be seen.
+            actions = tuple(action for action in (EVERY_ACTION, SEARCH) if action in scope.actions)
+            return scope._replace(actions=actions) if actions else None
         if scope.kind != REPOSITORY:
             return None
         try:
@@ -208,11 +211,11 @@ class Access:
         return repositories.look_public(self._database, repository)
 
     def require(self, who: Who, action: str, repository: str) -> None:
-        """Returns where it is allowed; ``repository`` is "" for ENTER and LIST.
+        """Returns where it is allowed; ``repository`` is "" for ENTER, LIST and SEARCH.
 
         Raises NotKnown, NameUnknown or NotAllowed, as the page above says.
         """
-        if action in (ENTER, LIST):
+        if action in (ENTER, LIST, SEARCH):
             self._require_known(who, action)
         elif not self.allows(who, action, repository):
             raise self._refusal(who, action, repository)
@@ -231,10 +234,13 @@ class Access:
 
     def _require_known(self, who: Who, action: str) -> None:
         """Nobody is let in here who could see more, and does not know yet how to sign in: a client asks only once."""
-        scope = f"{REGISTRY}:{CATALOG}:{EVERY_ACTION}" if action == LIST else ""
+        scope = "" if action == ENTER else f"{REGISTRY}:{CATALOG}:{EVERY_ACTION}"
         if who.claims is not None:
-            if action == LIST and not who.claims.allows(REGISTRY, CATALOG, EVERY_ACTION):
+            wanted = {LIST: (EVERY_ACTION,), SEARCH: (EVERY_ACTION, SEARCH)}.get(action)
+            if wanted and not any(who.claims.allows(REGISTRY, CATALOG, one) for one in wanted):
                 raise NotGranted("requested access to the resource is denied", scope, "insufficient_scope")
+        elif action == SEARCH and (who.rights.reads_public or who.rights.grants):
+            return
         elif not who.name and not who.rights.everything:
             raise NotKnown("authentication required", scope)
 

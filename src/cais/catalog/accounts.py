@@ -164,6 +164,5 @@ def find(connection: Connection, name: str, kind: str) -> Account:
 
 def _keep_one_admin(connection: Connection, account: Account) -> None:
     """Who could not be let in again must not be shut out."""
-    others = (other for other in accounts.all(connection) if other.id != account.id)
-    if account.is_admin and not account.is_disabled and not any(a.is_admin and not a.is_disabled for a in others):
+    if accounts.admins(connection) == [account.id]:
         raise Conflict(f"{account.name} is the only administrator", hint="Make another one first.")

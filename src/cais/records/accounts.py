@@ -15,11 +15,12 @@ from sqlalchemy import (
     delete,
     false,
     insert,
+    not_,
     select,
     update,
 )
 
-from cais.records.metadata import IDENTITY, METADATA, UNIX_SECONDS, name_type
+from cais.records.metadata import IDENTITY, METADATA, UNIX_SECONDS, alone, name_type
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -108,6 +109,14 @@ def by_login(connection: Connection, secret_hash: str, now: float) -> Account | 
 def all(connection: Connection) -> list[Account]:
     """By name."""
     return [Account(*row) for row in connection.execute(select(*_COLUMNS).order_by(ACCOUNTS.c.name))]
+
+
+def admins(connection: Connection) -> list[int]:
+    """Those who may sign in; nobody else changes that until this transaction ends."""
+    alone(connection, ACCOUNTS)
+    table = ACCOUNTS.c
+    wanted = select(table.id).where(table.is_admin, not_(table.is_disabled))
+    return list(connection.execute(wanted).scalars())
 
 
 def any_person(connection: Connection) -> bool:

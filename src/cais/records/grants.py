@@ -7,7 +7,7 @@ import time
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, String, Table, and_, delete, insert, or_, select
 
 from cais.records.accounts import ACCOUNTS
-from cais.records.metadata import IDENTITY, METADATA, UNIX_SECONDS, name_type
+from cais.records.metadata import IDENTITY, METADATA, UNIX_SECONDS, alone, name_type
 from cais.records.robots import ROBOTS
 from cais.spec.named import NamedTuple
 
@@ -84,6 +84,7 @@ def all(connection: Connection) -> list[Grant]:
 
 def put(connection: Connection, to: To, pattern: str, actions: Sequence[str]) -> None:
     """The subject's only grant of this pattern from now on."""
+    alone(connection, GRANTS)
     remove(connection, to, pattern)
     row = {
         "account_id": to.account_id, "robot_id": to.robot_id, "pattern": pattern, "actions": ",".join(actions),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Double, Integer, MetaData, String
+from sqlalchemy import BigInteger, Double, Integer, MetaData, String, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
 
 # Names of constraints must be known to be changed by a later migration.
 METADATA = MetaData(
@@ -18,6 +22,15 @@ METADATA = MetaData(
 IDENTITY = BigInteger().with_variant(Integer(), "sqlite")
 UNIX_SECONDS: Double[float] = Double()
 DIGEST = String(200)
+
+
+def alone(connection: Connection, table: Table) -> None:
+    """Nobody else changes the table until this transaction ends: for rules about several rows of which rows are few.
+
+    SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def name_type(length: int) -> String:

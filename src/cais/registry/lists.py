@@ -6,6 +6,7 @@ import json
 from urllib.parse import quote
 
 from cais.catalog import names
+from cais.catalog.access import SEARCH
 from cais.registry.call import BadRequest, Response
 from cais.registry.failures import JSON_TYPE
 from cais.spec import media_types as types
@@ -59,6 +60,8 @@ async def first_version(call: Call) -> Response:
 
 async def search(call: Call) -> Response:
     """What the docker client's ``search HOST/TERM`` asks for."""
+    if call.header(b"x-docker-token"):
+        call.action = SEARCH  # this is Docker's daemon
     query = call.query()
     limit, _ = _page(call)
     term = query.get("q", "").lower()

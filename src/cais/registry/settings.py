@@ -32,6 +32,7 @@ class Settings(NamedTuple):
     threads: int = 16
     anonymous: str = "none"
     accept_missing: bool = False
+    proxies: tuple[str, ...] = ()
     stop_timeout: float = 30.0
     stop_delay: float = 0.0
     database_url: str = ""
@@ -102,6 +103,7 @@ SETTINGS = (
         "what everybody may do without signing in: nothing, read what is public, or everything",
     ),
     Setting("accept_missing", "switch", "take manifests that refer to blobs or manifests that the repository has not"),
+    Setting("proxies", "texts", "addresses and networks of balancers that say for whom they ask (`X-Forwarded-For`)"),
     Setting("stop_timeout", "duration", "how long running uploads and downloads may go on after a SIGTERM"),
     Setting(
         "stop_delay", "duration",

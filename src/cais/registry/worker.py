@@ -57,7 +57,9 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str) -> 
             lifespan="off",
             log_config=None,
             access_log=False,
-            proxy_headers=False,
+            # Who asks, and by which scheme, is what these say for others.
+            proxy_headers=bool(settings.proxies),
+            forwarded_allow_ips=[*settings.proxies],
             server_header=False,
             ssl_context_factory=None if certificates is None else lambda config, default: certificates.context,
             timeout_keep_alive=int(settings.limits_idle_timeout),
