@@ -32,6 +32,8 @@ ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
 }
 
+_RUN = "import sys; sys.exit(__import__(sys.argv[1], None, None, ('main',)).main(sys.argv[2:]))"
+
 
 class ContainerRuns:
     """The containers of one root directory as things that run. ``enter`` comes before all that mounts or removes."""
@@ -239,10 +241,11 @@ class ContainerRuns:
         import sys
 
         settings = self._stores.settings
-        # -P: nothing is imported from the directory that the caller happens to stand in.
+        # -P: nothing is imported from the directory that the caller happens to stand in. -S and no -m: what looks for
+        # packages, and for a module to run, costs a fifth of what is done here after the end of each container.
         return (
-            sys.executable, "-P", "-m", f"cais.engine.{module}", self._stores.root, settings.driver, settings.runtime,
-            *arguments,
+            sys.executable, "-P", "-S", "-c", _RUN, f"cais.engine.{module}", self._stores.root, settings.driver,
+            settings.runtime, *arguments,
         )  # fmt: skip
 
     def remove_quietly(self, record: ContainerRecord, *, wait: bool = True) -> None:

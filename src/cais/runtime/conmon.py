@@ -10,6 +10,7 @@ from cais.host.processes import wait
 from cais.runtime.failures import explain
 from cais.runtime.find import find_program
 from cais.runtime.runner import Bundle, Runtime
+from cais.spec.encoding import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,10 +121,8 @@ def holder(bundle: Bundle) -> int:
 
 
 def _answered(answer: bytes, spec: dict[str, Any], bundle: Bundle, runtime: Runtime) -> int:
-    import json
-
     try:
-        said = json.loads(answer)
+        said = decode(answer)
         pid = int(said.get("pid", said.get("data", -1)))
         message = str(said.get("message", ""))
     except (ValueError, TypeError, AttributeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cais.errors import CaisError, Failed, NotFound
+from cais.spec.encoding import decode
 
 _NOT_FOUND = ("executable file not found", "not found in $path", "no such file or directory")
 _NOT_EXECUTABLE = ("permission denied", "is a directory", "exec format error")
@@ -44,12 +45,10 @@ def explain(message: str, args: list[str], runtime: str) -> CaisError:
 
 def read_log(text: str) -> str:
     """The errors in a runtime's JSON log, the last one last; "" where there are none."""
-    import json
-
     found = []
     for line in text.splitlines():
         try:
-            entry = json.loads(line)
+            entry = decode(line)
         except ValueError:
             if line.strip():
                 found.append(line.strip())

@@ -10,6 +10,7 @@ import os
 
 from cais.host import syscalls
 from cais.host.processes import kill_family
+from cais.spec.encoding import decode
 
 # In a bundle, where it has such: a directory in memory, and in it the runtime's notes on this run alone.
 PRIVATE = "private"
@@ -119,12 +120,10 @@ def remove_cgroups(bundle: str) -> None:
 
     With what is in them: processes of a pid namespace that is not the container's own outlive its first one.
     """
-    import json
-
     path = f"/cais/{os.path.basename(bundle)}"
     try:
         with open(os.path.join(bundle, "config.json"), "rb") as file:
-            path = json.load(file)["linux"]["cgroupsPath"]
+            path = decode(file.read())["linux"]["cgroupsPath"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
     from cais.runtime import cgroup_removal
