@@ -332,6 +332,12 @@ def test_a_new_registry_gets_its_administrator_from_the_settings(tmp_path: Path)
         assert server.request("GET", "/v2/", headers=basic("root", "another horse")).status == 200
 
 
+def test_who_serves_for_nobody_is_told_what_to_do(tmp_path: Path) -> None:
+    with registry_process(tmp_path, "--workers", "1", anonymous="") as server:
+        assert server.request("GET", "/v2/").status == 401
+        assert "cais registry user add --admin" in server.log()
+
+
 def test_a_connection_without_a_host_is_answered(server: RegistryProcess) -> None:
     connection = http.client.HTTPConnection(server.address, timeout=30)
     connection.putrequest("GET", "/v2/", skip_host=True)

@@ -72,8 +72,9 @@ def open_blobs(settings: CatalogSettings) -> Blobs:
     return FileBlobs(settings.root)
 
 
-def prepare(settings: CatalogSettings) -> None:
+def prepare(settings: CatalogSettings) -> bool:
     """What has to be done once before catalogs are opened on ``settings``: directories, the schema, the first account.
+    Returns whether there is anybody who can sign in.
 
     Raises Invalid, Denied, Unavailable, Conflict (the database is of a newer version).
     """
@@ -81,7 +82,9 @@ def prepare(settings: CatalogSettings) -> None:
     database = Database(settings.database_url)
     try:
         database.upgrade()
+        accounts = Accounts(database)
         if settings.access.admin:
-            Accounts(database).add_first(settings.access.admin, settings.access.admin_password)
+            accounts.add_first(settings.access.admin, settings.access.admin_password)
+        return bool(accounts.people())
     finally:
         database.close()

@@ -43,7 +43,8 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
         Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     elif settings.tls_key or settings.tls_client_ca:
         raise Invalid("TLS has no certificate", hint="Set tls.certificate.")
-    prepare(of_catalog(settings))
+    if not prepare(of_catalog(settings)) and settings.anonymous != "write":
+        sys.stderr.write("nobody can sign in yet: add a user with 'cais registry user add --admin NAME'\n")
     listener = _listen(settings.listen)
     metrics = _listen(settings.metrics_listen) if settings.metrics_listen else None
     # Before the fork: what all workers share in memory is loaded once.

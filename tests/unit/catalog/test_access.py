@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cais.catalog import access as module
 from cais.catalog.access import Access, NotGranted, NotKnown, Who
@@ -15,6 +17,7 @@ from cais.catalog.accounts import Accounts
 from cais.catalog.errors import NameUnknown, NotAllowed
 from cais.catalog.grants import Grants
 from cais.catalog.keys import SigningKeys
+from cais.catalog.passwords import TooManyAttempts
 from cais.catalog.robots import Robots
 from cais.catalog.scopes import parse
 from cais.catalog.settings import AccessSettings
@@ -313,6 +316,20 @@ def test_a_name_that_is_taken_again_inherits_nothing(access: Access, accounts: A
     accounts.remove("bob")
     accounts.add("bob", PASSWORD, namespace=False)
     assert allowed(access, access.identify(basic("bob")), "team/app", "bob/x") == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@given(st.text(max_size=80) | st.sampled_from(["Basic ", "Bearer ", "bearer x.y.", "BASIC "]).flatmap(
+    lambda scheme: st.text(max_size=60).map(lambda rest: scheme + rest)
+) | st.binary(max_size=40).map(lambda raw: "Basic " + base64.b64encode(raw).decode()))  # fmt: skip
+def test_no_header_is_believed_or_fails_otherwise(access: Access, authorization: str) -> None:
+    # Guesses need no argon2 here.
+    access._passwords.right = lambda name, password, kept, address: False  # type: ignore[method-assign]
+    try:
+        who = access.identify(authorization, authorization[:8])
+    except (NotKnown, TooManyAttempts):
+        return
+    assert not authorization and not who.name
 
 
 @pytest.mark.parametrize("name", ["", "Alice", "a b", "a/b", "-a", "a..b", "everyone", "library", "x" * 65, "é", "a\n"])
