@@ -34,6 +34,7 @@ class PostgresServer:
         self._log = self.directory / "log"
         (self.port,) = private_server.free_ports(1)
         self._databases = 0
+        self._schema = ""  # the name of the database that is copied
         made = subprocess.run(
             [f"{self._programs}/initdb", "-D", str(self.directory / "data"), "-U", "cais", "--no-sync", "-A", "trust",
              "--locale=C.UTF-8", "--encoding=UTF8"],
@@ -92,6 +93,18 @@ class PostgresServer:
         name = f"test{self._databases}"
         self.query(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
+
+    def with_schema(self) -> str:
+        """The URL of a new database with the registry's schema."""
+        if not self._schema:
+            from cais.records.database import Database
+
+            url = self.database()
+            database = Database(url)
+            database.upgrade()
+            database.close()
+            self._schema = url.rpartition("/")[2]
+        return self.database(self._schema)
 
     def url(self, name: str) -> str:
         return f"postgresql://cais@127.0.0.1:{self.port}/{name}"

@@ -36,7 +36,11 @@ class Pair(NamedTuple):
 
 def embedded(request: pytest.FixtureRequest, directory: Path) -> Pair:
     from cais.blobs.files import FileBlobs
+    from cais.records.database import Database
 
+    database = Database(f"sqlite:///{directory}/registry.db")
+    database.upgrade()
+    database.close()
     return Pair(f"sqlite:///{directory}/registry.db", lambda: FileBlobs(str(directory)))
 
 
@@ -54,4 +58,4 @@ def replicated(request: pytest.FixtureRequest, directory: Path) -> Pair:
         secret_key=swift_server.SECRET_KEY,
         part_bytes=1 << 20,
     )
-    return Pair(postgres.database(), lambda: S3Blobs(settings))
+    return Pair(postgres.with_schema(), lambda: S3Blobs(settings))

@@ -30,12 +30,8 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> stored_catalogs.Pair:
     """PostgreSQL, and files: no other fault than the database's."""
     from cais.blobs.files import FileBlobs
-    from cais.records.database import Database
 
-    url = request.getfixturevalue("postgres").database()
-    database = Database(url)
-    database.upgrade()
-    database.close()
+    url = request.getfixturevalue("postgres").with_schema()
     return stored_catalogs.Pair(url, lambda: FileBlobs(str(tmp_path)))
 
 
@@ -102,8 +98,8 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice_nor_undone(
         row = {"mediaType": "application/octet-stream", "digest": str(Digest.of(content)), "size": len(content)}
         document = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": row, "layers": []}).encode()
         lose()
-        stored = catalog.manifests.put("app", document, OCI_MANIFEST, tag=way.__name__)
-        assert catalog.manifests.get("app", way.__name__) == catalog.manifests.get("app", str(stored.digest))
+        stored = catalog.manifests.put("app", document, OCI_MANIFEST, tagged=[way.__name__])
+        assert catalog.manifests.get("app", way.__name__)[0].digest == stored.digest
     assert proxy.lost == 11
     assert sorted(catalog.tags.page("app", "", 10)[0]) == ["push", "push_whole"]
     store = catalog.uploads._store

@@ -6,7 +6,10 @@ import hashlib
 import json
 import os
 import random
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -42,13 +45,8 @@ MIB = 1 << 20
 
 @pytest.fixture(params=[stored_catalogs.embedded, stored_catalogs.replicated])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> stored_catalogs.Pair:
-    from cais.records.database import Database
-
-    pair: stored_catalogs.Pair = request.param(request, tmp_path)
-    database = Database(pair.database_url)
-    database.upgrade()
-    database.close()
-    return pair
+    made: stored_catalogs.Pair = request.param(request, tmp_path)
+    return made
 
 
 @pytest.fixture
@@ -125,7 +123,7 @@ def manifest(catalog: Catalog, repository: str, name: str) -> bytes:
 
 
 def put(catalog: Catalog, repository: str, content: bytes, tag: str = "") -> Digest:
-    return catalog.manifests.put(repository, content, OCI_MANIFEST, tag=tag).digest
+    return catalog.manifests.put(repository, content, OCI_MANIFEST, tagged=[tag] if tag else []).digest
 
 
 def stored_count(catalog: Catalog) -> int:
@@ -134,16 +132,12 @@ def stored_count(catalog: Catalog) -> int:
     return len(list(store.stored())) + len(list(store.unfinished()))
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_many_replicas_that_start_at_once_make_the_schema_once(
-    request: pytest.FixtureRequest, tmp_path: Path, pair: stored_catalogs.Pair
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """Each in a process of its own, as they are."""
-    import subprocess
-    import sys
-
-    kind = stored_catalogs.embedded if "sqlite" in pair.database_url else stored_catalogs.replicated
-    (tmp_path / "new").mkdir()
-    url = kind(request, tmp_path / "new").database_url
+    url = f"sqlite:///{tmp_path}/new.db" if kind == "sqlite" else request.getfixturevalue("postgres").database()
     program = f"from cais.records.database import Database; d = Database({url!r}); d.upgrade(); d.answers()"
     source = str(Path(__file__).parents[2] / "src")
     running = [
@@ -379,3 +373,28 @@ def test_a_cancelled_upload_leaves_nothing(replica: Callable[[], Catalog]) -> No
     with pytest.raises(UploadUnknown):
         append(one, "app", upload, b"y")
     assert stored_count(one) == 0
+
+
+def test_bytes_of_which_nobody_knows_are_found(replica: Callable[[], Catalog]) -> None:
+    """What replicas that died have left: parts of no upload, an upload that was finished and noted nowhere."""
+    from cais.catalog.strays import find_strays
+
+    one, two = replica(), replica()
+    push(one, "app", b"x" * (2 * MIB))
+    append(one, "app", one.uploads.begin("app"), b"under way")
+    store = two.uploads._store
+    for upload in ("0" * 32, "1" * 32):
+        writer = store.append(upload, [], 0)
+        writer.write([b"y" * (MIB + 1)])
+        if upload[0] == "0":
+            writer.commit()
+        else:
+            writer.finish(Digest.of(b"y" * (MIB + 1)))
+        writer.close()
+    strays = list(find_strays(one._database, one.uploads._store, time.time() + 100))
+    assert len(strays) == 2
+    assert list(find_strays(one._database, one.uploads._store, time.time() - 100)) == []
+    for stray in strays:
+        stray.remove(two.uploads._store)
+    assert stored_count(one) == 2
+    assert pull(two, "app", Digest.of(b"x" * (2 * MIB))) == b"x" * (2 * MIB)

@@ -88,13 +88,12 @@ class FileBlobs:
     def stored(self) -> Iterator[tuple[Location, int, float]]:
         for algorithm in _entries(self._blobs):
             for start in _entries(algorithm.path):
-                for entry in _entries(start.path):
-                    status = entry.stat(follow_symlinks=False)
-                    yield {"file": os.path.relpath(entry.path, self._blobs)}, status.st_size, status.st_mtime
+                for path, status in _files(start.path):
+                    yield {"file": os.path.relpath(path, self._blobs)}, status.st_size, status.st_mtime
 
     def unfinished(self) -> Iterator[tuple[str, Parts, float]]:
-        for entry in _entries(self._uploads):
-            yield entry.name, [], entry.stat(follow_symlinks=False).st_mtime
+        for path, status in _files(self._uploads):
+            yield os.path.basename(path), [], status.st_mtime
 
     def answers(self) -> None:
         try:
@@ -235,6 +234,14 @@ def _remove(path: str) -> None:
         pass
     except OSError as error:
         raise from_os_error(error, "remove a blob's file") from None
+
+
+def _files(directory: str) -> Iterator[tuple[str, os.stat_result]]:
+    for entry in _entries(directory):
+        try:
+            yield entry.path, entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # removed, or made a blob, since it was listed
+            continue
 
 
 def _entries(path: str) -> Iterator[os.DirEntry[str]]:

@@ -59,7 +59,9 @@ class Database:
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.where = parsed.render_as_string(hide_password=True)
-        options: dict[str, Any] = {"pool_size": connections, "max_overflow": connections, "pool_timeout": wait_seconds}
+        # How many rows an INSERT has made is known on SQLite, and on PostgreSQL where it is asked to be kept.
+        options: dict[str, Any] = {"execution_options": {"preserve_rowcount": True}}
+        options |= {"pool_size": connections, "max_overflow": connections, "pool_timeout": wait_seconds}
         if self.is_sqlite:
             # The driver begins nothing by itself: a read is one statement, a write begins with its own lock.
             options["connect_args"] = {"isolation_level": None, "check_same_thread": False, "timeout": _BUSY_SECONDS}
@@ -97,6 +99,8 @@ class Database:
             else:
                 with self._engine.connect() as connection:
                     yield connection.execution_options(isolation_level="REPEATABLE READ")
+        except NoFreeConnection:
+            raise self._busy() from None
         except DBAPIError as error:
             raise self._translated(error) from None
 

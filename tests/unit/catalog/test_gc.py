@@ -21,9 +21,10 @@ from cais.spec.digest import Digest
 POLICY = Policy(grace_seconds=10.5 * HOUR, untagged_seconds=20.5 * HOUR, uploads_seconds=30.5 * HOUR, batch=3)
 
 
-@pytest.fixture
-def aged(tmp_path: Path) -> Iterator[AgedCatalog]:
-    catalog = AgedCatalog(tmp_path / "root", POLICY)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def aged(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AgedCatalog]:
+    url = request.getfixturevalue("postgres").with_schema() if request.param == "postgresql" else ""
+    catalog = AgedCatalog(tmp_path / "root", POLICY, url)
     yield catalog
     catalog.close()
 
