@@ -37,7 +37,7 @@ with open(report, "w") as file:
 NEVER = frozenset((
     "argparse", "asyncio", "logging", "dataclasses", "rich", "subprocess", "concurrent", "urllib", "http", "tarfile",
     "email", "multiprocessing", "tempfile", "shutil", "pathlib", "inspect", "socket", "ssl", "importlib.metadata",
-    "pydoc", "difflib", "textwrap", "configparser", "tomllib", "xml",
+    "pydoc", "difflib", "textwrap", "configparser", "tomllib", "xml", "urllib3", "cais.remote",
 ))  # fmt: skip
 BUILDER = ("cais.build", "cais.engine.build")
 PROGRESS = ("cais.cli.progress", "cais.cli.progress_plain")

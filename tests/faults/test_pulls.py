@@ -79,7 +79,7 @@ def test_an_interrupt_ends_it_cleanly_and_the_rest_comes_later(cais, pushed, ope
             if b"Pull complete" in line:
                 break
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
     if process.returncode == 0:
         pytest.skip("it was faster than the interrupt")
     assert process.returncode == 130, errors

@@ -90,10 +90,11 @@ def _without_echo(prompt: str) -> str:
     before = termios.tcgetattr(0)
     silent = [*before]
     silent[3] &= ~termios.ECHO
-    sys.stdout.write(prompt)
-    sys.stdout.flush()
     try:
+        # Before the prompt: what is typed behind it must be neither shown nor flushed.
         termios.tcsetattr(0, termios.TCSAFLUSH, silent)
+        sys.stdout.write(prompt)
+        sys.stdout.flush()
         return sys.stdin.readline().rstrip("\r\n")
     finally:
         termios.tcsetattr(0, termios.TCSAFLUSH, before)
