@@ -127,6 +127,13 @@ FAMILIES = {
             ("rm", "builder_history_rm", "Remove records of builds"),
         ),
     ),
+    "builder imagetools": (
+        "Commands to work on images in registry",
+        (
+            ("create", "builder_imagetools_create", "Create a new image based on source images"),
+            ("inspect", "builder_imagetools_inspect", "Show details of an image in the registry"),
+        ),
+    ),
     "container": (
         "Manage containers",
         (

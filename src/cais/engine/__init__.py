@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cais.engine.build import Builder
     from cais.engine.containers import Containers
     from cais.engine.images import Images
+    from cais.engine.imagetools import ImageTools
     from cais.engine.logins import Logins
     from cais.engine.manifests import Manifests
     from cais.engine.networks import Networks
@@ -69,6 +70,12 @@ class Engine:
         from cais.engine.search import search
 
         return search(self._stores, term, filters, limit)
+
+    @property
+    def imagetools(self) -> ImageTools:
+        from cais.engine.imagetools import ImageTools
+
+        return ImageTools(self._stores)
 
     @property
     def manifests(self) -> Manifests:
