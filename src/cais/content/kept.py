@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 from cais.content.store import ContentStore, Ingest
-from cais.errors import CaisError, Corrupt, from_os_error
+from cais.errors import CaisError, Cancelled, Corrupt, from_os_error
 from cais.spec.descriptor import Descriptor
+from cais.spec.digest import Digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +28,14 @@ _PIECE_BYTES = 1 << 20
 
 class Receiver:
     """A ``ports.Taker`` into the store: what is there already, and what comes, is kept from the collector for this
-    process."""
+    process. And a Source of both: what arrives can be read while it does. ``begun`` is told of each blob that can.
+    """
 
-    def __init__(self, content: ContentStore) -> None:
+    def __init__(self, content: ContentStore, begun: Callable[[Descriptor], None] | None = None) -> None:
         self._content = content
+        self._begun = begun
+        self._changed = threading.Condition()
+        self._arriving: dict[Digest, _Kept] = {}
 
     def exists(self, blob: Descriptor) -> bool:
         """Raises Corrupt where the store has other bytes under this digest, by their number."""
@@ -61,8 +67,59 @@ class Receiver:
                     return ""
                 except Corrupt:
                     kept.begin_again()  # it may be that what was kept is what is wrong
-            self._fill(kept, blob, source)
+            self._show(kept, blob)
+            try:
+                self._fill(kept, blob, source)
+            finally:
+                self._hide(kept, blob)
             return ""
+
+    def fetch(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of a blob that is here, or of one that arrives, as it does: the last of them come when all are
+        verified. Raises NotFound where it is neither, Cancelled where it stops arriving."""
+        with self._changed:
+            kept = self._arriving.get(blob.digest)
+            descriptor = os.open(kept.path, os.O_RDONLY | os.O_CLOEXEC) if kept is not None else -1
+        if kept is None:
+            return self._content.fetch(blob, offset)
+        return self._followed(kept, blob, descriptor, offset)
+
+    def _followed(self, kept: _Kept, blob: Descriptor, descriptor: int, position: int) -> Iterator[bytes]:
+        try:
+            while True:
+                with self._changed:
+                    # The last byte waits for the verdict on all.
+                    while (end := min(kept.size_bytes, blob.size_bytes - 1)) <= position and not kept.has_ended:
+                        self._changed.wait()
+                    if kept.has_ended:
+                        end = kept.size_bytes
+                        if not kept.is_committed:
+                            raise Cancelled(f"the blob {blob.digest} stopped arriving")
+                while position < end:
+                    piece = os.pread(descriptor, min(_PIECE_BYTES, end - position), position)
+                    position += len(piece)
+                    yield piece
+                if end >= blob.size_bytes:
+                    return
+        finally:
+            os.close(descriptor)
+
+    def _show(self, kept: _Kept, blob: Descriptor) -> None:
+        kept.written = self._notify
+        with self._changed:
+            self._arriving[blob.digest] = kept
+        if self._begun is not None:
+            self._begun(blob)
+
+    def _hide(self, kept: _Kept, blob: Descriptor) -> None:
+        with self._changed:
+            kept.has_ended = True
+            del self._arriving[blob.digest]
+            self._changed.notify_all()
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     @staticmethod
     def _fill(kept: _Kept, blob: Descriptor, source: Source) -> None:
@@ -73,6 +130,7 @@ class Receiver:
                     break
         try:
             kept.commit(blob)
+            kept.is_committed = True
         except Corrupt:
             # Of less than all, the rest may come later.
             if kept.size_bytes >= blob.size_bytes:
@@ -90,6 +148,8 @@ class _Kept(Ingest):
         self.path = content.kept_path(blob.digest)
         self.is_there = False
         self.is_worthless = False
+        self.written: Callable[[], None] | None = None
+        self.has_ended = self.is_committed = False
 
     def __enter__(self) -> _Kept:
         try:
@@ -145,6 +205,8 @@ class _Kept(Ingest):
         except CaisError:
             self.is_worthless = True
             raise
+        if self.written is not None:
+            self.written()
 
     def begin_again(self) -> None:
         """Forgets all bytes."""

@@ -207,7 +207,6 @@ class _Pull:
 
     def _fetch(self, registry: Registry, target: Descriptor) -> bool:
         """Whether any layer had to be fetched."""
-        from cais.content.kept import Receiver
         from cais.engine.copy import copy, read_graph
         from cais.image.origins import Origins
 
@@ -220,7 +219,7 @@ class _Pull:
         layers = Layers(self._progress, manifest.layers)
         unpacking = Unpacking(self._stores, manifest, layers)
         with unpacking:
-            copy(registry, Receiver(self._stores.content), target, layers, graph=graph, stored=unpacking.stored)
+            copy(registry, unpacking.receiver, target, layers, graph=graph, stored=unpacking.stored)
             unpacking.finish()
         if target.media_type not in types.INDEXES:
             self._check_platform(manifest)
@@ -304,13 +303,17 @@ class Layers:
 
 
 class Unpacking:
-    """Unpacks the layers of one image in their order, in a thread, each as soon as its blob is here."""
+    """Unpacks the layers of one image in their order, in a thread, each while its blob arrives in ``receiver``."""
 
     def __init__(self, stores: Stores, manifest: Manifest, layers: Layers) -> None:
+        from cais.content.kept import Receiver
+
+        self.receiver = Receiver(stores.content, self._begun)
         self._stores = stores
         self._manifest = manifest
         self._layers = layers
         self._here: set[Digest] = set()
+        self._coming: set[Digest] = set()
         self._condition = threading.Condition()
         self._stopped = False
         self._error: BaseException | None = None
@@ -319,6 +322,11 @@ class Unpacking:
     def __enter__(self) -> Unpacking:
         self._thread.start()
         return self
+
+    def _begun(self, blob: Descriptor) -> None:
+        with self._condition:
+            self._coming.add(blob.digest)
+            self._condition.notify_all()
 
     def stored(self, blob: Descriptor) -> None:
         """A blob is here. Raises what has failed since: what is left need not come then."""
@@ -357,24 +365,29 @@ class Unpacking:
         for layer, diff_id, chain in zip(
             self._manifest.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True
         ):
-            if not (layer.extra or {}).get("urls"):
-                self._wait(layer)
+            comes = not (layer.extra or {}).get("urls")
+            if comes:
+                self._wait(layer, whole=False)
             if snapshots.hold(chain):
+                if comes:
+                    self._wait(layer)
                 self._layers.tell(layer.digest, "exists" if layer.digest in self._layers.existing else "done")
             else:
+                snapshots.unpack(parent, diff_id, plain_tar(_Watched(self.receiver, self._told), layer))
+                self._wait(layer)
                 check_layer(content, layer, diff_id)
-                snapshots.unpack(parent, diff_id, plain_tar(_Watched(content, self._told), layer))
                 self._layers.tell(layer.digest, "done")
             parent = chain
 
     def _told(self, layer: Descriptor, done: int) -> None:
         if self._stopped:
             raise Cancelled("stopped")
-        self._layers.tell(layer.digest, "unpacking", done, layer.size_bytes)
+        if layer.digest in self._here:
+            self._layers.tell(layer.digest, "unpacking", done, layer.size_bytes)
 
-    def _wait(self, blob: Descriptor) -> None:
+    def _wait(self, blob: Descriptor, *, whole: bool = True) -> None:
         with self._condition:
-            while blob.digest not in self._here:
+            while blob.digest not in self._here and (whole or blob.digest not in self._coming):
                 if self._stopped:
                     raise Cancelled("stopped")
                 self._condition.wait()

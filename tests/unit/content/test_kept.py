@@ -15,7 +15,7 @@ from cais.content.collector import KEPT_SECONDS, remove_blob_files
 from cais.content.kept import Receiver
 from cais.engine import Settings
 from cais.engine.stores import Stores
-from cais.errors import Corrupt, Unavailable
+from cais.errors import Cancelled, Corrupt, Unavailable
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 
@@ -159,3 +159,92 @@ def test_what_is_there_is_not_asked_for(stores: Stores) -> None:
     source = Breaking(data)
     receiver.take(blob_of(data), source)
     assert source.offsets == []
+
+
+class Stepping(Breaking):
+    """Gives one piece each time it is let, and fails at the end where it is told to."""
+
+    def __init__(self, data: bytes, failure: BaseException | None = None) -> None:
+        super().__init__(data)
+        self.steps = threading.Semaphore(0)
+        self.failure = failure
+
+    def fetch(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        for piece in super().fetch(blob, offset):
+            assert self.steps.acquire(timeout=20)
+            yield piece
+        if self.failure is not None:
+            raise self.failure
+
+
+class Arrival:
+    """A blob that arrives in a thread, and a reader that follows it."""
+
+    def __init__(self, stores: Stores, blob: Descriptor, source: Stepping) -> None:
+        self.error: BaseException | None = None
+        self.begun = threading.Event()
+        self.receiver = Receiver(stores.content, lambda _: self.begun.set())
+        self.thread = threading.Thread(target=self._take, args=(blob, source))
+        self.thread.start()
+        assert self.begun.wait(20)
+
+    def _take(self, blob: Descriptor, source: Stepping) -> None:
+        try:
+            self.receiver.take(blob, source)
+        except BaseException as error:
+            self.error = error
+
+
+def test_what_arrives_can_be_read_meanwhile(stores: Stores) -> None:
+    data = os.urandom(5_000)
+    source = Stepping(data)
+    arrival = Arrival(stores, blob_of(data), source)
+    pieces = arrival.receiver.fetch(blob_of(data))
+    source.steps.release(2)
+    found = next(pieces)
+    while len(found) < 2_000:
+        found += next(pieces)
+    assert found == data[:2_000]
+    assert arrival.thread.is_alive()
+    late = arrival.receiver.fetch(blob_of(data), 4_500)
+    source.steps.release(3)
+    assert found + b"".join(pieces) == data
+    assert b"".join(late) == data[4_500:]
+    arrival.thread.join(20)
+    assert b"".join(arrival.receiver.fetch(blob_of(data))) == data
+
+
+@pytest.mark.parametrize("size", [5_000, 1])
+def test_of_what_is_wrong_a_reader_never_gets_all(stores: Stores, size: int) -> None:
+    data = os.urandom(size)
+    said = Descriptor("", Digest.of(b"other"), size)
+    source = Stepping(data)
+    arrival = Arrival(stores, said, source)
+    pieces = arrival.receiver.fetch(said)
+    source.steps.release(5)
+    found = b""
+    with pytest.raises(Cancelled):
+        for piece in pieces:
+            found += piece
+    assert len(found) < size
+    arrival.thread.join(20)
+    assert isinstance(arrival.error, Corrupt)
+
+
+def test_a_reader_ends_with_what_it_follows(stores: Stores) -> None:
+    data = os.urandom(5_000)
+    source = Stepping(data, failure=Unavailable("the connection broke"))
+    arrival = Arrival(stores, blob_of(data), source)
+    pieces = arrival.receiver.fetch(blob_of(data))
+    source.steps.release(5)
+    with pytest.raises(Cancelled):
+        list(pieces)
+    arrival.thread.join(20)
+    assert isinstance(arrival.error, Unavailable)
+
+
+def test_an_empty_blob_arrives(stores: Stores) -> None:
+    receiver = Receiver(stores.content)
+    receiver.take(blob_of(b""), Breaking(b""))
+    assert list(receiver.fetch(blob_of(b""))) == []
+    assert kept(stores) == []
