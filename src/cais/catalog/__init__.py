@@ -23,4 +23,8 @@ answers any request.
     gc         what nothing needs goes, while the registry serves
     strays     bytes of which the database knows nothing
     turns      work that one of all replicas does at a time
+    check      whether everything is there, and mending it
+    backup     all records and blobs to a directory, and back into an empty registry
+    docker_import, docker_storage
+               taking over what a docker-registry has stored
 """

@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from cais.catalog.access import Access
 from cais.catalog.accounts import Accounts
 from cais.catalog.blobs import StoredBlobs
-from cais.catalog.gc import Collector
 from cais.catalog.manifests import Manifests
 from cais.catalog.tags import Tags
 from cais.catalog.uploads import Uploads
@@ -15,7 +14,7 @@ from cais.records.database import Database
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from cais.blobs.port import Blobs
     from cais.catalog.settings import CatalogSettings
@@ -55,10 +54,10 @@ class Catalog:
 
 
 @contextmanager
-def collector(settings: CatalogSettings, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Collector]:
-    """The collector, on a database and blobs of its own. Raises Invalid, Denied, Unavailable."""
+def stores(settings: CatalogSettings) -> Iterator[tuple[Database, Blobs]]:
+    """Records and blobs, for the work of an operator. Raises Invalid, Denied, Unavailable."""
     with closing(open_blobs(settings)) as blobs, closing(Database(settings.database_url)) as database:
-        yield Collector(database, blobs, settings.policy, stop=stop)
+        yield database, blobs
 
 
 def open_blobs(settings: CatalogSettings) -> Blobs:

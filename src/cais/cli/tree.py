@@ -225,7 +225,11 @@ FAMILIES = {
     "registry": (
         "Serve images to others",
         (
+            ("backup", "registry_backup", "Write a backup of a registry, also while it serves"),
+            ("check", "registry_check", "Verify everything that a registry stores"),
             ("gc", "registry_gc", "Collect garbage of a registry, also while it serves"),
+            ("import", "registry_import", "Take over what a docker-registry has stored"),
+            ("restore", "registry_restore", "Fill an empty registry from a backup"),
             ("serve", "registry_serve", "Serve a registry of images"),
         ),
     ),

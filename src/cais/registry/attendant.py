@@ -10,7 +10,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from cais.catalog.catalog import collector
+from cais.catalog.catalog import stores
+from cais.catalog.gc import Collector
 from cais.errors import CaisError
 from cais.registry.counts import Counts, exposition
 from cais.registry.settings import of_catalog
@@ -51,8 +52,10 @@ def attend(settings: Settings, metrics: socket.socket | None, counts_directory: 
 def _collect(settings: Settings, counts: Counts, stopping: threading.Event) -> None:
     began = time.monotonic()
     try:
-        with collector(of_catalog(settings), stop=stopping.is_set) as found:
-            report = found.run(every_seconds=settings.gc_interval)
+        wanted = of_catalog(settings)
+        with stores(wanted) as (database, blobs):
+            collector = Collector(database, blobs, wanted.policy, stop=stopping.is_set)
+            report = collector.run(every_seconds=settings.gc_interval)
     except CaisError as error:
         counts.add("gc_failures")
         sys.stderr.write(f"garbage collection: {error.message}\n")

@@ -38,14 +38,16 @@ def run(call: Call) -> int:
     from cais.spec.duration import parse_duration
 
     settings = settings_of(call)
-    from cais.catalog.catalog import collector
+    from cais.catalog.catalog import stores
+    from cais.catalog.gc import Collector
 
     if call["grace"]:
         seconds = parse_duration(call["grace"])
         if seconds is None:
             raise Invalid(f"--grace {call['grace']}: that is no duration", hint="Write it as 30m, 12h or 7d.")
         settings = settings._replace(policy=settings.policy._replace(grace_seconds=seconds))
-    with collector(settings) as found:
+    with stores(settings) as (database, blobs):
+        found = Collector(database, blobs, settings.policy)
         if call["dry-run"]:
             report = found.foresee()
         else:
