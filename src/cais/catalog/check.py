@@ -123,8 +123,7 @@ class Check:
             )
 
     def _is_there(self, digest: str) -> bool:
-        with self._database.reading() as connection:
-            return manifests.content(connection, digest) is not None
+        return manifests.content(self._database, digest) is not None
 
     def _references(self) -> Iterator[Fault]:
         for row in faults.missing_references(self._database):
