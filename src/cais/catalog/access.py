@@ -125,7 +125,9 @@ class Access:
                 if robot is not None:
                     return self._robot(connection, robot, name)
             account = accounts.by_name(connection, name)
-        kept = "" if account is None else account.password_hash
+            kept = "" if account is None else account.password_hash
+            if account is not None and not account.is_disabled and self._passwords.remembers(name, secret, kept):
+                return Who(Subject(ACCOUNT, account.name), account_rights(connection, account))
         # No connection is held meanwhile: this takes its time, and there may be a queue.
         if not self._passwords.right(name, secret, kept, address) or account is None or account.is_disabled:
             raise NotKnown(_WRONG)

@@ -62,17 +62,16 @@ def rights_of(connection: Connection, subject: Subject, openness: str) -> Rights
         robot = robots.by_name(connection, subject.name)
         return rules.NO_RIGHTS if robot is None else robot_rights(connection, robot)
     if subject.kind == ANONYMOUS and openness != rules.OPEN_NOTHING:
-        return rules.anonymous(openness, map(_grant, grants.of(connection, [grants.EVERYONE])))
+        return rules.anonymous(openness, _grants(subject, grants.of_everyone(connection)))
     return rules.NO_RIGHTS
 
 
 def account_rights(connection: Connection, account: Account) -> Rights:
-    """Raises nothing: an account that is disabled has none."""
+    """None of an account that is disabled, or nobody's own."""
     if account.is_disabled or account.kind != accounts.PERSON:
         return rules.NO_RIGHTS
-    groups = [To(account_id=id) for id in accounts.organisations_of(connection, account.id)]
-    rows = grants.of(connection, [To(account_id=account.id), *groups, grants.EVERYONE])
-    return Rights(Subject(ACCOUNT, account.name), account.is_admin, True, tuple(map(_grant, rows)))
+    subject = Subject(ACCOUNT, account.name)
+    return Rights(subject, account.is_admin, True, _grants(subject, grants.of_account(connection, account.id)))
 
 
 def robot_rights(connection: Connection, robot: Robot) -> Rights:
@@ -80,8 +79,12 @@ def robot_rights(connection: Connection, robot: Robot) -> Rights:
     if robot.owner_id is not None:
         owner = accounts.by_id(connection, robot.owner_id)
         within = rules.NO_RIGHTS if owner is None else account_rights(connection, owner)
-    rows = grants.of(connection, [To(robot_id=robot.id), grants.EVERYONE])
-    return Rights(Subject(ROBOT, robot.name), False, True, tuple(map(_grant, rows)), within)
+    subject = Subject(ROBOT, robot.name)
+    return Rights(subject, False, True, _grants(subject, grants.of_robot(connection, robot.id)), within)
+
+
+def _grants(subject: Subject, rows: list[grants.Allowed]) -> tuple[Grant, ...]:
+    return tuple(Grant(subject, row.pattern, frozenset(row.actions)) for row in rows)
 
 
 def _to(connection: Connection, subject: Subject) -> To:

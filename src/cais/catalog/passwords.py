@@ -71,18 +71,25 @@ class Passwords:
         self._failures: dict[tuple[str, ...], tuple[int, float]] = {}
         self._nobody = ""
 
+    def remembers(self, name: str, password: str, kept: str) -> bool:
+        """Whether it was right lately; this takes no time, and says nothing of one that was not."""
+        if _is_endless(name, password):
+            return False
+        known = self._known.get(self._mark(name, password, kept))
+        return known is not None and known[0] and known[1] > self._clock()
+
     def right(self, name: str, password: str, kept: str, address: str) -> bool:
         """Whether ``password`` is that of the hash ``kept`` ("": there is no such account, found out no faster).
 
         ``address`` is where the attempt comes from. Raises TooManyAttempts.
         """
-        if len(name) > LONGEST or len(password.encode("utf-8", "surrogateescape")) > LONGEST:
+        if _is_endless(name, password):
             return False
-        mark = hmac.digest(self._key, repr((name, kept, password)).encode("utf-8", "surrogateescape"), "sha256")
+        if self.remembers(name, password, kept):
+            return True
+        mark = self._mark(name, password, kept)
         now = self._clock()
         known = self._known.get(mark)
-        if known is not None and known[1] > now and known[0]:
-            return True
         self._hold_off(name, address, now)
         if known is None or known[1] <= now:
             right = self._compute(password, kept)
@@ -92,6 +99,9 @@ class Passwords:
         if not right:
             self._count(name, address)
         return right
+
+    def _mark(self, name: str, password: str, kept: str) -> bytes:
+        return hmac.digest(self._key, repr((name, kept, password)).encode("utf-8", "surrogateescape"), "sha256")
 
     def _compute(self, password: str, kept: str) -> bool:
         with self._lock:
@@ -132,6 +142,10 @@ class Passwords:
                     count, until = 0, now + _FAILURES_SECONDS
                 self._failures[key] = (count + 1, until)
             _shrink(self._failures, now)
+
+
+def _is_endless(name: str, password: str) -> bool:
+    return len(name) > LONGEST or len(password.encode("utf-8", "surrogateescape")) > LONGEST
 
 
 def secret_hash(secret: str) -> str:

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, String, Table, and_, delete, insert, or_, select
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    String,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+)
 
-from cais.records.accounts import ACCOUNTS
+from cais.records.accounts import ACCOUNTS, MEMBERS
 from cais.records.metadata import IDENTITY, METADATA, UNIX_SECONDS, alone, name_type
 from cais.records.robots import ROBOTS
 from cais.spec.named import NamedTuple
@@ -16,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Connection
 
 # Neither an account (a person or an organisation) nor a robot: everyone. What is granted to somebody goes with them,
 # so that who takes the name later does not inherit it.
@@ -44,6 +57,13 @@ class Grant(NamedTuple):
     actions: tuple[str, ...]
 
 
+class Allowed(NamedTuple):
+    """What a grant says, to whomever."""
+
+    pattern: str
+    actions: tuple[str, ...]
+
+
 class To(NamedTuple):
     """A subject by its id: at most one of the two."""
 
@@ -60,21 +80,29 @@ _ROWS = (
 )
 
 
-def of(connection: Connection, subjects: Sequence[To]) -> list[Grant]:
-    """What is granted to any of them."""
-    table = GRANTS.c
-    accounts = [to.account_id for to in subjects if to.account_id is not None]
-    robots = [to.robot_id for to in subjects if to.robot_id is not None]
-    clauses: list[ColumnElement[bool]] = []
-    if accounts:
-        clauses.append(table.account_id.in_(accounts))
-    if robots:
-        clauses.append(table.robot_id.in_(robots))
-    if EVERYONE in subjects:
-        clauses.append(and_(table.account_id.is_(None), table.robot_id.is_(None)))
-    if not clauses:
-        return []
-    return [_grant(row) for row in connection.execute(_ROWS.where(or_(*clauses)))]
+# Asked at requests, so made once.
+_TO_EVERYONE = and_(GRANTS.c.account_id.is_(None), GRANTS.c.robot_id.is_(None))
+_ALLOWED = select(GRANTS.c.pattern, GRANTS.c.actions)
+_GROUPS = select(MEMBERS.c.organisation_id).where(MEMBERS.c.account_id == bindparam("id"))
+_OF_ACCOUNT = _ALLOWED.where(
+    or_(GRANTS.c.account_id == bindparam("id"), GRANTS.c.account_id.in_(_GROUPS), _TO_EVERYONE)
+)
+_OF_ROBOT = _ALLOWED.where(or_(GRANTS.c.robot_id == bindparam("id"), _TO_EVERYONE))
+_OF_EVERYONE = _ALLOWED.where(_TO_EVERYONE)
+
+
+def of_account(connection: Connection, id: int) -> list[Allowed]:
+    """Of a person: with those of its organisations, and everyone's."""
+    return _allowed(connection, _OF_ACCOUNT, id)
+
+
+def of_robot(connection: Connection, id: int) -> list[Allowed]:
+    """With everyone's."""
+    return _allowed(connection, _OF_ROBOT, id)
+
+
+def of_everyone(connection: Connection) -> list[Allowed]:
+    return _allowed(connection, _OF_EVERYONE, None)
 
 
 def all(connection: Connection) -> list[Grant]:
@@ -99,6 +127,11 @@ def remove(connection: Connection, to: To, pattern: str) -> bool:
     # A comparison with None is IS NULL.
     here = (table.account_id == to.account_id, table.robot_id == to.robot_id, table.pattern == pattern)
     return bool(connection.execute(delete(GRANTS).where(*here)).rowcount)
+
+
+def _allowed(connection: Connection, query: Any, id: int | None) -> list[Allowed]:
+    found = connection.execute(query, {} if id is None else {"id": id})
+    return [Allowed(pattern, tuple(actions.split(","))) for pattern, actions in found]
 
 
 def _grant(row: Any) -> Grant:

@@ -318,7 +318,7 @@ def test_a_name_that_is_taken_again_inherits_nothing(access: Access, accounts: A
     assert allowed(access, access.identify(basic("bob")), "team/app", "bob/x") == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
 @given(st.text(max_size=80) | st.sampled_from(["Basic ", "Bearer ", "bearer x.y.", "BASIC "]).flatmap(
     lambda scheme: st.text(max_size=60).map(lambda rest: scheme + rest)
 ) | st.binary(max_size=40).map(lambda raw: "Basic " + base64.b64encode(raw).decode()))  # fmt: skip
