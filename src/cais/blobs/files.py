@@ -140,6 +140,7 @@ class FileWriter:
             raise Corrupt(f"only {size} of the upload's {offset_bytes} bytes are left")
 
     def write(self, pieces: list[bytes]) -> None:
+        start = self._offset
         try:
             for first in range(0, len(pieces), _MOST_VECTORS):
                 views = [memoryview(piece) for piece in pieces[first : first + _MOST_VECTORS]]
@@ -151,6 +152,9 @@ class FileWriter:
                     if written:
                         views[0] = views[0][written:]
         except OSError as error:
+            # All of them, or none: on a full disk that leaves room to note what was written before.
+            self._offset = start
+            os.ftruncate(self._descriptor, start)
             raise from_os_error(error, "write to the upload") from None
 
     def commit(self) -> Parts:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         """Appends to one upload; used by one thread at a time."""
 
         def write(self, pieces: list[bytes]) -> None:
-            """The pieces, in order; usually about a MiB together."""
+            """The pieces, in order, all or none; usually about a MiB together."""
 
         def commit(self) -> Parts:
             """Returning means that all written so far survives this process. The writer may go on."""

@@ -166,10 +166,11 @@ class Receiving:
 
     def write(self, pieces: list[bytes]) -> None:
         """Raises TooLarge."""
-        self.offset_bytes += sum(map(len, pieces))
-        if 0 < self._uploads.limit_bytes < self.offset_bytes:
+        offset_bytes = self.offset_bytes + sum(map(len, pieces))
+        if 0 < self._uploads.limit_bytes < offset_bytes:
             raise TooLarge(f"a blob has at most {self._uploads.limit_bytes} bytes here")
         self._writer.write(pieces)
+        self.offset_bytes = offset_bytes  # what was not written (a full disk) is not committed
         if self._hash is not None:
             self._hash.update(pieces)
 

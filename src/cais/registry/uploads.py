@@ -99,8 +99,8 @@ async def _write(call: Call, received: Receiving) -> None:
                 pieces.append(piece)
                 size += len(piece)
             if size >= _PIECE_BYTES:
-                await call.run(_put, received, pieces)
-                pieces, size = [], 0
+                gathered, pieces, size = pieces, [], 0
+                await call.run(_put, received, gathered)
     finally:
         if pieces:
             await call.run(_put, received, pieces)
