@@ -27,7 +27,8 @@ class Registries:
 
     ``environment`` is that of the process: HOME, XDG_CONFIG_HOME, DOCKER_CONFIG, DOCKER_AUTH_CONFIG, PATH and the
     variables of proxies. ``logins`` come before what is stored there. ``system`` are directories of the host with
-    ``certs.d`` and ``registries.toml``. Methods raise Invalid where a file of settings cannot be understood.
+    ``certs.d``, the first of them with ``registries.toml``. Methods raise Invalid where a file of settings cannot be
+    understood.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class Registries:
         home = environment.get("HOME", "")
         config = environment.get("XDG_CONFIG_HOME", "")
         own = os.path.join(config if os.path.isabs(config) else os.path.join(home, ".config"), "cais")
-        self._directories = (own, *system) if home or os.path.isabs(config) else system
+        mine = (own,) if home or os.path.isabs(config) else ()
+        self._certificates = [os.path.join(directory, "certs.d") for directory in (*mine, *system)]
+        self._rule_files = [os.path.join(directory, FILE_NAME) for directory in (*mine, *system[:1])]
         docker = environment.get("DOCKER_CONFIG", "") or (os.path.join(home, ".docker") if home else "")
         self.credentials = CredentialFile(
             docker, environment.get("PATH", ""), environment.get("DOCKER_AUTH_CONFIG", "")
@@ -92,7 +95,7 @@ class Registries:
     def rules(self) -> tuple[Rule, ...]:
         """Of the user's and the system's ``registries.toml``."""
         if self._rules is None:
-            self._rules = read_rules([os.path.join(directory, FILE_NAME) for directory in self._directories])
+            self._rules = read_rules(self._rule_files)
         return self._rules
 
     def close(self) -> None:
@@ -113,6 +116,6 @@ class Registries:
         return Transport(
             endpoint,
             lambda: login or self._logins.get(registry) or self.credentials.get(registry),
-            certificates=[os.path.join(directory, "certs.d") for directory in self._directories],
+            certificates=self._certificates,
             proxies=self._proxies,
         )
