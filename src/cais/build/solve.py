@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from cais.build.at_work import AtWork
 from cais.build.graph import Copy, Exec, GitSource, HttpSource, LocalSource, Merge, SourceImage, Vertex, stage_mounts
 from cais.build.plan import Content, Planner, Result, Verdict
 from cais.build.records import Record, Records
@@ -92,7 +93,9 @@ class Solver:
         progress: Progress,
         ids: Mapping[Vertex, int],
         workers: int = 0,
+        at_work: AtWork | None = None,
     ) -> None:
+        """``at_work`` is shared with the solvers of other builds that go on at once."""
         self._planner = planner
         self._records = records
         self._executor = executor
@@ -101,7 +104,6 @@ class Solver:
         self._workers = workers or MOST_STEPS_AT_ONCE
         self._lock = threading.RLock()
         self._work_there = threading.Condition(self._lock)
-        self._key_ended = threading.Condition(self._lock)
         self._ended = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -113,8 +115,7 @@ class Solver:
         self.results: dict[Vertex, Result] = {}
         self.outcomes: dict[Vertex, Outcome] = {}
         self._error: BaseException | None = None
-        self._at_work: set[str] = set()  # keys
-        self._made: dict[str, Result] = {}  # by key
+        self._at_work = at_work or AtWork()
 
     def solve(self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], *targets: Vertex) -> None:
         """Afterwards ``results`` has those of ``targets``. ``vertices`` stand inputs first.
@@ -132,6 +133,7 @@ class Solver:
             for item in {*vertex.inputs}:  # each once: a stage may copy from what it begins with
                 if item is not None:
                     self._readers.setdefault(item, []).append(vertex)
+        self._at_work.on_stop(self._fail)
         try:
             with self._lock:
                 self._add([vertex for vertex in self._left if self._is_ready(vertex)])
@@ -192,8 +194,9 @@ class Solver:
             # What others raise because the first one's failure stopped them is no news, even when it comes first.
             if self._error is None or (isinstance(self._error, Cancelled) and not isinstance(error, Cancelled)):
                 self._error = error
-            for condition in (self._work_there, self._ended, self._key_ended):
+            for condition in (self._work_there, self._ended):
                 condition.notify_all()
+        self._at_work.wake()
 
     def _one(self, vertex: Vertex, verdict: Verdict) -> Result:
         inputs = [Result(None) if item is None else self.results[item] for item in vertex.inputs]
@@ -211,7 +214,7 @@ class Solver:
                 self.outcomes[vertex] = outcome._replace(state="hit", seconds=seconds, layer=verdict.result.layer)
                 self._progress({"event": "cached", "id": id})
                 return verdict.result
-            same = self._begin(verdict.key)
+            same = self._at_work.begin(verdict.key, lambda: self._error is not None)
             if same is not None:
                 seconds = time.monotonic() - started
                 self.outcomes[vertex] = outcome._replace(state="hit", seconds=seconds, layer=same.layer)
@@ -220,14 +223,14 @@ class Solver:
             from cais.build.reasons import summary
 
             reasons = [list(reason) for reason in verdict.reasons]
+            result = None
             try:
                 self._progress({"event": "miss", "id": id, "reason": summary(verdict.reasons), "reasons": reasons})
                 previous = self._records.latest(self._planner.step(vertex))
                 layer = self._executor.execute(vertex, inputs, id, previous)
                 result = Result(layer.chain_id, self._record(vertex, verdict, layer))
-                self._made[verdict.key] = result
             finally:
-                self._end(verdict.key)
+                self._at_work.end(verdict.key, result)
         except BaseException as error:
             outcome = self.outcomes[vertex] = outcome._replace(state="cancelled", seconds=time.monotonic() - started)
             if self._error is not None and not isinstance(self._error, Cancelled):
@@ -243,26 +246,6 @@ class Solver:
         self.outcomes[vertex] = outcome._replace(state="miss", seconds=seconds, layer=result.layer)
         self._progress({"event": "done", "id": id, "seconds": seconds})
         return result
-
-    def _begin(self, key: str) -> Result | None:
-        """The result of another step with this key, waited for where it is at work; None: it is for the caller to do.
-
-        Raises Cancelled where the build has failed meanwhile.
-        """
-        with self._lock:
-            while key in self._at_work and self._error is None:
-                self._key_ended.wait()
-            if self._error is not None:
-                raise Cancelled("stopped, as another step failed")
-            if key in self._made:
-                return self._made[key]
-            self._at_work.add(key)
-            return None
-
-    def _end(self, key: str) -> None:
-        with self._lock:
-            self._at_work.discard(key)
-            self._key_ended.notify_all()
 
     def _settled(self, vertex: Vertex, inputs: Sequence[Result], verdict: Verdict) -> Verdict:
         """A hit that is held, or a miss, now that the inputs are known."""

@@ -1,6 +1,6 @@
 """Bake: several builds that files describe, from the files to what is built.
 
-The targets are built one after the other, what others are linked to first, each with its steps side by side. All of
+Targets are built side by side, what others are linked to first; a step that several of them have is made once. All of
 them hold what they make until the last one is done, so that a context ``target:NAME`` is an image that needs no name.
 """
 
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from cais.build.at_work import AtWork
 from cais.build.bake.choose import Chosen, choose
 from cais.build.bake.definition import Definition, File, read
 from cais.build.bake.fields import Target
 from cais.engine.build_options import BuildOptions, Limits
 from cais.engine.stores import Stores
-from cais.errors import CaisError, Denied, Invalid, NotFound, from_os_error
+from cais.errors import CaisError, Cancelled, Denied, Invalid, NotFound, from_os_error
 from cais.spec.named import NamedTuple
 from cais.spec.platform import Platform
 from cais.spec.progress import Progress
@@ -33,6 +35,9 @@ DEFAULT_FILES = (
     "compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml", "docker-bake.json", "docker-bake.hcl",
     "docker-bake.override.json", "docker-bake.override.hcl",
 )  # fmt: skip
+# At once; each has as many steps at once as there can be.
+_TARGETS_AT_ONCE = 8
+_JOIN_SECONDS = 0.5
 _FILE_LIMIT_BYTES = 4 << 20
 _LINK = "target:"
 
@@ -141,24 +146,108 @@ def baked(options: BakeOptions, targets: Chosen) -> Baked:
 def build_targets(
     stores: Stores, baked: Baked, progress: Callable[[str], Progress]
 ) -> tuple[dict[str, BuildResult], bool]:
-    """The results, and whether anything had to be made for them."""
-    from cais.engine.build import build_in
+    """The results, and whether anything had to be made for them. Raises what the first failure raised."""
+    if len(baked.options) > 1:
+        # What is mounted is every thread's, if this one is where mounts go with the process before there are others.
+        from cais.host.namespaces import enter
 
-    results: dict[str, BuildResult] = {}
-    images: dict[str, Descriptor] = {}
-    made_something = False
-    for name, options in baked.options.items():
         try:
-            result, made = build_in(stores, options._replace(linked=images), progress(name))
+            enter()
+        except Denied:
+            pass  # who needs it says so
+    return _Oven(stores, baked, progress).run()
+
+
+class _Oven:
+    """Builds targets side by side, each as soon as those are done whose images it needs."""
+
+    def __init__(self, stores: Stores, baked: Baked, progress: Callable[[str], Progress]) -> None:
+        self._stores = stores
+        self._baked = baked
+        self._progress = {name: progress(name) for name in baked.options}
+        self._waiting = list(baked.options)
+        self._at_work = AtWork()
+        self._changed = threading.Condition()
+        self._running = 0
+        self._images: dict[str, Descriptor] = {}
+        self._results: dict[str, BuildResult] = {}
+        self._made_something = False
+        self._error: BaseException | None = None
+
+    def run(self) -> tuple[dict[str, BuildResult], bool]:
+        count = min(_TARGETS_AT_ONCE, len(self._waiting))
+        # A lone target is built here.
+        threads = [threading.Thread(target=self._work, name="bake", daemon=True) for _ in range(count)]
+        if count <= 1:
+            self._work()
+            threads = []
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(_JOIN_SECONDS)  # not for ever: a signal is to be heard
+        except BaseException as error:
+            self._fail(error)
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+        if self._error is not None:
+            raise self._error
+        return {name: self._results[name] for name in self._baked.options}, self._made_something
+
+    def _work(self) -> None:
+        while (name := self._next()) is not None:
+            try:
+                self._build(name)
+            except BaseException as error:
+                self._fail(error)
+            finally:
+                with self._changed:
+                    self._running -= 1
+                    self._changed.notify_all()
+
+    def _next(self) -> str | None:
+        """A target that can be built; waited for where one that runs may make one so."""
+        with self._changed:
+            while self._waiting and self._error is None:
+                for name in self._waiting:
+                    if all(link in self._images for link in _links(self._baked.options[name])):
+                        self._waiting.remove(name)
+                        self._running += 1
+                        return name
+                assert self._running, "targets that are linked to one another in a circle are refused before"
+                self._changed.wait()
+            return None
+
+    def _build(self, name: str) -> None:
+        from cais.engine.build import build_in
+
+        options = self._baked.options[name]._replace(linked=dict(self._images))
+        try:
+            self._at_work.check()
+            result, made = build_in(self._stores, options, self._progress[name], at_work=self._at_work)
         except CaisError as error:
             error.message = f"target {name}: {error.message}"
             raise
-        results[name] = result
-        made_something = made_something or made
-        if name in baked.links:
-            assert result.target is not None
-            images[_LINK + name] = result.target
-    return results, made_something
+        with self._changed:
+            self._results[name] = result
+            self._made_something = self._made_something or made
+            if name in self._baked.links:
+                assert result.target is not None
+                self._images[_LINK + name] = result.target
+
+    def _fail(self, error: BaseException) -> None:
+        """The first one counts; that others stopped for it is no news."""
+        with self._changed:
+            if self._error is None or (isinstance(self._error, Cancelled) and not isinstance(error, Cancelled)):
+                self._error = error
+            self._changed.notify_all()
+        self._at_work.stop(Cancelled("stopped, as another target failed"))
+
+
+def _links(options: BuildOptions) -> list[str]:
+    return [value for value in options.contexts.values() if value.startswith(_LINK)]
 
 
 def _build_options(name: str, target: Target, options: BakeOptions, linked: bool) -> BuildOptions:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from cais.build.at_work import AtWork
     from cais.build.graph import Vertex
     from cais.build.outline import Outline, Target
     from cais.build.plan import Verdict
@@ -251,8 +252,12 @@ def build_in(
     options: BuildOptions,
     progress: Progress = silent,
     on_failure: Callable[[Place], None] | None = None,
+    at_work: AtWork | None = None,
 ) -> tuple[BuildResult, bool]:
-    """One build, all that it holds held by the lease of ``stores``; and whether anything had to be made for it."""
+    """One build, all that it holds held by the lease of ``stores``; and whether anything had to be made for it.
+
+    ``at_work`` is shared with other builds that go on at once with the same ``stores``.
+    """
     from cais.engine.build_input import open_input
     from cais.engine.build_output import OutputRun
     from cais.engine.build_run import Run, platforms
@@ -269,7 +274,7 @@ def build_in(
         BuildLog(stores, name, progress) as log,
         open_input(stores, options, log.directory, log.progress) as given,
     ):
-        run = Run(stores, options, given, log.progress, on_failure)
+        run = Run(stores, options, given, log.progress, on_failure, at_work)
         log.described = run.described
         attestor = None
         if attests is not None:

@@ -37,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.build.at_work import AtWork
     from cais.build.credentials import Credentials
     from cais.build.execute import OpExecutor
     from cais.engine.build_debug import Place
@@ -67,7 +68,10 @@ class Run:
         given: BuildInput,
         progress: Progress,
         on_failure: Callable[[Place], None] | None = None,
+        at_work: AtWork | None = None,
     ) -> None:
+        """``at_work`` is shared with other builds that go on at once, and whose results ``stores`` holds, too."""
+        self._at_work = at_work
         self._on_failure = on_failure
         self._stores = stores
         self._options = options
@@ -178,7 +182,9 @@ class Run:
             keep_failed=self._on_failure is not None,
             **mounts,
         )
-        solver = Solver(self._planner, self._records, executor, self._named(ids), ids, self._options.workers)
+        solver = Solver(
+            self._planner, self._records, executor, self._named(ids), ids, self._options.workers, self._at_work
+        )
         self._outcomes = solver.outcomes
         try:
             with self._explained():

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import cais
 from cais.engine import bake
 from cais.engine.bake import BakeOptions
 from cais.errors import CaisError, Denied, NotFound
 from cais.spec.progress import silent
 
 pytestmark = pytest.mark.root
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(cais.__file__).parents[1])}
 
 FILE = """
 variable "TAG" { default = "1" }
@@ -106,3 +114,79 @@ def test_several_platforms_of_a_link(based):
     results = baked(based, "high", text=text)
     assert results["high"].target.media_type.endswith("index.v1+json")
     assert results["high"].image_id == results["high"].digest
+
+
+def test_targets_are_built_side_by_side(based):
+    """Each waits for what the other one writes."""
+    text = "".join(
+        f"""
+    target "{own}" {{
+      dockerfile-inline = <<EOT
+FROM base
+RUN --mount=type=cache,id=meet,target=/meet touch /meet/{own}; n=0; \\
+    until [ -e /meet/{other} ]; do n=$((n+1)); [ $n -lt 2000 ] || exit 1; sleep 0.01; done
+EOT
+    }}
+    """
+        for own, other in (("one", "two"), ("two", "one"))
+    )
+    assert set(baked(based, "one", "two", text=text)) == {"one", "two"}
+
+
+def test_what_targets_have_in_common_is_made_once(based):
+    text = """
+    target "default" {
+      name = "t${n}"
+      matrix = { n = [1, 2, 3, 4] }
+      dockerfile-inline = "FROM base AS low\\nRUN head -c 16 /dev/urandom > /r\\nFROM low\\nRUN echo ${n} > /n"
+      output = ["type=local,dest=OUT/${n}"]
+    }
+    """
+    results = baked(based, text=text.replace("OUT", str(based.directory / "out")))
+    made = {(based.directory / "out" / str(n) / "r").read_bytes() for n in range(1, 5)}
+    assert len(made) == 1
+    states = [step.state for result in results.values() for step in result.steps if "urandom" in step.text]
+    assert sorted(states) == ["hit", "hit", "hit", "miss"]
+
+
+def test_one_failure_ends_all(based):
+    text = """
+    target "long" { dockerfile-inline = "FROM base\\nRUN sleep 1000" }
+    target "bad" { dockerfile-inline = "FROM base\\nRUN exit 7" }
+    target "after" {
+      contexts = { x = "target:long" }
+      dockerfile-inline = "FROM x"
+    }
+    """
+    with pytest.raises(CaisError, match=r"^target bad: .*exit code: 7"):
+        baked(based, "long", "bad", "after", text=text)
+    assert not based.leftovers()
+    assert {row.status for row in based.engine.builder.list()} <= {"failed", "cancelled"}
+
+
+def test_the_command(based, tmp_path):
+    """One display for all targets, one file of metadata, and Docker's exit codes."""
+    based.write({"docker-bake.hcl": 'target "a" { dockerfile-inline = "FROM base\\nRUN echo x" }\n'
+                 'target "b" {\n contexts = { a = "target:a" }\n dockerfile-inline = "FROM a"\n tags = ["b"]\n}\n'
+                 'target "bad" { dockerfile-inline = "FROM base\\nRUN exit 3" }\n'})  # fmt: skip
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "cais", "--root", based.stores.root, "buildx", "bake", "--progress", "plain"]
+        return subprocess.run([*command, *words], cwd=based.context, env=ENVIRONMENT, capture_output=True, text=True)
+
+    done = run("b", "--metadata-file", "m.json")
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    starts = [line for line in lines if "] " in line and "[" in line]
+    assert any("[a 2/2] RUN echo x" in line for line in starts) and any("[b" in line for line in starts)
+    assert len({line.split(" ")[0] for line in starts}) == 3  # each step has a number of its own
+    assert sorted(json.loads((based.context / "m.json").read_text())) == ["a", "b"]
+    assert lines[-1].endswith(" as b:latest")
+    failed = run("bad", "b")
+    assert failed.returncode == 1 and ">>> RUN exit 3" in failed.stderr
+    assert "ERROR: target bad: " in failed.stderr and "Traceback" not in failed.stderr
+    assert run("none").stderr.startswith("ERROR: failed to find target none")
+    assert json.loads(run("--print", "b").stdout)["target"]["b"]["tags"] == ["b"]
+    assert "TARGET" in run("--list", "targets").stdout
+    checked = run("--check", "a", "b")
+    assert checked.returncode == 0 and "no warnings found" in checked.stdout

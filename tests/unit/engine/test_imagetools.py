@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import cais
 from cais.engine.imagetools import CreateOptions
 from cais.errors import CaisError, Invalid, NotFound
 from cais.spec.platform import Platform
 from cais.spec.reference import Reference
 
 pytestmark = pytest.mark.root
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(cais.__file__).parents[1])}
 
 
 @pytest.fixture
@@ -89,7 +94,7 @@ def test_inspecting(here, repository, images, tmp_path):
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cais", "--root", str(tmp_path / "cli"), "buildx", "imagetools", "inspect"]
-        return subprocess.run([*command, *words], capture_output=True, text=True)
+        return subprocess.run([*command, *words], env=ENVIRONMENT, capture_output=True, text=True)
 
     def said(*words: str) -> str:
         done = run(*words)

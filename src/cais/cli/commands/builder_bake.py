@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from cais.cli.declare import BadValue, Command, Flag
 
 TYPE_CHECKING = False
@@ -9,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.cli.call import Call
+    from cais.cli.progress import Display
     from cais.engine.bake import Baked, BakeOptions
     from cais.spec.progress import Progress
 
@@ -188,16 +191,10 @@ def _build(call: Call, baked: Baked) -> int:
     mode = call["progress"]
     mode = os.environ.get("BUILDKIT_PROGRESS") or mode if mode == "auto" else mode
     shown = display(mode)
-    several = len(baked.options) > 1
-
-    def next_display(name: str) -> Progress:
-        nonlocal shown
-        shown.close()
-        shown = display(mode)
-        return _naming(shown, name) if several else shown
-
+    together = _Together(shown)
     try:
-        results = call.engine.builder.bake(baked, next_display)
+        several = len(baked.options) > 1
+        results = call.engine.builder.bake(baked, lambda name: together.of(name) if several else shown)
     except CaisError as error:
         shown.close()
         error.lines = shown.failure() + str(error.lines or "")
@@ -217,16 +214,30 @@ def _build(call: Call, baked: Baked) -> int:
     return 0
 
 
-def _naming(progress: Progress, target: str) -> Progress:
-    """Steps say of which target they are: ``[web stage 1/2] FROM ..``."""
+class _Together:
+    """One display for several builds: their steps have numbers of their own, and say of which target they are, as in
+    ``[web stage 1/2] FROM ..``."""
 
-    def named(event: dict[str, Any]) -> None:
-        name = event.get("name", "")
-        if name:
-            event = {**event, "name": f"[{target} {name[1:]}" if name.startswith("[") else f"[{target}] {name}"}
-        progress(event)
+    def __init__(self, shown: Display) -> None:
+        self._shown = shown
+        self._numbers: dict[tuple[str, int], int] = {}
+        self._lock = threading.Lock()
 
-    return named
+    def of(self, target: str) -> Progress:
+        def progress(event: dict[str, Any]) -> None:
+            with self._lock:
+                if "id" in event:
+                    event = {**event, "id": self._number(target, event["id"])}
+                if event.get("inputs"):
+                    event["inputs"] = [self._number(target, id) for id in event["inputs"]]
+                if name := event.get("name", ""):
+                    event["name"] = f"[{target} {name[1:]}" if name.startswith("[") else f"[{target}] {name}"
+                self._shown(event)
+
+        return progress
+
+    def _number(self, target: str, id: int) -> int:
+        return self._numbers.setdefault((target, id), len(self._numbers) + 1)
 
 
 def _write(path: str, document: object) -> None:
