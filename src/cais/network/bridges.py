@@ -54,7 +54,10 @@ class Bridges:
             if not all(self._is_up(netlink, network) for network in networks):
                 lock.release()
                 lock.acquire()
-                self._make([item for item in networks if not self._is_up(netlink, item)], netlink)
+                # Whoever had the lock before may have made them.
+                missing = [item for item in networks if not self._is_up(netlink, item)]
+                if missing:
+                    self._make(missing, netlink)
         except BaseException:
             lock.release()
             raise

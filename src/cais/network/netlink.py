@@ -84,6 +84,8 @@ class Netlink:
     def send(self, requests: list[Request]) -> None:
         """All in one send; the kernel does them in order, whatever comes of those before. Raises NetlinkError of the
         first that failed and may not."""
+        if not requests:
+            return  # the kernel calls an empty message ENODATA
         first = self._sequence
         self._sequence += len(requests)
         self._socket.send(
