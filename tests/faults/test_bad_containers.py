@@ -163,10 +163,9 @@ def test_a_full_disk(small):
     assert small.nothing_left()
 
 
-@pytest.mark.long
 def test_a_disk_that_fills_while_a_container_writes_its_log(small):
     small("run", "-d", "--name", "loud", "box", "sh", "-c", "yes 0123456789012345678901234567890123456789")
-    wait_until(lambda: os.statvfs(small.root).f_bavail < 64)
+    wait_until(lambda: os.statvfs(small.root).f_bavail < 64, 60)
     assert small.state("loud")["Running"] in (True, False)
     small("rm", "-f", "loud", code=None)
     wait_until(lambda: not small.alive())

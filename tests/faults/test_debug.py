@@ -91,7 +91,6 @@ def test_killed_it_leaves_nothing(bare: Cais) -> None:
     assert traces(bare)[2] == before[2]
 
 
-@pytest.mark.long
 def test_of_one_that_does_not_run_the_file_system_is_shown(bare: Cais) -> None:
     bare("stop", "bare")
     bare("container", "debug", "bare", "sh", "-c", "echo mended >/target/note; ps | grep -q '[b]usybox sleep'", code=1)
