@@ -13,6 +13,7 @@ from cais.registry import lists, routes, tokens
 from cais.registry.call import Call, Disconnected, Response
 from cais.registry.failures import JSON_TYPE, described, failure
 from cais.registry.observed import WHO
+from cais.registry.sign_ins import SignIns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Application:
         self, catalog: Catalog, threads: Executor, *, pages: dict[bytes, Page] | None = None, realm: str = ""
     ) -> None:
         self._catalog, self._threads, self._realm = catalog, threads, realm
+        self._sign_ins = SignIns()
         self._pages = {tokens.PATH: tokens.page, **(pages or {})}
 
     async def __call__(
@@ -45,7 +47,7 @@ class Application:
         if scope["type"] != "http":
             return
         loop = asyncio.get_running_loop()
-        call = Call(scope, receive, self._catalog, self._threads, loop)
+        call = Call(scope, receive, self._catalog, self._threads, loop, self._sign_ins)
         response = await self._answer(call, scope["raw_path"])
         if call.who is not None:
             scope[WHO] = call.who.name

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cais.catalog.access import Who
     from cais.catalog.blobs import OpenBlob
     from cais.catalog.catalog import Catalog
+    from cais.registry.sign_ins import SignIns
 
     Result = TypeVar("Result")
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -56,6 +57,7 @@ class Call:
         "_catalog",
         "_loop",
         "_receive",
+        "_sign_ins",
         "_threads",
         "action",
         "address",
@@ -75,6 +77,7 @@ class Call:
         catalog: Catalog,
         threads: Executor,
         loop: asyncio.AbstractEventLoop,
+        sign_ins: SignIns,
     ) -> None:
         self.method: str = scope["method"]
         self.scheme: str = scope["scheme"]
@@ -84,7 +87,7 @@ class Call:
         self.repository = self.reference = self.action = ""
         self.who: Who | None = None
         self._receive, self._catalog, self._threads, self._loop = receive, catalog, threads, loop
-        self._admitted = False
+        self._sign_ins, self._admitted = sign_ins, False
 
     def header(self, name: bytes) -> str:
         """The value of the header (its name in small letters), or ""; the first one, if there are several."""
@@ -107,6 +110,8 @@ class Call:
 
         Raises NotKnown, NotAllowed, and what the function raises.
         """
+        if self.who is None and self.header(b"authorization")[:6].lower() == "basic ":
+            self.who = await self._sign_ins.run(self._identify)
         return await self._loop.run_in_executor(self._threads, self._work, function, arguments)
 
     async def look(self, function: Callable[..., Result], *arguments: object) -> Result:
@@ -126,9 +131,9 @@ class Call:
         self._admitted = True
         return True
 
-    async def run_open(self, function: Callable[..., Result], *arguments: object) -> Result:
+    async def sign_in(self, function: Callable[..., Result], *arguments: object) -> Result:
         """``function(catalog, *arguments)`` in a thread, whoever the caller is: for what finds that out itself."""
-        return await self._loop.run_in_executor(self._threads, function, self._catalog, *arguments)
+        return await self._sign_ins.run(function, self._catalog, *arguments)
 
     def allows(self, catalog: Catalog, action: str, repository: str) -> bool:
         """Whether the caller may do something besides what the route says; for use inside of ``run``."""
@@ -137,11 +142,14 @@ class Call:
 
     def _work(self, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
         if not self._admitted:
-            access = self._catalog.access
-            self.who = access.identify(self.header(b"authorization"), self.address)
-            access.require(self.who, self.action, self.repository)
+            if self.who is None:
+                self.who = self._identify()
+            self._catalog.access.require(self.who, self.action, self.repository)
             self._admitted = True
         return function(self._catalog, *arguments)
+
+    def _identify(self) -> Who:
+        return self._catalog.access.identify(self.header(b"authorization"), self.address)
 
     def content_length(self) -> int | None:
         """What the client says of its body. Raises BadRequest (no number)."""

@@ -32,11 +32,11 @@ async def page(call: Call) -> Response:
     what everybody may do."""
     if call.method == "GET":
         fields = _fields(call.query_string)
-        return await call.run_open(_by_header, call, fields)
+        return await call.sign_in(_by_header, call, fields)
     if call.method != "POST":
         return Response(405, [(b"allow", b"GET, POST")])
     body = await call.body(_FORM_LIMIT_BYTES, lambda: BadRequest("the form is too long"))
-    return await call.run_open(_by_form, call, _fields(body))
+    return await call.sign_in(_by_form, call, _fields(body))
 
 
 def challenge(call: Call, error: NotKnown, service: str, realm: str) -> Header:
