@@ -26,24 +26,27 @@ http {{
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
-    upstream replicas {{
-        {upstreams}
-    }}
-    server {{
-        listen 127.0.0.1:{port};
-        client_max_body_size 0;
-        location / {{
-            proxy_pass http://replicas;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $remote_addr;
-            proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_request_buffering off;
-            proxy_buffering off;
-            proxy_read_timeout 900s;
-            proxy_send_timeout 900s;
-        }}
+    {sites}
+}}
+"""
+_BALANCER = """\
+upstream replicas {{
+    {upstreams}
+}}
+server {{
+    listen 127.0.0.1:{port};
+    client_max_body_size 0;
+    location / {{
+        proxy_pass http://replicas;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_request_buffering off;
+        proxy_buffering off;
+        proxy_read_timeout 900s;
+        proxy_send_timeout 900s;
     }}
 }}
 """
@@ -60,19 +63,26 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 @contextmanager
 def balancing(upstreams: Sequence[int]) -> Iterator[int]:
     """The port of a balancer over those ports. A server that does not answer is left out for a second."""
-    directory = Path(tempfile.mkdtemp(prefix="cais-nginx-", dir="/tmp"))
     (port,) = private_server.free_ports(1)
-    servers = "\n        ".join(f"server 127.0.0.1:{one} max_fails=1 fail_timeout=1s;" for one in upstreams)
+    servers = " ".join(f"server 127.0.0.1:{one} max_fails=1 fail_timeout=1s;" for one in upstreams)
+    with serving(_BALANCER.format(port=port, upstreams=servers), port):
+        yield port
+
+
+@contextmanager
+def serving(sites: str, port: int) -> Iterator[None]:
+    """What stands in ``http { }`` of its settings; it has to listen on ``port``."""
+    directory = Path(tempfile.mkdtemp(prefix="cais-nginx-", dir="/tmp"))
     user = "user root;" if os.geteuid() == 0 else ""
     settings = directory / "nginx.conf"
-    settings.write_text(_SETTINGS.format(directory=directory, port=port, upstreams=servers, user=user))
+    settings.write_text(_SETTINGS.format(directory=directory, user=user, sites=sites))
     log = directory / "log"
     command = [str(shutil.which("nginx", path=_PATH)), "-c", str(settings), "-e", str(log)]
     process = private_server.start(command, log)
     try:
         private_server.until(lambda: process.poll() is not None or private_server.answers(port), "nginx answers")
         assert process.poll() is None, private_server.tail(log)
-        yield port
+        yield
     finally:
         private_server.stop(process, by=signal.SIGTERM, seconds=3)
         shutil.rmtree(directory, ignore_errors=True)

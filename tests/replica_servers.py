@@ -20,6 +20,13 @@ import swift_server
 SOURCE = Path(__file__).parents[1] / "src"
 
 
+def environment(settings: dict[str, str]) -> dict[str, str]:
+    """Ours, with those settings and no others."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("CAIS_")}
+    ours |= {f"CAIS_REGISTRY_{name.upper()}": value for name, value in settings.items()}
+    return {**ours, "PYTHONPATH": str(SOURCE)}
+
+
 class Replica:
     """One server, on a port that it keeps when it is started again."""
 
@@ -31,12 +38,9 @@ class Replica:
 
     def begin(self) -> None:
         """Starts it; ``wait`` returns when it answers."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("CAIS_")}
-        environment |= {f"CAIS_REGISTRY_{name.upper()}": value for name, value in self._settings.items()}
-        environment["PYTHONPATH"] = str(SOURCE)
-        environment["CAIS_REGISTRY_LISTEN"] = f"127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", "cais", "registry", "serve"]
-        self._process = private_server.start(command, self.log, env=environment)
+        listen = f"127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "cais", "registry", "serve", "--listen", listen]
+        self._process = private_server.start(command, self.log, env=environment(self._settings))
 
     def wait(self) -> None:
         private_server.until(self._is_up, f"the replica on port {self.port} answers")
@@ -84,9 +88,15 @@ class Replica:
 class Replicas:
     """``port`` is the balancer's: each request goes to the next of ``servers``."""
 
-    def __init__(self, port: int, servers: Sequence[Replica]) -> None:
+    def __init__(self, port: int, servers: Sequence[Replica], settings: dict[str, str]) -> None:
         self.port = port
         self.servers = servers
+        self._settings = settings
+
+    def registry(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """``cais registry`` with the replicas' settings."""
+        command = [sys.executable, "-m", "cais", "registry", *words]
+        return subprocess.run(command, env=environment(self._settings), capture_output=True, text=True)
 
     def words(self) -> str:
         """What all have said, for the message of a test that fails."""
@@ -117,7 +127,7 @@ def replicas(count: int, **settings: str) -> Iterator[Replicas]:
         for server in servers:
             server.wait()
         with nginx_server.balancing([server.port for server in servers]) as port:
-            yield Replicas(port, servers)
+            yield Replicas(port, servers, settings)
     finally:
         for server in servers:
             server.kill()

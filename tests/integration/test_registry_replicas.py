@@ -91,7 +91,7 @@ def test_ranges_across_parts(registry: replica_servers.Replicas) -> None:
 def test_a_body_of_unknown_length_is_streamed_in_bounded_memory(registry: replica_servers.Replicas) -> None:
     client = pushing.Client(registry.servers[0].port)
     piece = os.urandom(MIB)
-    count = 128
+    count = 64
     state = hashlib.sha256()
     for _ in range(count):
         state.update(piece)
@@ -203,7 +203,7 @@ def test_without_database_or_store_the_answer_is_503_and_later_all_is_well(
 
 
 def test_replicas_that_are_killed_lose_nothing_that_was_acknowledged(registry: replica_servers.Replicas) -> None:
-    acknowledged, given_up = pushing.storm(registry.port, 10, 4, lambda: kill_one(registry))
+    acknowledged, given_up = pushing.storm(registry.port, 10, 2.5, lambda: kill_one(registry))
     assert not given_up, registry.words()
     pull_all(registry, acknowledged)
 
@@ -211,7 +211,7 @@ def test_replicas_that_are_killed_lose_nothing_that_was_acknowledged(registry: r
 def test_a_database_that_is_restarted_loses_nothing_that_was_acknowledged(
     registry: replica_servers.Replicas, mortal_postgres: postgres_server.PostgresServer
 ) -> None:
-    acknowledged, given_up = pushing.storm(registry.port, 10, 3, lambda: restart(mortal_postgres))
+    acknowledged, given_up = pushing.storm(registry.port, 10, 2, lambda: restart(mortal_postgres))
     assert not given_up, registry.words()
     pull_all(registry, acknowledged)
 
@@ -221,10 +221,17 @@ def test_a_store_that_errs_and_is_slow_loses_nothing_that_was_acknowledged(
 ) -> None:
     proxy.counted = {}
     with erring(proxy, 0.2):
-        acknowledged, given_up = pushing.storm(registry.port, 10, 2)
+        acknowledged, given_up = pushing.storm(registry.port, 10, 1.5)
     assert not given_up, registry.words()
     assert all(proxy.counted.get(fault) for fault in FAULTS), proxy.counted
     pull_all(registry, acknowledged)
+
+
+def test_after_all_that_everything_is_as_it_should_be(registry: replica_servers.Replicas) -> None:
+    done = registry.registry("check")
+    assert done.returncode == 0 and " wrong" not in done.stdout, done.stdout + done.stderr
+    collected = registry.registry("gc")
+    assert collected.returncode == 0, collected.stderr
 
 
 @pytest.mark.long
@@ -242,6 +249,8 @@ def test_everything_at_once_for_a_minute(
         acknowledged, given_up = pushing.storm(registry.port, 10, 60, disturb)
     assert not given_up, registry.words()
     pull_all(registry, acknowledged)
+    done = registry.registry("check")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 FAULTS = ("503", "500", "cut", "lost", "half", "slow")
