@@ -133,7 +133,7 @@ class Cais(Server):
 
     def sign_in(self) -> None:
         """From now on with a token, as clients do."""
-        scope = "scope=repository:bench/x:pull,push"
+        scope = "scope=repository:bench/x:pull,push&scope=repository:bench/many:pull"
         _, _, body = self.ask("GET", f"/token?service=cais-registry&{scope}")
         self.headers = {"Authorization": "Bearer " + json.loads(body)["token"]}
 

@@ -34,9 +34,15 @@ class FileBlobs:
         """Raises Denied, Unavailable."""
         self._uploads = os.path.join(root, "uploads")
         self._blobs = os.path.join(root, "blobs")
+        usual = os.path.join(self._blobs, "sha256")
         try:
-            for directory in (self._uploads, self._blobs):
+            for directory in (self._uploads, usual):
                 os.makedirs(directory, mode=0o700, exist_ok=True)
+            if not os.path.exists(os.path.join(usual, "ff")):
+                # All at once: one that is made for the first blob in it is one more that the blob waits for.
+                for number in range(256):
+                    os.makedirs(os.path.join(usual, f"{number:02x}"), mode=0o700, exist_ok=True)
+                _sync_directory(usual)
         except OSError as error:
             raise from_os_error(error, f"make the registry's directory {root}") from None
 

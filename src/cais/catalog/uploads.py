@@ -42,7 +42,7 @@ class Uploads:
             repository_id = repositories.ensure(self._database, connection, repository, public=self._public)
             rows.begin(self._database, connection, upload, repository_id)
 
-        self._database.write(write)
+        self._database.write(write, durable=False)
         if algorithm:
             self.hashes.keep(upload, RunningHash(algorithm))
         return upload
@@ -99,7 +99,7 @@ class Uploads:
         def write(connection: Connection) -> bool:
             return rows.advance(connection, row.id, row.offset_bytes, offset_bytes, parts)
 
-        if not self._database.write(write):
+        if not self._database.write(write, durable=False):
             raise UploadBusy("another request has written to this upload, or cancelled it")
 
     def verify(self, row: rows.UploadRow, known: RunningHash | None, digest: Digest) -> None:

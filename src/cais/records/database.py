@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import threading
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from cais.errors import Conflict, Invalid, Unavailable
+from cais.records.log import WriteAheadLog
 from cais.records.lookup import Compiled, Lookup, NearConnections
 
 TYPE_CHECKING = False
@@ -73,8 +75,11 @@ class Database:
         self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._compiled: dict[Lookup, Compiled] = {}
         self._near: NearConnections | None = None
+        self._log: WriteAheadLog | None = None
+        self._writing = threading.Lock()
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
+            self._log = WriteAheadLog(f"{parsed.database}-wal")
             self._near = NearConnections(partial(_connect_sqlite, str(parsed.database)), self.where)
 
     @contextmanager
@@ -115,20 +120,28 @@ class Database:
             found = connection.exec_driver_sql(query.text, {**query.constants, **values})
             return [tuple(row) for row in found.fetchall()]
 
-    def write(self, action: Callable[[Connection], Result]) -> Result:
-        """What ``action`` returns, after its changes are committed, all or none.
+    def write(self, action: Callable[[Connection], Result], *, durable: bool = True) -> Result:
+        """What ``action`` returns, after its changes are committed, all or none. ``durable`` is False for what need not
+        survive the host, only this process.
 
         It is called again where another transaction was in its way, so it must have no effect but on the connection.
         Raises Unavailable (no database, or always busy), Conflict, and what ``action`` raises.
         """
         for attempt in range(_ATTEMPTS):
             try:
-                with self._engine.connect() as connection:
-                    if self.is_sqlite:
-                        connection.exec_driver_sql("BEGIN IMMEDIATE")
+                if self._log is None:
+                    with self._engine.connect() as connection:
+                        result = action(connection)
+                        connection.commit()
+                        return result
+                # One of this process at a time: SQLite's own waiting is a sleep.
+                with self._writing, self._engine.connect() as connection:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
                     result = action(connection)
                     connection.commit()
-                    return result
+                if durable:
+                    self._log.sync()
+                return result
             except NoFreeConnection:
                 raise self._busy() from None
             except DBAPIError as error:
@@ -204,5 +217,6 @@ def _connect_sqlite(path: str) -> sqlite3.Connection:
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+    # A commit does not wait for the disk while it holds everybody else up: that is ``WriteAheadLog.sync``'s.
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute("PRAGMA " + pragma)
