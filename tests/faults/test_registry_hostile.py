@@ -255,6 +255,7 @@ def test_uploads_that_never_end(impatient: RegistryProcess) -> None:
     assert answer.status == 202
     refused = impatient.request("PATCH", location, b"x")
     assert (refused.status, refused.code) == (413, "SIZE_INVALID")
+    assert impatient.request("GET", location).headers["range"] == f"0-{(1 << 20) - 1}", "it is where it was"
     connection = dial(impatient)
     connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
     piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"

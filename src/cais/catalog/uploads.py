@@ -77,8 +77,7 @@ class Uploads:
         self.discard(row)
 
     def _find(self, repository: str, upload: str) -> rows.UploadRow:
-        with self._database.reading() as connection:
-            row = rows.find(connection, repository, upload)
+        row = rows.find(self._database, repository, upload)
         if row is None:
             raise _unknown(upload)
         return row
@@ -122,7 +121,9 @@ class Uploads:
                 if blobs.is_at(connection, digest, location):
                     return None  # it was done, and the database's answer lost
                 raise UploadBusy("another request has written to this upload, or cancelled it")
-            repository_id = repositories.ensure(self._database, connection, repository, public=self._public)
+            repository_id = began.repository_id
+            if not noted:
+                repository_id = repositories.ensure(self._database, connection, repository, public=self._public)
             added = blobs.add(self._database, connection, digest, size_bytes, location)
             blobs.link(self._database, connection, repository_id, digest)
             return None if added else blobs.throw_away(connection, location)
@@ -166,11 +167,13 @@ class Receiving:
 
     def write(self, pieces: list[bytes]) -> None:
         """Raises TooLarge."""
-        offset_bytes = self.offset_bytes + sum(map(len, pieces))
-        if 0 < self._uploads.limit_bytes < offset_bytes:
+        if not pieces:
+            return
+        end_bytes = self.offset_bytes + sum(map(len, pieces))
+        if 0 < self._uploads.limit_bytes < end_bytes:
             raise TooLarge(f"a blob has at most {self._uploads.limit_bytes} bytes here")
         self._writer.write(pieces)
-        self.offset_bytes = offset_bytes  # what was not written (a full disk) is not committed
+        self.offset_bytes = end_bytes  # what was not written (a full disk) is not committed
         if self._hash is not None:
             self._hash.update(pieces)
 

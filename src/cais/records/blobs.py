@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Insert
+    from sqlalchemy.sql.dml import ReturningInsert
 
     from cais.records.database import Database
 
@@ -88,11 +89,23 @@ def is_stored(connection: Connection, digest: str) -> bool:
     return connection.execute(select(BLOBS.c.digest).where(BLOBS.c.digest == digest)).first() is not None
 
 
+def _add(database: Database) -> ReturningInsert[Any]:
+    added = database.insert(BLOBS).on_conflict_do_nothing(index_elements=["digest"])
+    return added.returning(BLOBS.c.digest)  # type: ignore[no-any-return]
+
+
+def _link(database: Database) -> Insert:
+    added = database.insert(REPOSITORY_BLOBS)
+    fresh = {"linked_unix": added.excluded.linked_unix}
+    return added.on_conflict_do_update(  # type: ignore[no-any-return]
+        index_elements=["repository_id", "digest"], set_=fresh
+    )
+
+
 def add(database: Database, connection: Connection, digest: str, size_bytes: int, location: dict[str, Any]) -> bool:
     """Whether the blob is at ``location`` from now on, or was before; False where it is there already, at another."""
     row = {"digest": digest, "size_bytes": size_bytes, "location": location, "created_unix": time.time()}
-    added = database.insert(BLOBS).values(row).on_conflict_do_nothing(index_elements=["digest"])
-    if connection.execute(added.returning(BLOBS.c.digest)).first() is not None:
+    if connection.execute(database.once(_add), row).first() is not None:
         return True
     return is_at(connection, digest, location)
 
@@ -105,13 +118,8 @@ def is_at(connection: Connection, digest: str, location: dict[str, Any]) -> bool
 
 def link(database: Database, connection: Connection, repository_id: int, digest: str) -> None:
     """The repository has the blob from now on; where it had it, the link is fresh again."""
-    now = time.time()
-    row = {"repository_id": repository_id, "digest": digest, "linked_unix": now}
-    connection.execute(
-        database.insert(REPOSITORY_BLOBS)
-        .values(row)
-        .on_conflict_do_update(index_elements=["repository_id", "digest"], set_={"linked_unix": now})
-    )
+    row = {"repository_id": repository_id, "digest": digest, "linked_unix": time.time()}
+    connection.execute(database.once(_link), row)
 
 
 def renew(connection: Connection, repository_id: int, digests: Iterable[str]) -> set[str]:

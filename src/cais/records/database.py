@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from functools import partial
+from typing import cast
 
 from sqlalchemy import URL, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     Result = TypeVar("Result")
+    Statement = TypeVar("Statement")
 
 _BUSY_SECONDS = 30
 _ATTEMPTS = 8
@@ -74,6 +76,7 @@ class Database:
         # A read is one statement: it needs no transaction, which on PostgreSQL would be two more round trips.
         self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._compiled: dict[Lookup, Compiled] = {}
+        self._made: dict[object, Any] = {}
         self._near: NearConnections | None = None
         self._log: WriteAheadLog | None = None
         self._writing = threading.Lock()
@@ -153,6 +156,13 @@ class Database:
     def insert(self, table: Table) -> Any:
         """An INSERT that can say ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
         return sqlite_dialect.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def once(self, make: Callable[[Database], Statement]) -> Statement:
+        """What ``make`` returns, made once for this database: a statement of every push, whose values are bound."""
+        found = self._made.get(make)
+        if found is None:
+            found = self._made[make] = make(self)
+        return cast("Statement", found)
 
     def upgrade(self) -> None:
         """Brings the schema up to this version's, once, whoever else tries. Raises Unavailable, Conflict (too new)."""

@@ -39,6 +39,7 @@ class Application:
     ) -> None:
         self._catalog, self._threads, self._realm = catalog, threads, realm
         self._sign_ins = SignIns()
+        self._running = 0
         self._pages = {tokens.PATH: tokens.page, **(pages or {})}
 
     async def __call__(
@@ -48,7 +49,12 @@ class Application:
             return
         loop = asyncio.get_running_loop()
         call = Call(scope, receive, self._catalog, self._threads, loop, self._sign_ins)
-        response = await self._answer(call, scope["raw_path"])
+        self._running += 1
+        call.running = self._running
+        try:
+            response = await self._answer(call, scope["raw_path"])
+        finally:
+            self._running -= 1
         if call.who is not None:
             scope[WHO] = call.who.name
         if response is None:

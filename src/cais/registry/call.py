@@ -49,7 +49,8 @@ class Call:
     """``method``; ``repository``, ``reference`` of the path, not checked; ``who`` asks, known after the first ``run``,
     from ``address``.
 
-    ``action`` is what the caller needs to be allowed to do in the repository.
+    ``action`` is what the caller needs to be allowed to do in the repository. ``running`` is how many requests there
+    were, with it, when it began.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Call:
         "query_string",
         "reference",
         "repository",
+        "running",
         "scheme",
         "who",
     )
@@ -86,6 +88,7 @@ class Call:
         self.query_string: bytes = scope["query_string"]
         self.repository = self.reference = self.action = ""
         self.who: Who | None = None
+        self.running = 1
         self._receive, self._catalog, self._threads, self._loop = receive, catalog, threads, loop
         self._sign_ins, self._admitted = sign_ins, False
 

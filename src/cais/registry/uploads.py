@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from cais.catalog import names
@@ -11,13 +12,17 @@ from cais.registry.call import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from cais.catalog.catalog import Catalog
     from cais.catalog.uploads import Receiving
     from cais.registry.call import Call, Header
     from cais.spec.digest import Digest
 
-# What is hashed and written at once.
-_PIECE_BYTES = 1 << 20
+# What is hashed and written at once: the larger, the fewer times one thread waits for another; of all bodies that come
+# in at a time so much is held in memory.
+_LEAST_PIECE_BYTES, _MOST_PIECE_BYTES = 256 << 10, 4 << 20
+_HELD_BYTES = 32 << 20
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,19})-(\d{1,19})(?:/(?:\d+|\*))?")
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
 
@@ -45,15 +50,13 @@ async def append(call: Call) -> Response:
     name, upload = names.repository_name(call.repository), _upload(call)
     start = _start(call)
     received = await call.run(_receive, name, upload, start, "")
+    rest: list[bytes] = []
     try:
-        try:
-            await _write(call, received)
-            _check_length(call, received)
-        finally:
-            # Also of a request that broke off: the client goes on from the byte that it is told.
-            await call.run(_commit, received)
+        await _write(call, received, rest)
+        _check_length(call, received, rest)
     finally:
-        await call.run(_close, received)
+        # Also of a request that broke off: the client goes on from the byte that it is told.
+        await call.run(_commit, received, rest)
     return _accepted(202, name, upload, received.offset_bytes)
 
 
@@ -79,31 +82,42 @@ async def cancel(call: Call) -> Response:
 
 
 async def _finish(call: Call, received: Receiving, name: str, digest: Digest) -> Response:
+    rest: list[bytes] = []
     try:
-        await _write(call, received)
-        _check_length(call, received)
-        await call.run(_end, received, digest)
-    finally:
+        await _write(call, received, rest)
+        _check_length(call, received, rest)
+    except BaseException:
         await call.run(_close, received)
+        raise
+    await call.run(_end, received, rest, digest)
     return _created(name, digest)
 
 
-async def _write(call: Call, received: Receiving) -> None:
-    """The body, in pieces of about a MiB; while one is hashed and written, the next one comes in."""
-    pieces: list[bytes] = []
+async def _write(call: Call, received: Receiving, rest: list[bytes]) -> None:
+    """The body, in pieces of about a MiB: while one is hashed and written, the next one comes in. What is left of it
+    is in ``rest``, to be written with what has to be done then."""
     size, more = 0, True
+    most = max(_LEAST_PIECE_BYTES, min(_MOST_PIECE_BYTES, _HELD_BYTES // call.running))
+    writing: Awaitable[None] | None = None
     try:
         while more:
             piece, more = await call.piece()
             if piece:
-                pieces.append(piece)
+                rest.append(piece)
                 size += len(piece)
-            if size >= _PIECE_BYTES:
-                gathered, pieces, size = pieces, [], 0
-                await call.run(_put, received, gathered)
+            if size >= most:
+                if writing is not None:
+                    await writing
+                writing = asyncio.ensure_future(call.run(_put, received, rest[:]))
+                rest.clear()
+                size = 0
     finally:
-        if pieces:
-            await call.run(_put, received, pieces)
+        try:
+            if writing is not None:
+                await writing
+        except BaseException:
+            rest.clear()  # what stands behind bytes that were not written is worth nothing
+            raise
 
 
 def _start(call: Call) -> int | None:
@@ -123,12 +137,13 @@ def _start(call: Call) -> int | None:
     return first
 
 
-def _check_length(call: Call, received: Receiving) -> None:
+def _check_length(call: Call, received: Receiving, rest: list[bytes]) -> None:
     """A chunk without a length whose Content-Range said another one. Raises SizeInvalid."""
     text = call.header(b"content-range")
     found = _CONTENT_RANGE.fullmatch(text.strip()) if text else None
-    if found is not None and received.offset_bytes != int(found.group(2)) + 1:
-        raise SizeInvalid(f"the body ended at byte {received.offset_bytes}, the Content-Range is {text[:80]!r}")
+    end = received.offset_bytes + sum(map(len, rest))
+    if found is not None and end != int(found.group(2)) + 1:
+        raise SizeInvalid(f"the body ended at byte {end}, the Content-Range is {text[:80]!r}")
 
 
 def _upload(call: Call) -> str:
@@ -185,16 +200,24 @@ def _put(catalog: Catalog, received: Receiving, pieces: list[bytes]) -> None:
     received.write(pieces)
 
 
-def _commit(catalog: Catalog, received: Receiving) -> None:
-    received.commit()
+def _commit(catalog: Catalog, received: Receiving, rest: list[bytes]) -> None:
+    try:
+        received.write(rest)
+        received.commit()
+    finally:
+        received.close()
+
+
+def _end(catalog: Catalog, received: Receiving, rest: list[bytes], digest: Digest) -> None:
+    try:
+        received.write(rest)
+        received.finish(digest)
+    finally:
+        received.close()
 
 
 def _close(catalog: Catalog, received: Receiving) -> None:
     received.close()
-
-
-def _end(catalog: Catalog, received: Receiving, digest: Digest) -> None:
-    received.finish(digest)
 
 
 def _offset(catalog: Catalog, name: str, upload: str) -> int:
