@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from integration.command import PROJECT, installed_command
+from registry_servers import docker_registry
 
 PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
 LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
@@ -124,7 +125,11 @@ def environment() -> Iterator[dict[str, str]]:
         "PATH": f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     subprocess.run([PROJECT / "images" / "make", "busybox"], env=env, check=True)
-    yield env
+    if not shutil.which("docker-registry"):
+        yield env
+    else:
+        with docker_registry(directory / "registry") as server:
+            yield {**env, "REGISTRY": server.address, "DOCKER_CONFIG": str(directory / "docker")}
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -135,6 +140,8 @@ def test_commands_run(page: Path, environment: dict[str, str], tmp_path: Path) -
     for name in ("images", "examples"):
         shutil.copytree(PROJECT / name, tmp_path / name)
     script = "set -euo pipefail\n" + "\n".join(RUNNABLE.findall(page.read_text()))
+    if "$REGISTRY" in script and "REGISTRY" not in environment:
+        pytest.skip("needs docker-registry (package docker-registry)")
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path,
