@@ -54,7 +54,7 @@ def test_run_in_the_foreground(box: Cais) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nope"], 125, "Error: Unable to find image 'nope:latest' locally\n"),
+        (["--pull=never", "nope"], 125, "Error: No such image: nope:latest\n"),
         (
             ["--platform", "linux/s390x", "box"],
             125,
