@@ -67,6 +67,13 @@ def test_a_list_of_the_database_is_what_the_rules_say(database: Database, rights
     assert found == sorted(expected)
 
 
+def test_a_list_for_somebody_who_is_granted_very_much(database: Database) -> None:
+    patterns = [f"team{number}/*" for number in range(3000)] + [f"one{number}" for number in range(3000)]
+    for more, expected in ([], []), (["a/*"], ["a/b", "a/b_c"]), (["a_b"], ["a_b"]):
+        with database.reading() as connection:
+            assert repositories.page(connection, "", 100, [(False, False, patterns + more)]) == expected
+
+
 def at_once(count: int, action: Callable[[int], object]) -> list[object]:
     """What the calls return, or raise, that begin together."""
     barrier, found = threading.Barrier(count), list[object]()

@@ -57,8 +57,12 @@ def new_password(call: Call) -> str:
         raise Invalid("there is no terminal to ask for a password on", hint="Use --password-stdin.")
     from getpass import getpass
 
-    first = getpass("Password: ")
-    if getpass("Again: ") != first:
+    try:
+        first = getpass("Password: ")
+        second = getpass("Again: ")
+    except EOFError:
+        raise Invalid("no password was given")
+    if second != first:
         raise Invalid("these are two different passwords")
     return first
 

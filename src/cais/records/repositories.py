@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import Boolean, Column, Table, bindparam, false, or_, select, true, update
+from sqlalchemy import Boolean, Column, Table, bindparam, case, false, or_, select, true, update
 
 from cais.records.lookup import Lookup
 from cais.records.metadata import IDENTITY, METADATA, UNIX_SECONDS, name_type
@@ -38,6 +38,8 @@ class Repository(NamedTuple):
 
 # A page shows a repository where each of these says so: (all of them), (the public ones), (names of these patterns).
 Shown = tuple[bool, bool, "Sequence[str]"]
+
+_OR_LIMIT = 200
 
 _PUBLIC = select(REPOSITORIES.c.is_public).where(REPOSITORIES.c.name == bindparam("repository"))
 _ID = select(REPOSITORIES.c.id).where(REPOSITORIES.c.name == bindparam("repository"))
@@ -106,5 +108,20 @@ def _is_shown(rule: Shown) -> ColumnElement[bool]:
     if everything:
         return true()
     name = REPOSITORIES.c.name
-    likes = [name.like(pattern.replace("_", "\\_").replace("*", "%"), escape="\\") for pattern in patterns]
-    return or_(false(), *likes, REPOSITORIES.c.is_public) if public else or_(false(), *likes)
+    plain = [pattern for pattern in patterns if "*" not in pattern]
+    clauses: list[ColumnElement[bool]] = [
+        name.like(pattern.replace("_", "\\_").replace("*", "%"), escape="\\") for pattern in patterns if "*" in pattern
+    ]
+    if plain:
+        clauses.append(name.in_(plain))
+    if public:
+        clauses.append(REPOSITORIES.c.is_public)
+    return _any(clauses)
+
+
+def _any(clauses: Sequence[ColumnElement[bool]]) -> ColumnElement[bool]:
+    """However many: SQLite's expressions may be a thousand levels deep, and each OR is one more."""
+    if len(clauses) <= _OR_LIMIT:
+        return or_(false(), *clauses)
+    parts = (clauses[at : at + _OR_LIMIT] for at in range(0, len(clauses), _OR_LIMIT))
+    return _any([case((or_(*part), true()), else_=false()) for part in parts])
