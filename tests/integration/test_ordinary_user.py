@@ -457,3 +457,22 @@ def test_without_a_tun_a_line_says_so(cais: Cais) -> None:
     assert "/dev/net/tun cannot be opened" in said[0] and "--network none" in said[0] and said[1:] == ["1"]
     assert cais.sh("ip -o link | wc -l", "--network", "none") == ["1"]
     assert "/dev/net/tun" in cais("run", "--rm", "-p", "28473:80", "box", "true", code=125)
+
+
+def test_builds_by_a_registry(cais: Cais, as_root: Cais, open_registry: Any) -> None:
+    """What root has pushed is a base, a cache comes and goes, and several targets are baked at once."""
+    place = f"{open_registry.address}/ordinary-{os.urandom(4).hex()}"
+    as_root.build(f"{place}:base", "FROM box\nRUN id -u > /who && chown 1000 /who\n", "--push")
+    text = f"FROM {place}:base\nRUN cat /who > /copy && stat -c %u /who >> /copy\n"
+    cais.build(f"{place}:own", text, "--push", "--cache-to", f"type=registry,ref={place}:cache,mode=max")
+    bake = f"""
+    target "default" {{
+      name = "t${{n}}"
+      matrix = {{ n = [1, 2] }}
+      dockerfile-inline = "FROM {place}:own\\nRUN echo ${{n}} >> /copy"
+      tags = ["{place}:t${{n}}"]
+    }}
+    """
+    cais("buildx", "bake", "--push", "--progress", "plain", "-f", "-", stdin=bake.encode())
+    assert cais.sh("cat /copy", image=f"{place}:t2") == ["0", "1000", "2"]
+    cais.assert_nothing_left()

@@ -180,7 +180,7 @@ class TestFailure:
         message = "failed to resolve source metadata for 127.0.0.1:1/nothing:latest"
         with pytest.raises(Unavailable, match=message) as error:
             work.build("# a base\nFROM 127.0.0.1:1/nothing\n")
-        assert ">>> FROM 127.0.0.1:1/nothing" in str(error.value.lines) and "load" in error.value.hint
+        assert ">>> FROM 127.0.0.1:1/nothing" in str(error.value.lines)
 
     def test_a_dockerfile_that_is_none(self, work):
         with pytest.raises(Invalid) as error:
