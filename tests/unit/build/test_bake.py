@@ -221,7 +221,9 @@ def test_services_of_compose_files(tmp_path):
     "text",
     ["services: [", "a", "services: {a: {build: 3}}", "services: {a: {image: '${X:?gone}', build: .}}",
      "services: {a: {build: '${-}'}}", "services: {'a/b': {build: .}}", "services: {a: {build: {tags: {a: b}}}}",
-     "services: {a: {build: {secrets: [s]}}}\nsecrets: {s: {external: true}}", "a: &a [*a]\nservices: []",
+     "services: {a: {build: {secrets: [s]}}}\nsecrets: {s: {external: true}}", "a: &a [*a]\nservices: {}",
+     "services: {}\na: &a [x, x]\n" + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(24)),  # noqa: E501
+
      "services: {a: !!python/object/apply:os.system ['false']}"],
 )  # fmt: skip
 def test_compose_files_that_are_none(text):

@@ -24,6 +24,8 @@ _EXTENSIONS = {
     "no-cache": "flag", "no-cache-filter": "texts", "contexts": "map",
 }  # fmt: skip
 _ENV_LIMIT_BYTES = 1 << 20
+_VALUES_LIMIT = 200_000
+_DEPTH_LIMIT = 100
 
 
 def read_compose(files: Sequence[File], environment: Mapping[str, str], directory: str, definition: Definition) -> None:
@@ -32,7 +34,7 @@ def read_compose(files: Sequence[File], environment: Mapping[str, str], director
     services: dict[str, dict[str, Any]] = {}
     secrets: dict[str, Any] = {}
     for file in files:
-        document = _interpolated(_loaded(file), variables, file.name)
+        document = _Interpolation(variables, file.name).filled(_loaded(file))
         for name, service in _mapping(document.get("services"), file, "services").items():
             known = services.setdefault(str(name), {})
             _merge_service(known, _mapping(service, file, f"services.{name}"))
@@ -257,14 +259,25 @@ def _hosts(value: Any) -> dict[str, str]:
 # Variables of the environment in texts.
 
 
-def _interpolated(value: Any, variables: Mapping[str, str], name: str) -> Any:
-    if isinstance(value, str):
-        return _filled(value, variables, name) if "$" in value else value
-    if isinstance(value, dict):
-        return {key: _interpolated(item, variables, name) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_interpolated(item, variables, name) for item in value]
-    return value
+class _Interpolation:
+    """A document with its variables filled in. What aliases multiply beyond measure is refused."""
+
+    def __init__(self, variables: Mapping[str, str], name: str) -> None:
+        self._variables = variables
+        self._name = name
+        self._left = _VALUES_LIMIT
+
+    def filled(self, value: Any, depth: int = 0) -> Any:
+        self._left -= 1
+        if self._left < 0 or depth > _DEPTH_LIMIT:
+            raise Invalid(f"failed to parse {self._name}: it has too many values, or they are nested too deeply")
+        if isinstance(value, str):
+            return _filled(value, self._variables, self._name) if "$" in value else value
+        if isinstance(value, dict):
+            return {key: self.filled(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.filled(item, depth + 1) for item in value]
+        return value
 
 
 def _filled(text: str, variables: Mapping[str, str], file: str) -> str:
