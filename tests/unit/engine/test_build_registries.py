@@ -266,3 +266,46 @@ def test_skopeo_copies_a_cache(based, repository, tmp_path):
     )  # fmt: skip
     based.build("FROM base\nRUN echo one > /one\n", cache_from=[f"type=local,src={tmp_path}/layout,tag=c"])
     assert not warnings(based)
+
+
+def test_a_base_of_several_platforms(based, elsewhere, repository):
+    """Both platforms' images of one name come at once; what is put out is an index with both."""
+    based.write({"f": "f"})
+    text = "FROM scratch\nARG TARGETARCH\nCOPY f /f-$TARGETARCH\n"
+    both = "linux/amd64,linux/arm64"
+    pushed(based, f"{repository}:1", text, platform=both)
+    result = elsewhere.build(f"FROM {repository}:1\nCOPY f /g\n", platform=both, tags=[f"{repository}:2"],
+                             outputs=["type=registry"])  # fmt: skip
+    for arch in ("amd64", "arm64"):
+        found = elsewhere.files(f"FROM {repository}:2\n", platform=f"linux/{arch}")
+        assert sorted(found) == [f"f-{arch}", "g"]
+    index = json.loads(elsewhere.stores.registries.repository(Reference.parse(f"{repository}:2")).manifest("2").raw)
+    assert [item["platform"]["architecture"] for item in index["manifests"]] == ["amd64", "arm64"]
+    assert result.digest and not elsewhere.leftovers()
+
+
+def test_bake_takes_one_base_for_all(based, elsewhere, repository, open_registry):
+    """Of targets that begin with one image of a registry, each asks for it, and its layers come once."""
+    from cais.engine import bake
+    from cais.spec.progress import silent
+
+    based.write({"f": os.urandom(100_000)})
+    pushed(based, f"{repository}:1", "FROM scratch\nCOPY f /f\n")
+    text = f"""
+    target "default" {{
+      name = "t${{n}}"
+      matrix = {{ n = [1, 2, 3] }}
+      dockerfile-inline = "FROM {repository}:1\\nCOPY f /g${{n}}"
+      tags = ["{repository}:t${{n}}"]
+      output = ["type=registry"]
+    }}
+    """
+    elsewhere.write({"docker-bake.hcl": text})
+    options = bake.BakeOptions(directory=str(elsewhere.context))
+    since = len(open_registry.requests())
+    plan = bake.baked(options, bake.chosen(options))
+    results = elsewhere.in_thread(lambda: elsewhere.engine.builder.bake(plan, lambda name: silent))
+    assert len({result.digest for result in results.values()}) == 3
+    layer = json.loads(elsewhere.stores.registries.repository(Reference.parse(f"{repository}:1")).manifest("1").raw)
+    digest = layer["layers"][0]["digest"]
+    assert len(asked(open_registry, since, f"GET /v2/{repository.partition('/')[2]}/blobs/{digest}")) == 1
