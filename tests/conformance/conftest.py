@@ -1,4 +1,4 @@
-"""The registry that is asked: on one directory, and on the stores of replicas."""
+"""The workflows run against a registry on SQLite; where long tests are wanted, on PostgreSQL, too."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-import replica_servers
 from registry_process import RegistryProcess, registry_process
 
 
-@pytest.fixture(scope="session", params=["embedded", "replicated"])
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
-    environment = {}
-    if request.param == "replicated":
-        stores = replica_servers.storage(request.getfixturevalue("swift"), request.getfixturevalue("postgres"))
-        environment = {f"CAIS_REGISTRY_{name.upper()}": value for name, value in stores.items()}
-    with registry_process(tmp_path_factory.mktemp("registry"), environment=environment) as server:
+    flags = []
+    if request.param == "postgresql":
+        postgres = request.getfixturevalue("postgres")
+        flags = ["--database-url", postgres.database()]
+    with registry_process(tmp_path_factory.mktemp("registry"), *flags) as server:
         yield server
