@@ -23,6 +23,7 @@ class AtWork:
         self._changed = threading.Condition()
         self._keys: set[str] = set()
         self._made: dict[str, Result] = {}
+        self._locks: dict[str, threading.Lock] = {}
         self._stoppers: list[Callable[[BaseException], None]] = []
         self._stopped: BaseException | None = None
 
@@ -46,6 +47,11 @@ class AtWork:
             if result is not None:
                 self._made[key] = result
             self._changed.notify_all()
+
+    def lock(self, key: str) -> threading.Lock:
+        """One for all who say the same ``key``: what one of them has made the next one finds."""
+        with self._changed:
+            return self._locks.setdefault(key, threading.Lock())
 
     def wake(self) -> None:
         """A build has failed: its steps that wait for others' do not go on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+from cais.build.at_work import AtWork
 from cais.engine.stores import Stores
 from cais.errors import CaisError, NotFound
 from cais.spec import media_types
@@ -29,18 +30,23 @@ class Bases:
     """
 
     def __init__(
-        self, stores: Stores, layouts: Mapping[str, Layouted | Linked] | None = None, ask: str = "never"
+        self,
+        stores: Stores,
+        layouts: Mapping[str, Layouted | Linked] | None = None,
+        ask: str = "never",
+        at_work: AtWork | None = None,
     ) -> None:
         """``layouts`` are images of image layouts and of other builds, by the full names that lowering asks for.
 
-        ``ask`` says when registries are asked: never, for what is missing here, always (``--pull``).
+        ``ask`` says when registries are asked: never, for what is missing here, always (``--pull``). ``at_work`` is
+        shared with builds that go on at once.
         """
         self._stores = stores
         self._layouts = layouts or {}
         self._ask_when = ask
         self._found: dict[tuple[str, Platform], Image] = {}
         self._elsewhere: dict[tuple[str, Platform], Descriptor] = {}  # in a registry, and not here yet
-        self._bringing: dict[tuple[str, Platform], threading.Lock] = {}
+        self._at_work = at_work or AtWork()
         self._unpacking = threading.Lock()
 
     def config(self, reference: str, platform: Platform) -> ImageConfig:
@@ -100,7 +106,6 @@ class Bases:
             raise
         if image is not here:
             self._elsewhere[reference, platform] = image.target
-            self._bringing[reference, platform] = threading.Lock()
         return image
 
     def image(self, reference: str, platform: Platform) -> Image:
@@ -114,12 +119,12 @@ class Bases:
     def bring(self, reference: str, platform: Platform, progress: Progress = silent) -> Image:
         """The image, with its layers here. Raises what pulling raises."""
         key = (reference, platform)
-        if key in self._elsewhere:
+        target = self._elsewhere.get(key)
+        if target is not None:
             from cais.engine.build_pull import bring
 
-            with self._bringing[key]:
-                target = self._elsewhere.get(key)
-                if target is not None:
+            with self._at_work.lock(target.digest):
+                if key in self._elsewhere:
                     self._found[key] = bring(self._stores, Reference.parse(reference), target, platform, progress)
                     del self._elsewhere[key]
         return self._found[key]

@@ -78,7 +78,7 @@ class Run:
         self._given = given
         self._progress = progress
         self._records = Records(stores.database)
-        self.bases = Bases(stores, given.sources.layouts, "always" if options.pull else "missing")
+        self.bases = Bases(stores, given.sources.layouts, "always" if options.pull else "missing", at_work)
         self.platforms = platforms(options.platform, stores.platform)
         self._targets: list[Lowered] = []
         self._verdicts: Mapping[Vertex, Verdict] = {}
