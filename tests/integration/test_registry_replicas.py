@@ -22,6 +22,7 @@ import pytest
 import faulty_proxy
 import nginx_server
 import postgres_server
+import private_server
 import pushing
 import replica_servers
 
@@ -166,6 +167,14 @@ def test_blobs_of_one_object_come_from_the_store_itself_where_that_is_set(swift:
         if shutil.which("skopeo"):
             client.push("app", "v1", [small])
             run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://127.0.0.1:{registry.port}/app:v1")
+
+
+def test_a_store_that_cannot_be_used_is_said_at_the_start(swift: Any, postgres: Any) -> None:
+    settings = replica_servers.storage(swift, postgres) | {"s3_secret_key": "wrong"}
+    with replica_servers.replicas(1, **settings) as registry:
+        log = registry.servers[0].log
+        private_server.until(lambda: "refuses the keys" in log.read_text(), "the reason is in the log")
+        assert "wrong" not in log.read_text()
 
 
 def test_without_database_or_store_the_answer_is_503_and_later_all_is_well(

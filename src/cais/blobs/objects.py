@@ -68,7 +68,7 @@ class Objects:
                     "timeout": timedelta(days=1),
                 },
                 retry_config={
-                    "max_retries": 10,
+                    "max_retries": 10_000,  # the time decides
                     "retry_timeout": timedelta(seconds=settings.retry_seconds),
                     "backoff": {
                         "init_backoff": timedelta(milliseconds=100),

@@ -106,7 +106,10 @@ class Database:
                     yield connection
             else:
                 with self._engine.connect() as connection:
-                    yield connection.execution_options(isolation_level="REPEATABLE READ")
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                    # Who reads it may take long over each row.
+                    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                    yield connection
         except NoFreeConnection:
             raise self._busy() from None
         except DBAPIError as error:

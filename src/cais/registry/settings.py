@@ -29,7 +29,7 @@ class Settings(NamedTuple):
     root: str = "/var/lib/cais-registry"
     listen: str = "127.0.0.1:5000"
     workers: int = 0
-    threads: int = 16
+    threads: int = 0
     anonymous: str = "none"
     accept_missing: bool = False
     proxies: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ SETTINGS = (
     Setting("root", "text", "the directory of the blobs, and of the database where no other is named"),
     Setting("listen", "text", "where it answers: `HOST:PORT`; port 0 is any free one"),
     Setting("workers", "count", "processes that answer, on one socket; `0`: one for each processor, up to four"),
-    Setting("threads", "count", "threads of each process in which requests wait for the database and for disks"),
+    Setting("threads", "count", "threads of each process that wait for the stores; `0`: 16, or 64 with a bucket"),
     Setting(
         "anonymous", "none|read|write",
         "what everybody may do without signing in: nothing, read what is public, or everything",

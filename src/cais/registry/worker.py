@@ -36,7 +36,9 @@ _TICKS_A_SECOND = 10  # of uvicorn
 def work(settings: Settings, listener: socket.socket, counts_directory: str) -> int:
     """Answers until SIGTERM; returns the exit code. What it counts is put into ``counts_directory`` ("": nowhere)."""
     catalog = Catalog.open(of_catalog(settings))
-    threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="catalog")
+    # A bucket answers later than a disk, and may not answer for a while: the others must not wait for those who wait.
+    count = settings.threads or (64 if settings.s3_bucket else 16)
+    threads = ThreadPoolExecutor(count, thread_name_prefix="catalog")
     counts, log = Counts(counts_directory), AccessLog(settings.log_access)
     observed = Observed(
         Application(catalog, threads, realm=settings.access_realm),
@@ -68,6 +70,7 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str) -> 
         observed,
         settings.stop_delay,
     )
+    threads.submit(_failing, catalog)  # what is out of reach is said now, and not when the first one asks
     threading.Thread(target=_end_with_parent, args=(os.getppid(), server), daemon=True).start()
     server.run(sockets=[listener])
     threads.shutdown()
@@ -105,7 +108,7 @@ def _failing(catalog: Catalog) -> list[str]:
     try:
         catalog.answers()
     except CaisError as error:
-        sys.stderr.write(f"not ready: {error.message}\n")
+        _tell(f"not ready: {error.message} {error.hint}".rstrip())
         return ["storage"]
     return []
 
