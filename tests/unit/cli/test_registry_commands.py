@@ -15,6 +15,8 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="cais[registry] is not installed")
 
+from container_process import Terminal
+
 from cais.catalog.administration import Administration
 from cais.catalog.settings import CatalogSettings
 from cais.cli import main
@@ -87,6 +89,24 @@ def test_passwords(registry: Registry) -> None:
     assert add(registry, "alice").code == 0
     assert registry("user", "password", "--password-stdin", "alice", stdin=PASSWORD).code == 0
     assert registry("user", "password", "--password-stdin", "bob", stdin=PASSWORD).error == "Error: no such user: bob\n"
+
+
+@pytest.mark.parametrize("again", [PASSWORD, "another one"])
+def test_a_password_is_asked_for_without_showing_it(tmp_path: Path, again: str) -> None:
+    source = str(Path(__file__).parents[3] / "src")
+    environment = {**os.environ, "CAIS_REGISTRY_ROOT": str(tmp_path), "PYTHONPATH": source}
+    terminal = Terminal([sys.executable, "-m", "cais", "registry", "user", "add", "alice"], environment, 24, 80)
+    try:
+        shown = terminal.read_until("Password: ")
+        terminal.type(PASSWORD + "\n")
+        shown += terminal.read_until("Again: ")
+        terminal.type(again + "\n")
+        assert terminal.wait() == (0 if again == PASSWORD else 1)
+        shown += terminal.said.decode()
+    finally:
+        terminal.close()
+    assert PASSWORD not in shown and again not in shown
+    assert shown.rstrip().endswith("alice" if again == PASSWORD else "two different passwords")
 
 
 def test_grants(registry: Registry) -> None:
