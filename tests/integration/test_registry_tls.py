@@ -27,7 +27,7 @@ _PATIENCE_SECONDS = 20
 
 
 def tls(pair: Pair, client_ca: Path | None = None) -> list[str]:
-    words = ["--set", f"tls.certificate={pair.certificate}", "--set", f"tls.key={pair.key}"]
+    words = ["--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key)]
     return words if client_ca is None else [*words, "--set", f"tls.client_ca={client_ca}"]
 
 

@@ -13,18 +13,12 @@ def settings_of(call: Call) -> CatalogSettings:
     to date. Raises Invalid, Unavailable (also where the packages of the registry are not installed)."""
     import os
 
-    from cais.errors import Unavailable
+    from cais.cli.registry_records import registry_packages
 
-    try:
+    with registry_packages():
         from cais.catalog.catalog import prepare
         from cais.registry.settings import load, of_catalog
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("cais"):
-            raise
-        raise Unavailable(
-            f"the registry needs packages that are not installed ({error.name})",
-            hint="Install them with: pip install 'cais[registry]'",
-        )
+
     found = of_catalog(load(os.environ, config=call["config"], flags={"root": call["root"]}, pairs=call["set"]))
     prepare(found)
     return found

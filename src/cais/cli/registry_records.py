@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from cais.cli.declare import Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cais.catalog.administration import Administration
     from cais.cli.call import Call
 
@@ -21,22 +25,30 @@ def settings_flags() -> tuple[Flag, ...]:
     )
 
 
-def records_of(call: Call) -> Administration:
-    """Raises Unavailable where the packages of the registry are not installed."""
-    import os
-
+@contextmanager
+def registry_packages() -> Iterator[None]:
+    """Around imports of the registry. Raises Unavailable where a package that it needs is not installed."""
     from cais.errors import Unavailable
 
     try:
-        from cais.catalog.administration import Administration
-        from cais.registry.settings import load, of_catalog
+        yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("cais"):
             raise
         raise Unavailable(
             f"the registry needs packages that are not installed ({error.name})",
             hint="Install them with: pip install 'cais[registry]'",
-        )
+        ) from None
+
+
+def records_of(call: Call) -> Administration:
+    """Of the registry that the flags and the environment name. Raises Invalid, Unavailable, ..."""
+    import os
+
+    with registry_packages():
+        from cais.catalog.administration import Administration
+        from cais.registry.settings import load, of_catalog
+
     settings = load(os.environ, config=call["config"], flags={"root": call["root"]}, pairs=call["set"])
     return Administration.open(of_catalog(settings))
 

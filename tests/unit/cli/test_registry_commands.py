@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -191,3 +192,18 @@ def test_settings_that_are_wrong(registry: Registry, tmp_path: Path) -> None:
     secret = "postgresql://user:hidden@"
     bad = registry("user", "ls", "--set", f"database.url={secret}:::/x")
     assert bad.code == 1 and "hidden" not in bad.error
+
+
+@pytest.mark.parametrize(("package", "words"), [("sqlalchemy", "user ls"), ("uvicorn", "serve")])
+def test_where_the_packages_are_not_installed(tmp_path: Path, package: str, words: str) -> None:
+    source = str(Path(__file__).parents[3] / "src")
+    code = f"import sys; sys.modules[{package!r}] = None; from cais.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "registry", *words.split(), "--root", tmp_path],
+        env={**os.environ, "PYTHONPATH": source}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: the registry needs packages that are not installed ({package})\n"
+        "Install them with: pip install 'cais[registry]'\n"
+    )

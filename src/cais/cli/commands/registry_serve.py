@@ -19,10 +19,13 @@ COMMAND = Command(
         Flag("listen", "", "string", "Address to listen on, HOST:PORT (default 127.0.0.1:5000)"),
         Flag("root", "", "string", "Directory of the registry", complete="directory"),
         Flag("set", "", "stringArray", "Give a setting of the file another value: NAME=VALUE"),
+        Flag("tls-certificate", "", "string", "File of the certificate (default: no TLS)", complete="file"),
+        Flag("tls-key", "", "string", "File of the certificate's key", complete="file"),
         Flag("workers", "", "string", "Number of processes (default: one for each processor, up to 4)"),
     ),
     examples=(
         "cais registry serve --root /srv/registry --anonymous read",
+        "cais registry serve --listen 0.0.0.0:443 --tls-certificate registry.crt --tls-key registry.key",
         "cais registry serve --config registry.toml --listen 0.0.0.0:5000",
     ),
 )
@@ -33,22 +36,16 @@ def run(call: Call) -> int:
     import sys
 
     from cais.cli.call import say
-    from cais.errors import Unavailable
+    from cais.cli.registry_records import registry_packages
 
-    try:
+    with registry_packages():
+        from cais.registry import worker  # noqa: F401  # serve loads it late, and would not say what is missing
         from cais.registry.serve import serve
         from cais.registry.settings import load
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("cais"):
-            raise
-        raise Unavailable(
-            f"the registry needs packages that are not installed ({error.name})",
-            hint="Install them with: pip install 'cais[registry]'",
-        ) from None
+
     flags = {name: call[name] for name in ("anonymous", "listen", "root", "workers")}
-    settings = load(
-        os.environ, config=call["config"], flags={**flags, "database.url": call["database-url"]}, pairs=call["set"]
-    )
+    flags |= {name: call[name.replace(".", "-")] for name in ("database.url", "tls.certificate", "tls.key")}
+    settings = load(os.environ, config=call["config"], flags=flags, pairs=call["set"])
 
     def tell(line: str) -> None:
         say(line)
