@@ -128,8 +128,8 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     yield request.getfixturevalue("postgres").database()
 
 
-GRACE_SECONDS = 6.0
-SHARED = [os.urandom(500) for _ in range(300)]  # each comes again after about the time of grace
+GRACE_SECONDS = 3.0
+SHARED = [os.urandom(500) for _ in range(60)]  # each comes again after about the time of grace
 
 
 class Client(threading.Thread):
@@ -175,6 +175,7 @@ class Client(threading.Thread):
                     assert self._server.request("PUT", target, data, connection=connection).status == 201  # type: ignore[arg-type]
         document = image(CONFIG, *layers, annotations={"number": str(self.pushed)})
         content = json.dumps(document).encode()
+        self._ending.wait(random.choice((0, 0, GRACE_SECONDS * 0.4)))  # another layer, by a slow line
         done = self._server.request(
             "PUT", f"/v2/{self.repository}/manifests/t{self.pushed}", content,
             {"Content-Type": document["mediaType"]}, connection,  # type: ignore[arg-type]
@@ -182,7 +183,7 @@ class Client(threading.Thread):
         if done.status == 201:
             self.images[f"t{self.pushed}"] = layers
             self.pushed += 1
-        elif time.monotonic() - began < GRACE_SECONDS / 2:
+        elif time.monotonic() - began < GRACE_SECONDS * 0.7:
             self.lost.append(f"a push of {time.monotonic() - began:.2f} s was refused: {done}")
 
     def _look_and_delete(self, connection: object) -> None:
@@ -211,7 +212,7 @@ def test_collecting_beside_pushes(tmp_path: Path, database_url: str) -> None:
         flags += ["--set", f"database.url={database_url}"]
     stop = threading.Event()
     with registry_process(root, *flags) as server:
-        clients = [Client(name, server, stop) for name in ("app", "app2", "other")]
+        clients = [Client(name, server, stop) for name in ("a", "b", "c", "d", "e", "other")]
         for client in clients:
             client.start()
         removed = runs = 0
