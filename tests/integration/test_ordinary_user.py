@@ -476,3 +476,21 @@ def test_builds_by_a_registry(cais: Cais, as_root: Cais, open_registry: Any) -> 
     cais("buildx", "bake", "--push", "--progress", "plain", "-f", "-", stdin=bake.encode())
     assert cais.sh("cat /copy", image=f"{place}:t2") == ["0", "1000", "2"]
     cais.assert_nothing_left()
+
+
+def test_what_is_pushed_comes_back_with_its_owners(
+    cais: Cais, as_root: Cais, ordinary_account: Any, open_registry: Any
+) -> None:
+    cais.build("pushed", OWNERS)
+    name = f"{open_registry.address}/owners-{os.urandom(4).hex()}:1"
+    cais("tag", "pushed", name)
+    pushed = cais("push", name).splitlines()[-1].split()[2]
+    assert as_root("pull", name).splitlines()[-3] == f"Digest: {pushed}"
+    cais("rmi", "-f", name, "pushed")
+    # Pulled because it is not here, in the user's own namespace; its files are the subordinate ids'.
+    said = cais.sh("stat -c '%u %a' /file /setuid", image=name)
+    assert said[-2:] == ["1000 644", "0 4755"], said
+    owners = {path.lstat().st_uid for path in cais.root.glob("snapshots/*/fs/file")}
+    assert owners == {ordinary_account.first_subordinate_id + 999}
+    cais("push", name)
+    cais("rmi", name)
