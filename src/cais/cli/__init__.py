@@ -10,7 +10,7 @@ exit codes for everything that Docker's client does too, and it loads only what 
     values     what the types of flags accept                help        Docker's help from the data
     docker_flags  Docker's flags per command: what is not declared here is refused by name
     template*  Go templates                                  table       columns, --format, --filter
-    units      sizes, ages, durations                        progress*   what a build shows
+    units      sizes, ages, durations                        progress*   what builds and transfers show
     others     what others wrote: quoted, or harmless for a terminal (harmless)
     place      where a command runs (contexts)               remote*     by ssh, with files of this host
     completion scripts for the shells, and what completes

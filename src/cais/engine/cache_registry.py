@@ -118,8 +118,8 @@ def send(
 
     Raises Denied, Unauthorized, Unavailable, Corrupt.
     """
+    from cais.engine.arriving import Layers
     from cais.engine.copy import Graph, copy
-    from cais.engine.pull import Layers
     from cais.image.compress import Compression, compressed_chains
     from cais.image.layers import LayerSource
 

@@ -6,9 +6,10 @@ live as directories here go to a registry.
 
 from __future__ import annotations
 
+from cais.engine.arriving import Layers
 from cais.engine.copy import copy, read_document, read_graph
 from cais.engine.places import Place
-from cais.engine.pull import Layers, chosen, explained, resolved
+from cais.engine.pull import chosen, explained, resolved
 from cais.engine.referrers import copy_referrers, copy_signature_tags, keep_here, of_content, of_index, of_registry
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Denied, Invalid, NotFound, Unauthorized

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from cais.engine.image_transfers import ImageTransfers
 from cais.engine.stores import Stores
 from cais.errors import Invalid, from_os_error
 from cais.spec.named import NamedTuple
@@ -15,23 +16,17 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from cais.engine.build import BuildOptions, BuildResult
-    from cais.engine.pull import Pulled
-    from cais.engine.push import Pushed
     from cais.image.attestations import Attestation
     from cais.image.load import Loaded
     from cais.image.removal import User
     from cais.image.store import Image
     from cais.image.store import Images as Store
     from cais.image.views import HistoryEntry
-    from cais.spec.descriptor import Descriptor
     from cais.spec.digest import Digest
     from cais.spec.platform import Platform
     from cais.spec.progress import Progress
 
     ListOfAttestations = list[Attestation]
-    ListOfPulled = list[Pulled]
-    ListOfPushed = list[Pushed]
-    ListOfTags = list[str]
     ListOfRemoved = list[tuple[str, str]]
     ListOfLoaded = list[Loaded]
     ListOfPairs = list[tuple[str, str]]
@@ -67,11 +62,8 @@ class PruneReport(NamedTuple):
     reclaimed_bytes: int
 
 
-class Images:
+class Images(ImageTransfers):
     """The images of one root directory."""
-
-    def __init__(self, stores: Stores) -> None:
-        self._stores = stores
 
     def list(
         self,
@@ -274,88 +266,6 @@ class Images:
             return id
         finally:
             stores.close()
-
-    def pull(
-        self,
-        name: str,
-        all_tags: bool = False,
-        platform: Platform | None = None,
-        all_platforms: bool = False,
-        policy: str = "always",
-        referrers: bool = False,
-        progress: Progress | None = None,
-    ) -> ListOfPulled:
-        """From a registry: one image, or with ``all_tags`` each of the repository. See ``cais.engine.pull``."""
-        from cais.engine.pull import PullOptions, pull, tags_of
-        from cais.spec.progress import silent
-        from cais.spec.reference import Reference
-
-        options = PullOptions(platform, all_platforms, policy, referrers)
-        reference = Reference.parse(name)
-        progress = progress or silent
-        wanted = tags_of(self._stores, reference) if all_tags else [reference]
-        pulled = [pull(self._stores, item, options, progress) for item in wanted]
-        shown = reference.familiar_name if all_tags else reference.familiar
-        progress({"event": "pulled", "name": shown, "is_newer": any(item.is_newer for item in pulled)})
-        return pulled
-
-    def remote_tags(self, repository: str) -> ListOfTags:
-        """The tags of a repository in its registry. Raises NotFound, Denied, Unauthorized, Unavailable."""
-        from cais.engine.remote_images import tags
-
-        return tags(self._stores, repository)
-
-    def remote_digest(self, name: str) -> str:
-        """What a name points at in its registry. Raises as ``remote_tags``."""
-        from cais.engine.remote_images import digest
-
-        return digest(self._stores, name)
-
-    def remote_inspect(self, name: str, platform: Platform | None = None) -> dict[str, Any]:
-        """``inspect`` of an image in its registry, without its layers. Raises as ``remote_tags``, Invalid."""
-        from cais.engine.remote_images import inspect
-
-        return inspect(self._stores, name, platform)
-
-    def copy(
-        self,
-        source: str,
-        target: str,
-        platform: Platform | None = None,
-        all_platforms: bool = False,
-        referrers: bool = False,
-        progress: Progress | None = None,
-    ) -> Descriptor:
-        """Between registries, layouts, archives and here (``cais.engine.places``); what was copied.
-
-        See ``cais.engine.image_copy``.
-        """
-        from cais.engine.image_copy import CopyOptions, copy_image
-        from cais.spec.progress import silent
-
-        options = CopyOptions(platform, all_platforms, referrers)
-        return copy_image(self._stores, source, target, options, progress or silent)
-
-    def push(
-        self,
-        name: str,
-        all_tags: bool = False,
-        platform: Platform | None = None,
-        compression: str = "",
-        referrers: bool = False,
-        progress: Progress | None = None,
-    ) -> ListOfPushed:
-        """To the registry that the name says; with ``all_tags`` all that are here. See ``cais.engine.push``."""
-        from cais.engine.push import PushOptions, push, tags_of
-        from cais.spec.progress import silent
-        from cais.spec.reference import Reference
-
-        progress = progress or silent
-        options = PushOptions(platform, compression, referrers)
-        reference = Reference.parse(name)
-        wanted = tags_of(self._stores, reference) if all_tags else [reference]
-        progress({"event": "pushing", "repository": reference.name})
-        return [push(self._stores, item, options, progress) for item in wanted]
 
     def build(self, options: BuildOptions, progress: Progress | None = None) -> BuildResult:
         """Short for ``engine.builder.build``."""

@@ -174,8 +174,8 @@ class ImageTools:
         return [target]
 
     def _send(self, tag: Reference, parts: Sequence[_From], raw: bytes, media_type: str, step: Step) -> None:
+        from cais.engine.arriving import Layers
         from cais.engine.copy import read_graph
-        from cais.engine.pull import Layers
         from cais.engine.push import send
 
         registry = self._registry(tag, pushing=True)

@@ -89,8 +89,8 @@ class Manifests:
 
     def push(self, name: str, *, purge: bool = False, insecure: bool = False) -> Digest:
         """Sends the list, and what the repository lacks of its members; its digest. Raises NotFound, Denied, ..."""
+        from cais.engine.arriving import Layers
         from cais.engine.copy import read_graph
-        from cais.engine.pull import Layers
         from cais.engine.push import send
         from cais.spec.progress import silent
 

@@ -6,11 +6,9 @@ that did not come to its end is found by the next one.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-
+from cais.engine.arriving import Layers, Unpacking
 from cais.engine.stores import Stores
-from cais.errors import CaisError, Cancelled, Denied, Invalid, NotFound, Unauthorized, Unavailable
+from cais.errors import CaisError, Denied, Invalid, NotFound, Unauthorized, Unavailable
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -20,8 +18,6 @@ from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cais.engine.copy import Graph
     from cais.ports import Source
     from cais.remote.registry import Registry
@@ -30,6 +26,10 @@ if TYPE_CHECKING:
 
 POLICIES = ("always", "missing", "newer", "never")
 _DEPTH_LIMIT = 4
+
+
+class NoMatch(NotFound):
+    """An index has no image for the platform."""
 
 
 class Pulled(NamedTuple):
@@ -64,7 +64,7 @@ def pull(stores: Stores, reference: Reference, options: PullOptions, progress: P
 
 
 def tags_of(stores: Stores, name: Reference) -> list[Reference]:
-    """All tags of a repository in its registry, for ``pull --all-tags``. Raises NotFound, Denied, Unauthorized."""
+    """All tags of a repository in its registry. Raises NotFound, Denied, Unauthorized."""
     try:
         found = sorted(stores.registries.repository(name).tags())
     except NotFound as error:
@@ -72,6 +72,31 @@ def tags_of(stores: Stores, name: Reference) -> list[Reference]:
     except (Denied, Unauthorized) as error:
         raise explained(error, name, "pull")
     return [Reference.parse(f"{name.name}:{tag}") for tag in found]
+
+
+def pull_all(stores: Stores, name: Reference, options: PullOptions, progress: Progress) -> list[Pulled]:
+    """Every tag of a repository, but for what stands under a tag made of an image's digest (signatures, referrers),
+    and for what there is not for the platform. Raises as ``pull``; NotFound where nothing is left."""
+    pulled: list[Pulled] = []
+    problem: NotFound | None = None
+    for reference in tags_of(stores, name):
+        if _is_about_another(reference.tag):
+            continue
+        try:
+            pulled.append(pull(stores, reference, options, progress))
+        except NoMatch as error:
+            problem = error
+            progress({"event": "note", "text": f"{reference.tag}: {error.message}"})
+    if not pulled:
+        raise problem or NotFound(f"repository {name.familiar_name} has no images")
+    return pulled
+
+
+def _is_about_another(tag: str) -> bool:
+    """Whether a tag is ``sha256-<hex>``, with or without a suffix."""
+    algorithm, _, rest = tag.partition("-")
+    digits = rest.partition(".")[0]
+    return algorithm in ("sha256", "sha512") and len(digits) == 64 and not set(digits) - set("0123456789abcdef")
 
 
 def pull_to_run(
@@ -140,7 +165,7 @@ def chosen(source: Source, target: Descriptor, platform: Platform, depth: int = 
         return [target]
     item = Index.decode(read_document(source, target), target.media_type).choose(platform)
     if item is None or depth >= _DEPTH_LIMIT:
-        raise NotFound(f"no matching manifest for {platform} in the manifest list entries")
+        raise NoMatch(f"no matching manifest for {platform} in the manifest list entries")
     return [target, *chosen(source, item, platform, depth + 1)]
 
 
@@ -264,148 +289,3 @@ class _Pull:
                 f"image with reference {self._reference.familiar} was found but does not match the specified "
                 f"platform: wanted {asked}, actual: {found}"
             )
-
-
-class Layers:
-    """A Progress: what ``copy`` tells of blobs, as events about layers (``cais.cli.progress_transfer``).
-
-    ``unpacks``: what is here already may still have to be unpacked, and whoever does that says so.
-    """
-
-    def __init__(self, progress: Progress, layers: tuple[Descriptor, ...] | None, unpacks: bool = True) -> None:
-        self._progress = progress
-        self._shown = None if layers is None else {layer.digest: layer.size_bytes for layer in layers}
-        self._unpacks = unpacks
-        self.existing: set[Digest] = set()  # that were here before
-        self.received = False  # whether any came
-
-    def __call__(self, event: dict[str, object]) -> None:
-        digest = event.get("digest") or event.get("what")
-        if not isinstance(digest, Digest) or (self._shown is not None and digest not in self._shown):
-            return
-        if event["event"] == "status":
-            self.tell(digest, "moving", event["current"], event["total"])
-        elif event["event"] == "blob":
-            state = str(event["state"])
-            word = {"planned": "waiting", "received": "arrived", "exists": "exists", "mounted": "mounted"}[state]
-            if word == "exists":
-                self.existing.add(digest)
-                if self._unpacks:
-                    return
-            self.received = self.received or word == "arrived"
-            self.tell(digest, word, repository=event.get("repository", ""))
-
-    def tell(self, digest: Digest, state: str, current: object = 0, total: object = 0, **more: object) -> None:
-        event = {"event": "layer", "id": digest.short, "state": state, **more}
-        if total:
-            event.update(current=current, total=total)
-        self._progress(event)
-
-
-class Unpacking:
-    """Unpacks the layers of one image in their order, in a thread, each while its blob arrives in ``receiver``."""
-
-    def __init__(self, stores: Stores, manifest: Manifest, layers: Layers) -> None:
-        from cais.content.kept import Receiver
-
-        self.receiver = Receiver(stores.content, self._begun)
-        self._stores = stores
-        self._manifest = manifest
-        self._layers = layers
-        self._here: set[Digest] = set()
-        self._coming: set[Digest] = set()
-        self._condition = threading.Condition()
-        self._stopped = False
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="unpack", daemon=True)
-
-    def __enter__(self) -> Unpacking:
-        self._thread.start()
-        return self
-
-    def _begun(self, blob: Descriptor) -> None:
-        with self._condition:
-            self._coming.add(blob.digest)
-            self._condition.notify_all()
-
-    def stored(self, blob: Descriptor) -> None:
-        """A blob is here. Raises what has failed since: what is left need not come then."""
-        with self._condition:
-            self._here.add(blob.digest)
-            self._condition.notify_all()
-        if self._error is not None:
-            raise self._error
-
-    def finish(self) -> None:
-        """Waits for the last layer. Raises what went wrong."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped = True
-        with self._condition:
-            self._condition.notify_all()
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._unpack_all()
-        except BaseException as error:
-            self._error = error
-
-    def _unpack_all(self) -> None:
-        from cais.image.layers import check_layer, plain_tar
-        from cais.spec.image_config import chain_ids
-
-        content, snapshots = self._stores.content, self._stores.snapshots
-        self._wait(self._manifest.config)
-        config = self._stores.images.read_config(self._manifest)
-        parent: Digest | None = None
-        for layer, diff_id, chain in zip(
-            self._manifest.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True
-        ):
-            comes = not (layer.extra or {}).get("urls")
-            if comes:
-                self._wait(layer, whole=False)
-            if snapshots.hold(chain):
-                if comes:
-                    self._wait(layer)
-                self._layers.tell(layer.digest, "exists" if layer.digest in self._layers.existing else "done")
-            else:
-                snapshots.unpack(parent, diff_id, plain_tar(_Watched(self.receiver, self._told), layer))
-                self._wait(layer)
-                check_layer(content, layer, diff_id)
-                self._layers.tell(layer.digest, "done")
-            parent = chain
-
-    def _told(self, layer: Descriptor, done: int) -> None:
-        if self._stopped:
-            raise Cancelled("stopped")
-        if layer.digest in self._here:
-            self._layers.tell(layer.digest, "unpacking", done, layer.size_bytes)
-
-    def _wait(self, blob: Descriptor, *, whole: bool = True) -> None:
-        with self._condition:
-            while blob.digest not in self._here and (whole or blob.digest not in self._coming):
-                if self._stopped:
-                    raise Cancelled("stopped")
-                self._condition.wait()
-
-
-class _Watched:
-    """A Source that tells how much of a blob was read."""
-
-    def __init__(self, source: Source, tell: Callable[[Descriptor, int], None]) -> None:
-        self._source = source
-        self._tell = tell
-
-    def exists(self, blob: Descriptor) -> bool:
-        return self._source.exists(blob)
-
-    def fetch(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
-        done = offset
-        for piece in self._source.fetch(blob, offset):
-            self._tell(blob, done)
-            done += len(piece)
-            yield piece

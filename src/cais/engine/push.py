@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cais.engine.pull import Layers, explained
+from cais.engine.arriving import Layers
+from cais.engine.pull import explained
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Denied, Invalid, NotFound, Unauthorized
 from cais.image.compress import Compression

@@ -5,6 +5,9 @@
     layers     unpacking on first use; a Source that packs built layers again
     assemble   a new image from a base, new layers and a run config
     filters    ``--filter`` of ls and prune
+    repack     an image as a registry takes it: layers packed, attestations made anew
+    origins    which repositories have a blob             manifest_lists  lists that are put together by hand
+    layout_directory, archive_writer   OCI layouts as directories and as files, to copy from and to
     removal    rm and prune with Docker's rules
     views      inspect and history as Docker shows them
     archive, load, save, importing   archives in, out, and a bare tar as an image

@@ -71,6 +71,19 @@ def test_pulled_and_pushed(here: Host, there: Host, repository: str) -> None:
     assert not there.has(first.digest)
 
 
+def test_all_tags_are_those_of_images(here: Host, there: Host, repository: str) -> None:
+    """Where the registry keeps no list of referrers, that is a tag, too."""
+    image, _, _ = signed(here, f"{repository}:1")
+    here.image(f"{repository}:sha256-{image.digest.hex}.sig", {"signature": b"old way"})
+    here.push(f"{repository}:sha256-{image.digest.hex}.sig")
+    here.index(f"{repository}:foreign", s390x={"a": b"b"}, riscv64={"a": b"c"})
+    here.push(f"{repository}:foreign")
+    events: list[dict[str, object]] = []
+    pulled = there.engine.images.pull(repository, all_tags=True, progress=events.append)
+    assert [item.reference.tag for item in pulled] == ["1"]
+    assert any(str(event.get("text")).startswith("foreign: no matching manifest for ") for event in events)
+
+
 def test_copied_through_all_places(here: Host, there: Host, repository: str, tmp_path: Path) -> None:
     _, first, second = signed(here, f"{repository}:1")
     source = f"docker://{repository}:1"
