@@ -16,6 +16,7 @@ from cais.errors import (
     Unavailable,
     Unsupported,
 )
+from cais.remote.pace import Pace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 ERROR_LIMIT_BYTES = 64 << 10
 _PIECE_BYTES = 64 << 10
+_WINDOW_SECONDS = 60.0
 _ENCODINGS = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
 
 _BY_STATUS: dict[int, type[CaisError]] = {
@@ -77,6 +79,7 @@ def _pieces(response: BaseHTTPResponse, limit_bytes: int, what: str) -> Iterator
     if length.isdigit() and int(length) > limit_bytes:
         raise Corrupt(f"{what} is {length} bytes, more than the limit of {limit_bytes}")
     received = 0
+    pace = Pace(_WINDOW_SECONDS)
     while True:
         try:
             piece = response.read1(_PIECE_BYTES)
@@ -85,6 +88,8 @@ def _pieces(response: BaseHTTPResponse, limit_bytes: int, what: str) -> Iterator
         if not piece:
             break
         received += len(piece)
+        if pace.is_too_slow(len(piece)):
+            raise Unavailable(f"{what} comes too slowly")
         if received > limit_bytes:
             raise Corrupt(f"{what} is larger than {limit_bytes} bytes, which is the limit")
         yield piece

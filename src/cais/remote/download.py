@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from urllib3.exceptions import HTTPError
 
 from cais.errors import CaisError, Corrupt, Unavailable
+from cais.remote.pace import Pace
 from cais.remote.transport import Transport
 from cais.spec.descriptor import Descriptor
 
@@ -35,8 +36,13 @@ def pieces_of(
         skip = position if response.status == 200 else 0  # the range was ignored: from the beginning
         with response:
             _check_range(response, position, blob)
+            pace = Pace(transport.limits.read_seconds)
             try:
                 while piece := response.read1(_PIECE_BYTES):
+                    if pace.is_too_slow(len(piece)):
+                        raise Unavailable(
+                            f"the registry stalls after {position} of {blob.size_bytes} bytes of {blob.digest}"
+                        )
                     if skip:
                         dropped = min(skip, len(piece))
                         skip -= dropped

@@ -274,6 +274,24 @@ def test_a_server_that_stalls() -> None:
         fetched(registry)
 
 
+def test_a_body_that_comes_byte_by_byte() -> None:
+    """Each byte comes in time, and all of them would take hours."""
+
+    def answer(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(DATA)))
+        request.end_headers()
+        with contextlib.suppress(OSError):
+            for byte in DATA:
+                request.wfile.write(bytes((byte,)))
+                if request.server.stopped.wait(0.02):
+                    break
+
+    with lying(answer) as (registry, server), pytest.raises(Unavailable, match="stalls"):
+        fetched(registry)
+    assert len(server.seen) == 1
+
+
 def test_a_head_that_comes_byte_by_byte() -> None:
     def answer(request: Request) -> None:
         with contextlib.suppress(OSError):
