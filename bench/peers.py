@@ -77,6 +77,12 @@ class Peer:
     def load(self, path: str) -> Outcome:
         return self.do("load", "load", "-q", "-i", path)
 
+    def push(self, image: str) -> Outcome:
+        return self.do("push", "push", "-q", image)
+
+    def pull(self, image: str) -> Outcome:
+        return self.do("pull", "pull", "-q", image)
+
     def forget(self, image: str) -> Outcome:
         return self.do("rmi", "rmi", "-f", image)
 
@@ -169,6 +175,12 @@ class Podman(Peer):
 
     def version(self) -> str:
         return timed(["podman", "--version"], self.place, self.env, f"{self.work}/output").output.decode().strip()
+
+    def push(self, image: str) -> Outcome:
+        return self.do("push", "push", "-q", "--tls-verify=false", image)
+
+    def pull(self, image: str) -> Outcome:
+        return self.do("pull", "pull", "-q", "--tls-verify=false", image)
 
 
 class Buildah(Peer):

@@ -107,7 +107,7 @@ def document(
     ]
     kinds = [
         kind
-        for kind in ("build", "run", "save", "load", "images", "rmi")
+        for kind in ("build", "run", "save", "load", "push", "pull", "copy", "images", "rmi")
         if any(kind in peer.peak_memory_bytes for peer in peers)
     ]
     out += ["| command | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]

@@ -28,6 +28,7 @@ import workloads
 from cases import CASES as IMAGE_CASES
 from cases import Case, Work
 from container_cases import CONTAINER_CASES
+from distribution_cases import DISTRIBUTION_CASES
 from peers import Buildah, Cais, Docker, Peer, Podman, found_in
 from places import Place
 from report import Table, cell, document
@@ -35,7 +36,7 @@ from report import Table, cell, document
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CASES = (*IMAGE_CASES, *CONTAINER_CASES)
+CASES = (*IMAGE_CASES, *CONTAINER_CASES, *DISTRIBUTION_CASES)
 HERE = os.path.dirname(os.path.abspath(__file__))
 SLOW_SECONDS = 3.0
 SLOW_RATIO = 2.0
