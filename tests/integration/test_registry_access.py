@@ -255,6 +255,20 @@ def test_what_is_changed_counts_at_the_next_request(server: RegistryProcess) -> 
         records.accounts.remove("carol")
 
 
+def test_any_replica_believes_what_another_has_signed(server: RegistryProcess) -> None:
+    scope = "repository:alice/app:pull"
+    with registry_process(server.root, "--workers", "1", anonymous="read") as other:
+        kept = ask_for_token(server, "alice", offline_token="true").json["refresh_token"]
+        for here, there in ((server, other), (other, server)):
+            assert manifest(there, "alice/app", token(here, "alice", scope)).status == 200
+            resumed = form(here, grant_type="refresh_token", refresh_token=kept, scope=scope).json["access_token"]
+            assert manifest(there, "alice/app", bearer(resumed)).status == 200
+        with administration(server.root) as records:
+            records.keys.rotate()
+        for here, there in ((server, other), (other, server)):
+            assert manifest(there, "alice/app", token(here, "alice", scope)).status == 200
+
+
 def test_who_guesses_is_held_off(server: RegistryProcess) -> None:
     """One process counts for itself: all requests of one connection come to one."""
     connection = server.connect()

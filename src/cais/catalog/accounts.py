@@ -70,6 +70,11 @@ class Accounts:
         with self._database.reading() as connection:
             if accounts.any_person(connection):
                 return False
+        if not password:
+            raise Invalid(
+                f"the first administrator {name!r} has no password",
+                hint="Set access.admin_password, or name a file by CAIS_REGISTRY_ACCESS_ADMIN_PASSWORD_FILE.",
+            )
         try:
             self.add(name, password, admin=True)
         except Conflict:

@@ -339,6 +339,8 @@ def test_names_that_are_not_taken(accounts: Accounts, name: str) -> None:
 
 
 def test_the_first_administrator_is_added_once(database: Database, accounts: Accounts) -> None:
+    with pytest.raises(Invalid, match="has no password"):
+        accounts.add_first("root", "")
     assert accounts.add_first("root", PASSWORD)
     assert not accounts.add_first("other", PASSWORD)
     assert [(account.name, account.is_admin) for account in accounts.people()] == [("root", True)]
