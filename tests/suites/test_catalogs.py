@@ -398,3 +398,56 @@ def test_bytes_of_which_nobody_knows_are_found(replica: Callable[[], Catalog]) -
         stray.remove(two.uploads._store)
     assert stored_count(one) == 2
     assert pull(two, "app", Digest.of(b"x" * (2 * MIB))) == b"x" * (2 * MIB)
+
+
+def test_what_is_pushed_while_others_collect_is_whole(pair: stored_catalogs.Pair) -> None:
+    """With no time of grace at all: a push may be told that something is gone, and then it is; never the reverse."""
+    from cais.catalog.gc import Collector
+    from cais.catalog.settings import Policy
+
+    policy = Policy(grace_seconds=0.0, untagged_seconds=0.001, batch=3)
+    contents = [f"shared {number}".encode() for number in range(4)]
+    end = time.monotonic() + 2
+    refused: list[CaisError] = []
+
+    def work(seed: int) -> list[tuple[str, str, list[Digest]]]:
+        chance = random.Random(seed)
+        pushed = []
+        with pair.catalog() as catalog:
+            while time.monotonic() < end:
+                repository, tag = f"team/{chance.randrange(2)}", f"t{seed}-{len(pushed)}"
+                wanted = chance.sample(contents, 2)
+                digests = [Digest.of(content) for content in wanted]
+                rows = []
+                for content, digest in zip(wanted, digests, strict=True):
+                    if not catalog.blobs.mount(f"team/{chance.randrange(2)}", repository, digest):
+                        push_whole(catalog, repository, content)
+                    rows.append({"mediaType": "application/octet-stream", "digest": str(digest), "size": len(content)})
+                document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": rows[0], "layers": rows[1:]}
+                try:
+                    put(catalog, repository, json.dumps(document).encode(), tag)
+                except ManifestBlobUnknown as error:
+                    refused.append(error)
+                    continue
+                for content, digest in zip(wanted, digests, strict=True):
+                    assert pull(catalog, repository, digest) == content
+                if chance.random() < 0.7:
+                    catalog.tags.delete(repository, tag)
+                else:
+                    pushed.append((repository, tag, digests))
+        return pushed
+
+    def collect() -> None:
+        with pair.catalog() as catalog:
+            while time.monotonic() < end:
+                Collector(catalog._database, catalog.uploads._store, policy).run(strays=False)
+
+    *results, _ = at_once(*(partial(work, seed) for seed in range(3)), collect)
+    kept = [push for result in results for push in result]
+    assert kept
+    with pair.catalog() as catalog:
+        Collector(catalog._database, catalog.uploads._store, policy).run()
+        for repository, tag, digests in kept:
+            assert catalog.manifests.find(repository, tag)
+            for digest in digests:
+                assert pull(catalog, repository, digest) in contents
