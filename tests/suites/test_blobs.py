@@ -265,3 +265,28 @@ def test_an_s3_store_that_is_not_there_is_said(swift: Any) -> None:
         assert words in caught.value.hint
         assert "wrong" not in str(caught.value) + caught.value.hint
         blobs.close()
+
+
+def test_a_location_has_a_size_and_a_name_of_its_own(blobs: Any) -> None:
+    one, _, _ = stored(blobs, UPLOAD, b"x" * MIB, b"y" * MIB, b"z")
+    other, _, _ = stored(blobs, OTHER, b"")
+    assert (blobs.size(one), blobs.size(other)) == (2 * MIB + 1, 0)
+    assert len({blobs.name(one), blobs.name(other)}) == 2
+    listed = {blobs.name(location) for location, size, _ in blobs.stored() if size}
+    assert listed == {blobs.name(one)}, "a location is named the same when it is listed"
+    blobs.remove(one)
+    with pytest.raises(NotFound):
+        blobs.size(one)
+
+
+def test_a_file_is_adopted_or_has_to_be_copied(blobs: Any, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    location = blobs.adopt(str(file), Digest.of(b"content"))
+    if location is None:
+        assert list(blobs.stored()) == []
+        return
+    assert read(blobs, location, 0, 7) == b"content"
+    assert file.stat().st_nlink == 2
+    blobs.remove(location)
+    assert file.read_bytes() == b"content"
