@@ -20,9 +20,9 @@ import pytest
 from container_process import wait_until
 from own_host import OwnHost
 
-pytestmark = [pytest.mark.root, pytest.mark.long]
+pytestmark = pytest.mark.root
 
-KILLS = int(os.environ.get("CAIS_KILLS", "40"))
+KILLS = int(os.environ.get("CAIS_KILLS", "20"))
 CHECK_EVERY = 20
 AT_ONCE = 3
 NAMES = [f"c{number}" for number in range(5)]

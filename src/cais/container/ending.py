@@ -6,6 +6,7 @@ its time to end, and one that was started again meanwhile is another run, which 
 
 from __future__ import annotations
 
+import os
 import time
 
 from cais.container.options import parse_signal
@@ -108,7 +109,10 @@ def end_now(store: Containers, record: ContainerRecord, found: State, how: int =
 
 
 def _await_note(store: Containers, record: ContainerRecord) -> None:
-    """Until conmon has written how the container ended: its directory is not to be removed at the same time."""
+    """Until conmon has written how the container ended: its directory is not to be removed at the same time.
+
+    On a full disk it writes nothing.
+    """
     from cais.runtime import conmon
 
     runtime = store.rooms.runtime
@@ -118,6 +122,7 @@ def _await_note(store: Containers, record: ContainerRecord) -> None:
         conmon.holder(runtime.opened(record.id))
         and runtime.is_owned(record.id)
         and conmon.exit_code(exits, record.id) is None
+        and os.statvfs(store.rooms.directory).f_bfree
         and time.monotonic() < end
     ):
         time.sleep(_STEP_SECONDS)
