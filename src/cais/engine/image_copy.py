@@ -37,12 +37,16 @@ _NAME_ANNOTATION = "org.opencontainers.image.ref.name"
 class CopyOptions(NamedTuple):
     """``platform``: this one's image alone. ``all_platforms``: also where one is usual (this root directory).
 
-    ``referrers``: what refers to the image goes along.
+    ``referrers``: what refers to the image goes along. ``format``: ``oci`` or ``docker`` media types; "" is OCI's for
+    layouts and archives of them, where neither referrers nor ``preserve_digests`` ask for the digests to stay, and
+    otherwise what it has.
     """
 
     platform: Platform | None = None
     all_platforms: bool = False
     referrers: bool = False
+    format: str = ""
+    preserve_digests: bool = False
 
 
 class _From(NamedTuple):
@@ -89,12 +93,13 @@ class _Copy:
             opened = opened._replace(target=self._of_platform(opened, self._stores.platform))
         elif opened.is_here:
             opened = opened._replace(target=self._available(opened.target))
-        elif self._target.kind == "cais" and not self._options.all_platforms:
+        elif self._target.kind == "cais" and not self._options.all_platforms and not self._options.format:
             own = {item.digest for item in chosen(opened.source, opened.target, self._stores.platform)}
             wanted = lambda item: item.digest in own  # noqa: E731
         if self._target.kind == "docker" and opened.is_here:
             opened = opened._replace(target=self._packed(opened.target))
         graph = read_graph(opened.source, opened.target, wanted or (lambda item: True))
+        opened, graph = self._formatted(opened, graph)
         put = {
             "docker": self._to_registry,
             "oci": self._to_layout,
@@ -178,6 +183,19 @@ class _Copy:
 
         return packed_for(self._stores, self._target.reference, target, "")
 
+    def _formatted(self, opened: _From, graph: Graph) -> tuple[_From, Graph]:
+        options = self._options
+        keeps = options.preserve_digests or options.referrers
+        if options.format and keeps:
+            raise Invalid("another format has other digests: they cannot be preserved, nor what refers to them kept")
+        format = options.format or ("oci" if self._target.kind in ("oci", "oci-archive") and not keeps else "")
+        if not format:
+            return opened, graph
+        from cais.image.formats import in_format
+
+        target, documents = in_format(format, opened.target, graph.documents)
+        return opened._replace(target=target), graph._replace(documents=documents)
+
     # Targets
 
     def _to_registry(self, opened: _From, graph: Graph) -> None:
@@ -225,7 +243,7 @@ class _Copy:
         from cais.content.kept import Receiver
 
         content = self._stores.content
-        if not opened.is_here:
+        if not opened.is_here or not content.exists(opened.target):
             copy(opened.source, Receiver(content), opened.target, self._layers, graph=graph)
             if opened.repository is not None:
                 from cais.image.origins import Origins

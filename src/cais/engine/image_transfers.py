@@ -71,6 +71,8 @@ class ImageTransfers:
         platform: Platform | None = None,
         all_platforms: bool = False,
         referrers: bool = False,
+        format: str = "",
+        preserve_digests: bool = False,
         progress: Progress | None = None,
     ) -> Descriptor:
         """Between registries, layouts, archives and here (``cais.engine.places``); what was copied.
@@ -80,7 +82,7 @@ class ImageTransfers:
         from cais.engine.image_copy import CopyOptions, copy_image
         from cais.spec.progress import silent
 
-        options = CopyOptions(platform, all_platforms, referrers)
+        options = CopyOptions(platform, all_platforms, referrers, format, preserve_digests)
         return copy_image(self._stores, source, target, options, progress or silent)
 
     def push(

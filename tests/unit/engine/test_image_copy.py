@@ -10,6 +10,7 @@ import pytest
 
 from cais.engine.places import Place
 from cais.errors import CaisError, Corrupt, Invalid, NotFound, Unsupported
+from cais.spec import media_types as types
 from cais.spec.manifest import Index
 from cais.spec.platform import Platform
 from image_hosts import Asked, Host
@@ -125,3 +126,28 @@ def test_nothing_is_left_of_what_is_not_what_it_says(here: Host, there: Host, tm
     assert there.engine.images.list() == []
     assert not (tmp_path / "other.tar").exists() and not (tmp_path / "other/index.json").exists()
     assert [item.name for item in tmp_path.glob("*.partial")] == []
+
+
+def test_formats(here: Host, there: Host, repository: str, tmp_path: Path) -> None:
+    here.index("app:1", amd64={"arch": b"amd64"}, arm64={"arch": b"arm64"})
+    copy = there.engine.images.copy
+    first = here.engine.images.copy("app:1", f"docker://{repository}:1")
+    docker = copy(f"docker://{repository}:1", f"docker://{repository}:docker", format="docker")
+    assert (docker.media_type, docker.digest != first.digest) == (types.DOCKER_INDEX, True)
+    pulled = there.pull(f"{repository}:docker", platform=Platform("linux", "amd64"))
+    manifest = there.engine.images.get(f"{repository}:docker").manifest
+    assert pulled.digest == docker.digest
+    assert [layer.media_type for layer in manifest.layers] == [types.DOCKER_LAYER_GZIP]
+    # A layout gets OCI's types, and with them what it was.
+    assert copy(f"docker://{repository}:docker", f"oci:{tmp_path}/layout:1").digest == first.digest
+    kept = copy(f"docker://{repository}:docker", f"oci:{tmp_path}/layout:2", preserve_digests=True)
+    assert kept.digest == docker.digest
+    assert copy(f"docker://{repository}:docker", "here:1", format="oci").digest == first.digest
+    assert there.file_of("here:1", "arch") == b"amd64"
+    with pytest.raises(Invalid, match="cannot be preserved"):
+        copy(f"docker://{repository}:1", "x", format="docker", preserve_digests=True)
+    here.image("zstd", {"a": b"a"})
+    here.engine.images.tag("zstd", f"{repository}:zstd")
+    here.push(f"{repository}:zstd", compression="zstd")
+    with pytest.raises(Invalid, match="cannot be in Docker's format"):
+        copy(f"docker://{repository}:zstd", "x", format="docker")

@@ -21,7 +21,15 @@ COMMAND = Command(
     arguments=(2, 2),
     flags=(
         Flag("all", "a", "", "Copy the images of all platforms (default, where the digest is to stay the same)"),
+        Flag(
+            "format",
+            "f",
+            "string",
+            'Media types of the copy: "oci" or "docker" (default "oci" for layouts, else what it has)',
+            complete="oci,docker",
+        ),
         platform("Copy the image of one platform only\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"),
+        Flag("preserve-digests", "", "", "Keep all bytes, also where a layout would get OCI's media types"),
         Flag("quiet", "q", "", "Suppress verbose output"),
         Flag("referrers", "", "", "Copy signatures, attestations and whatever else refers to the image, too"),
     ),
@@ -41,6 +49,8 @@ def run(call: Call) -> int:
 
     if call["all"] and call["platform"]:
         raise UsageError("conflicting options: --all and --platform", 1, usage=False)
+    if call["format"] not in ("", "oci", "docker", "v2s2"):
+        raise UsageError(f'unknown format "{call["format"]}": it is "oci" or "docker"', 1, usage=False)
     source, target = call.arguments
     display = Transfer(COPY, quiet=call["quiet"])
     try:
@@ -49,6 +59,8 @@ def run(call: Call) -> int:
             target,
             platform=chosen(call["platform"]),
             all_platforms=call["all"],
+            format={"v2s2": "docker"}.get(call["format"], call["format"]),
+            preserve_digests=call["preserve-digests"],
             referrers=call["referrers"],
             progress=display,
         )
