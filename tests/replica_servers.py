@@ -27,6 +27,12 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
     return {**ours, "PYTHONPATH": str(SOURCE)}
 
 
+def registry_command(settings: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """``cais registry WORDS`` with those settings."""
+    command = [sys.executable, "-m", "cais", "registry", *words]
+    return subprocess.run(command, env=environment(settings), capture_output=True, text=True)
+
+
 class Replica:
     """One server, on a port that it keeps when it is started again."""
 
@@ -91,12 +97,7 @@ class Replicas:
     def __init__(self, port: int, servers: Sequence[Replica], settings: dict[str, str]) -> None:
         self.port = port
         self.servers = servers
-        self._settings = settings
-
-    def registry(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """``cais registry`` with the replicas' settings."""
-        command = [sys.executable, "-m", "cais", "registry", *words]
-        return subprocess.run(command, env=environment(self._settings), capture_output=True, text=True)
+        self.settings = settings
 
     def words(self) -> str:
         """What all have said, for the message of a test that fails."""

@@ -237,10 +237,30 @@ def test_a_store_that_errs_and_is_slow_loses_nothing_that_was_acknowledged(
 
 
 def test_after_all_that_everything_is_as_it_should_be(registry: replica_servers.Replicas) -> None:
-    done = registry.registry("check")
+    done = replica_servers.registry_command(registry.settings, "check")
     assert done.returncode == 0 and " wrong" not in done.stdout, done.stdout + done.stderr
-    collected = registry.registry("gc")
+    collected = replica_servers.registry_command(registry.settings, "gc")
     assert collected.returncode == 0, collected.stderr
+
+
+def test_a_backup_of_replicas_is_restored_on_other_stores_and_back(swift: Any, postgres: Any, tmp_path: Path) -> None:
+    """From PostgreSQL and S3 to one directory, and from there to another database and bucket."""
+    first, second = (replica_servers.storage(swift, postgres) for _ in range(2))
+    layers = [os.urandom(3 * MIB), b"small"]
+    with replica_servers.replicas(1, **first) as registry:
+        manifest = pushing.Client(registry.port).push("team/app", "v1", layers)
+    for settings, words in (
+        (first, ["backup", str(tmp_path / "one")]),
+        ({"root": str(tmp_path / "root")}, ["restore", str(tmp_path / "one")]),
+        ({"root": str(tmp_path / "root")}, ["check"]),
+        ({"root": str(tmp_path / "root")}, ["backup", str(tmp_path / "two")]),
+        (second, ["restore", str(tmp_path / "two")]),
+        (second, ["check"]),
+    ):
+        done = replica_servers.registry_command(settings, *words)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+    with replica_servers.replicas(1, **second) as registry:
+        assert pushing.Client(registry.port).pull("team/app", "v1") == (manifest, layers)
 
 
 @pytest.mark.long
@@ -258,7 +278,7 @@ def test_everything_at_once_for_a_minute(
         acknowledged, given_up = pushing.storm(registry.port, 10, 60, disturb)
     assert not given_up, registry.words()
     pull_all(registry, acknowledged)
-    done = registry.registry("check")
+    done = replica_servers.registry_command(registry.settings, "check")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

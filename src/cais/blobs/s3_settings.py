@@ -22,7 +22,7 @@ class S3Settings(NamedTuple):
     secret_key: str = ""
     prefix: str = ""
     virtual_hosted: bool = False
-    part_bytes: int = 16 << 20
+    part_bytes: int = 8 << 20
     link_seconds: float = 0.0
     retry_seconds: float = 45.0
     answer_seconds: float = 20.0

@@ -54,7 +54,7 @@ class Settings(NamedTuple):
     s3_secret_key: str = ""
     s3_prefix: str = ""
     s3_virtual_hosted: bool = False
-    s3_part: int = 16 * _MIB
+    s3_part: int = 8 * _MIB
     s3_redirect: float = 0.0
     s3_patience: float = 45.0
     uploads_expire: float = 7 * 86400.0
