@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 2.0
 
 
 class Certificates:
