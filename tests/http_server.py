@@ -16,7 +16,7 @@ class Request(BaseHTTPRequestHandler):
         self.server.seen.append(self)
         self.server.answer(self)
 
-    do_POST = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_GET
+    do_CONNECT = do_POST = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_GET
 
     def log_message(self, *_: object) -> None:
         pass

@@ -39,8 +39,7 @@ class Logins:
             raise Invalid("password is empty")
         registry = registry_of(server)
         login = Login(username, password)
-        self._registries.check(registry, login)
-        return self._registries.credentials.store(registry, login)
+        return self._registries.credentials.store(registry, self._registries.check(registry, login))
 
     def check(self, server: str) -> None:
         """Asks the registry whether it knows who is logged in. Raises Unauthorized, Unavailable."""

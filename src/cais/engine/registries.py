@@ -69,14 +69,16 @@ class Registries:
         route = Route(registry, "x")
         return self._to(route._replace(insecure=is_insecure(self.rules, route)))
 
-    def check(self, registry: str, login: Login) -> None:
-        """Whether a registry lets somebody in. Raises Unauthorized, Unavailable, ..."""
+    def check(self, registry: str, login: Login) -> Login:
+        """Whether a registry lets somebody in, and what is to be kept of it: an identity token rather than a password,
+        where there is one. Raises Unauthorized, Unavailable, ..."""
         route = Route(registry, "x")
         transport = self._made(route._replace(insecure=is_insecure(self.rules, route)), login)
         try:
-            transport.ping()
+            identity_token = transport.ping()
         finally:
             transport.close()
+        return Login(login.username, identity_token=identity_token) if identity_token else login
 
     def search(self, registry: str, term: str, limit: int = 25) -> list[Found]:
         """What a registry finds for a term. Raises Invalid, Unavailable, Unsupported."""
@@ -118,4 +120,5 @@ class Registries:
             lambda: login or self._logins.get(registry) or self.credentials.get(registry),
             certificates=self._certificates,
             proxies=self._proxies,
+            offline=login is not None,
         )

@@ -57,6 +57,8 @@ class Authorization:
         login: Callable[[], Login | None],
         ask: Ask,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        offline: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._login_of = login
@@ -67,6 +69,8 @@ class Authorization:
         self._tokens: dict[tuple[str, ...], _Token] = {}
         self._login: Login | None = None
         self._looked = False
+        self._offline = offline
+        self.identity_token = ""  # what a token server gave instead of the password, where ``offline`` asks for that
 
     @property
     def login(self) -> Login | None:
@@ -133,11 +137,16 @@ class Authorization:
             if login is not None and login.username:
                 query.append(("account", login.username))
                 headers["Authorization"] = _basic(login)
+                if self._offline:
+                    query += [("client_id", CLIENT_ID), ("offline_token", "true")]
             url = realm + ("&" if "?" in realm else "?") + urlencode(query) if query else realm
             answer = self._ask("GET", url, headers, None)
         token = answer.get("token") or answer.get("access_token")
         if not isinstance(token, str) or not token or len(token) > _TOKEN_LIMIT or not _is_header_text(token):
             raise Unauthorized(f"{origin_of(realm)} gave no token for {self._endpoint.registry}")
+        identity = answer.get("refresh_token")
+        if self._offline and isinstance(identity, str) and len(identity) <= _TOKEN_LIMIT:
+            self.identity_token = identity
         seconds = answer.get("expires_in")
         lives = seconds if isinstance(seconds, int | float) and seconds > 0 else _DEFAULT_SECONDS
         return _Token(f"Bearer {token}", self._clock() + max(min(lives, 86400), _SHORTEST_SECONDS) - _MARGIN_SECONDS)

@@ -54,7 +54,7 @@ LIMITS = Limits()
 
 class Transport:
     """To one registry; threads share it. ``wait`` sleeps between attempts. Of ``certificates`` and ``proxies``:
-    ``Connections``."""
+    ``Connections``. ``offline``: a token server is asked for an identity token, too."""
 
     def __init__(
         self,
@@ -65,11 +65,12 @@ class Transport:
         proxies: Mapping[str, str] | None = None,
         limits: Limits = LIMITS,
         wait: Callable[[float], None] = time.sleep,
+        offline: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self.limits = limits
         self._wait = wait
-        self._authorization = Authorization(endpoint, login, self._ask_for_token)
+        self._authorization = Authorization(endpoint, login, self._ask_for_token, offline=offline)
         self._lock = threading.Lock()
         self._scheme = endpoint.schemes[0] if len(endpoint.schemes) == 1 else ""
         self._connections = Connections(endpoint, certificates, proxies or {})
@@ -155,9 +156,13 @@ class Transport:
             self.pause(attempt)
         raise AssertionError("unreachable")
 
-    def ping(self) -> None:
-        """Whether this registry lets this user in. Raises Unauthorized, Unavailable, ..."""
+    def ping(self) -> str:
+        """Whether this registry lets this user in; an identity token to keep instead of the password, or "".
+
+        Raises Unauthorized, Unavailable, ...
+        """
         self._drain(self.request("GET", "/v2/"))
+        return self._authorization.identity_token
 
     def pause(self, attempt: int) -> None:
         """Waits before the next attempt, longer after each."""

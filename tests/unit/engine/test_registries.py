@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -17,6 +18,7 @@ from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 from cais.spec.manifest import Manifest
 from cais.spec.reference import Reference
+from http_server import Request, serving
 from registry_servers import PASSWORD, USER, Server, docker_registry, free_port
 
 
@@ -114,6 +116,56 @@ def test_login_is_checked_and_used(home: Home, private_registry: Server) -> None
         layer_of(home.registries(**elsewhere), f"{private_registry.address}/login/app:v1")
     text = (home.directory / ".docker" / "config.json").read_text()
     assert layer_of(home.registries(**elsewhere, DOCKER_AUTH_CONFIG=text), f"{private_registry.address}/login/app:v1")
+
+
+def test_an_identity_token_is_kept_rather_than_the_password(home: Home) -> None:
+    def tokens(request: Request) -> None:
+        length = int(request.headers.get("Content-Length") or 0)
+        asked.append((request.command, parse_qs(request.rfile.read(length).decode() or urlsplit(request.path).query)))
+        request.reply(b'{"token": "good", "refresh_token": "identity"}')
+
+    def answer(request: Request) -> None:
+        if request.headers.get("Authorization") == "Bearer good":
+            request.reply()
+        else:
+            request.reply(status=401, WWW_Authenticate=f'Bearer realm="{server.url}/token",service="test"')
+
+    asked: list[tuple[str, dict[str, list[str]]]] = []
+    with serving(tokens) as server, serving(answer) as there:
+        address = there.url.removeprefix("http://")
+        assert home.registries().check(address, Login("ada", "password")) == Login("ada", identity_token="identity")
+        home.registries().credentials.store(address, Login("ada", identity_token="identity"))
+        home.registries().transport(address).ping()
+    assert [command for command, _ in asked] == ["GET", "POST"]
+    assert asked[0][1]["offline_token"] == ["true"]
+    assert asked[1][1]["refresh_token"] == ["identity"]
+
+
+def test_by_a_proxy(home: Home) -> None:
+    """It is asked for the registry by its name; its own credentials are in no message."""
+
+    def answer(request: Request) -> None:
+        if request.command == "CONNECT":
+            request.reply(status=403)
+        else:
+            request.reply(b"{}", Content_Type=types.OCI_MANIFEST)
+
+    (home.config / "registries.toml").write_text('[[registry]]\nprefix="plain.test:5000"\ninsecure=true\n')
+    with serving(answer) as proxy:
+        address = proxy.url.removeprefix("http://")
+        registries = home.registries(http_proxy=f"http://ada:secret@{address}", HTTPS_PROXY=proxy.url)
+        registries.repository(Reference.parse("plain.test:5000/x")).manifest("v1")
+        assert [request.path for request in proxy.seen if request.command == "GET"] == [
+            "http://plain.test:5000/v2/x/manifests/v1"
+        ]
+        assert proxy.seen[-1].headers["Proxy-Authorization"].startswith("Basic ")
+        with pytest.raises(Unavailable) as raised:
+            registries.repository(Reference.parse("secure.test/x")).manifest("v1")
+        assert "secret" not in raised.value.message
+    registries = home.registries(http_proxy=f"http://ada:secret@127.0.0.1:{free_port()}", no_proxy="other.test")
+    with pytest.raises(Unavailable) as raised:
+        registries.repository(Reference.parse("plain.test:5000/x")).manifest("v1")
+    assert "secret" not in raised.value.message
 
 
 # TLS
