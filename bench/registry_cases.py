@@ -78,7 +78,7 @@ class Server:
         self.process.wait(60)
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=300, blocksize=1 << 20)
 
     def ask(
         self, method: str, path: str, body: object = None, *, connection: http.client.HTTPConnection | None = None,

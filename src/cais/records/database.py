@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Statement = TypeVar("Statement")
 
 _BUSY_SECONDS = 30
+_LOOK_SECONDS = 2  # everybody waits for a lookup; it has to wait for others next to never
 _ATTEMPTS = 8
 # PostgreSQL: serialization failure, deadlock, a foreign key whose row another transaction has just removed.
 _AGAIN = frozenset(("40001", "40P01", "23503"))
@@ -224,7 +225,7 @@ def _parsed(url: str) -> URL:
 
 
 def _connect_sqlite(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=_LOOK_SECONDS, isolation_level=None, check_same_thread=False)
     _prepare_sqlite(connection, None)
     return connection
 

@@ -6,6 +6,7 @@ for ``tokens``, which finds out who asks).
 
     settings      Settings: flags, environment, file
     serve         the processes: one that listens and keeps its workers alive, and stops them gracefully
+    listening     sockets to listen on
     connection    a client's connection: uvicorn's protocol with sendfile, limits and timeouts
     application   the ASGI application: from a request to its answer
     routes        which path is what

@@ -16,7 +16,9 @@ import tempfile
 import time
 
 from cais.catalog.catalog import prepare
-from cais.errors import Invalid, from_os_error
+from cais.errors import Invalid
+from cais.registry import attendant, worker  # before the fork: what all workers share in memory is loaded once
+from cais.registry.listening import listen, shown
 from cais.registry.settings import of_catalog
 from cais.registry.tls import Certificates
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from cais.registry.settings import Settings
 
 _MOST_WORKERS = 4
-_BACKLOG = 2048
 # A worker that dies at once again and again does not take the processor.
 _AGAIN_SECONDS = 1.0
 _KILL_SECONDS = 10.0  # behind the time in which a worker should have stopped by itself
@@ -45,11 +46,8 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
         raise Invalid("TLS has no certificate", hint="Set tls.certificate.")
     if not prepare(of_catalog(settings)) and settings.anonymous != "write":
         sys.stderr.write("nobody can sign in yet: add a user with 'cais registry user add --admin NAME'\n")
-    listener = _listen(settings.listen)
-    metrics = _listen(settings.metrics_listen) if settings.metrics_listen else None
-    # Before the fork: what all workers share in memory is loaded once.
-    from cais.registry import attendant, worker
-
+    listener = listen(settings.listen)
+    metrics = listen(settings.metrics_listen) if settings.metrics_listen else None
     workers = settings.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
     counts = tempfile.mkdtemp(prefix="cais-registry-") if settings.metrics_listen or settings.metrics_path else ""
 
@@ -66,11 +64,9 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     if settings.gc_interval or metrics is not None:
         works.append(attend)
     group = _Workers(works, listener)
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
     try:
         group.start()
-        say(f"listening on http{'s' if settings.tls_certificate else ''}://{shown}:{port}")
+        say(f"listening on {shown(listener, 'https' if settings.tls_certificate else 'http')}")
         return group.supervise(settings.stop_delay + settings.stop_timeout)
     finally:
         if counts:
@@ -148,22 +144,3 @@ class _Workers:
                 os.kill(process, number)
             except ProcessLookupError:
                 pass
-
-
-def _listen(address: str) -> socket.socket:
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise Invalid(f"{address!r} is not an address to listen on", hint="It is HOST:PORT.")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        family, kind, number, _, name = socket.getaddrinfo(
-            host or "0.0.0.0", int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, number)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(name)
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        raise from_os_error(error, f"listen on {address}") from None
-    return listener

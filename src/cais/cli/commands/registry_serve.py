@@ -16,7 +16,7 @@ COMMAND = Command(
         Flag("anonymous", "", "string", "What everybody may do: 'none', 'read' or 'write'", complete="none,read,write"),
         Flag("config", "", "string", "Settings file", complete="file"),
         Flag("database-url", "", "string", "URL of a PostgreSQL database (default: SQLite in the directory)"),
-        Flag("listen", "", "string", "Address to listen on, HOST:PORT (default 127.0.0.1:5000)"),
+        Flag("listen", "", "string", "Address to listen on, HOST:PORT or unix:PATH (default 127.0.0.1:5000)"),
         Flag("root", "", "string", "Directory of the registry", complete="directory"),
         Flag("set", "", "stringArray", "Give a setting of the file another value: NAME=VALUE"),
         Flag("tls-certificate", "", "string", "File of the certificate (default: no TLS)", complete="file"),
