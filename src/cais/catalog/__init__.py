@@ -24,7 +24,8 @@ answers any request.
     strays     bytes of which the database knows nothing
     turns      work that one of all replicas does at a time
     check      whether everything is there, and mending it
-    backup     all records and blobs to a directory, and back into an empty registry
+    backup, backup_archive
+               all records and blobs to a directory or a tar stream, and back into an empty registry
     docker_import, docker_storage
                taking over what a docker-registry has stored
 """

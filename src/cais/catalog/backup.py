@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import time
+import zlib
 
 from cais.catalog.turns import without_collector
 from cais.errors import CaisError, Corrupt, Invalid, NotFound, from_os_error
@@ -26,10 +27,14 @@ from cais.spec.named import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, Protocol
 
     from cais.blobs.port import Blobs, Location
     from cais.records.database import Database
+
+    class Readable(Protocol):
+        def read(self, size: int, /) -> bytes | None: ...
+
 
 FORMAT = 1
 _ABOUT, _RECORDS, _BLOBS = "registry.json", "records.jsonl.gz", "blobs"
@@ -78,21 +83,78 @@ def restore(database: Database, store: Blobs, directory: str) -> Restored:
     Unavailable.
     """
     _about(directory)
-    database.write(lambda connection: whole.load(database, connection, []))  # is it empty?
-    locations: dict[str, Any] = {}
-    lost: list[str] = []
-    size_bytes = 0
-    for name, row in _rows(directory):
-        if name == "blobs":
-            digest = Digest.parse(row["digest"])
-            try:
-                locations[digest] = store_file(store, _path(directory, digest), digest)
-                size_bytes += row["size_bytes"]
-            except NotFound:
-                lost.append(digest)
+    records = os.path.join(directory, _RECORDS)
+    with without_collector(database) as hold:
+        database.write(lambda connection: whole.load(database, connection, []))  # is it empty?
+        locations: dict[str, Location] = {}
+        lost: list[str] = []
+        size_bytes = 0
+        for name, row in read_records(records):
+            if name == "blobs":
+                hold()
+                digest = Digest.parse(row["digest"])
+                try:
+                    locations[digest] = store_file(store, _path(directory, digest), digest)
+                    size_bytes += row["size_bytes"]
+                except NotFound:
+                    lost.append(digest)
+        return Restored(load_records(database, records, locations), len(locations), size_bytes, tuple(lost))
+
+
+def store_file(store: Blobs, path: str, digest: Digest) -> Location:
+    """The bytes of a file as a new blob of the store; returns the location. Raises NotFound, Corrupt, Unavailable."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return store_bytes(store, file, digest)
+    except OSError as error:
+        raise from_os_error(error, f"read the blob {digest}") from None
+
+
+def store_bytes(store: Blobs, source: Readable, digest: Digest) -> Location:
+    """What ``source`` has as a new blob of the store. Raises Corrupt (it is not ``digest``), Unavailable."""
+    upload, seen = os.urandom(16).hex(), hashlib.new(digest.algorithm)
+    writer = store.append(upload, [], 0)
+    try:
+        while piece := source.read(_PIECE_BYTES):
+            seen.update(piece)
+            writer.write([piece])
+        if seen.hexdigest() == digest.hex:
+            return writer.finish(digest)
+        store.discard(upload, writer.commit())
+    finally:
+        writer.close()
+    raise Corrupt(f"the bytes of {digest} have changed")
+
+
+def write_records(database: Database, path: str) -> int:
+    """All rows as of now; how many they are. It takes no longer than writing them: blobs are copied afterwards."""
+    count = 0
+    with database.snapshot() as connection, gzip.open(path, "wb", compresslevel=5) as file:
+        for name, row in whole.dump(connection):
+            file.write(json.dumps([name, row], separators=(",", ":")).encode() + b"\n")
+            count += 1
+    _synced(path)
+    return count
+
+
+def read_records(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows with the names of their tables. Raises Corrupt, NotFound, Denied."""
+    try:
+        with gzip.open(path, "rb") as file:
+            while line := file.readline(_LINE_LIMIT_BYTES):
+                name, row = json.loads(line)
+                yield name, row
+    except (ValueError, TypeError, EOFError, gzip.BadGzipFile, zlib.error):
+        raise Corrupt(f"the records of the backup are damaged ({path})") from None
+    except OSError as error:
+        raise from_os_error(error, f"read the records of the backup {path}") from None
+
+
+def load_records(database: Database, path: str, locations: dict[str, Location]) -> int:
+    """Puts the rows into an empty database, all or none, with the blobs where they are now; how many they are."""
 
     def rows() -> Iterator[tuple[str, dict[str, Any]]]:
-        for name, row in _rows(directory):
+        for name, row in read_records(path):
             if name in _WITH_BYTES:
                 if row["digest"] not in locations:
                     continue
@@ -100,27 +162,7 @@ def restore(database: Database, store: Blobs, directory: str) -> Restored:
                     row["location"] = locations[row["digest"]]
             yield name, row
 
-    count = database.write(lambda connection: whole.load(database, connection, rows()))
-    return Restored(count, len(locations), size_bytes, tuple(lost))
-
-
-def store_file(store: Blobs, path: str, digest: Digest) -> Location:
-    """The bytes of a file as a new blob of the store; returns the location. Raises NotFound, Corrupt, Unavailable."""
-    upload, seen = os.urandom(16).hex(), hashlib.new(digest.algorithm)
-    writer = store.append(upload, [], 0)
-    try:
-        with open(path, "rb", buffering=0) as file:
-            while piece := file.read(_PIECE_BYTES):
-                seen.update(piece)
-                writer.write([piece])
-        if seen.hexdigest() == digest.hex:
-            return writer.finish(digest)
-        store.discard(upload, writer.commit())
-    except OSError as error:
-        raise from_os_error(error, f"read the blob {digest}") from None
-    finally:
-        writer.close()
-    raise Corrupt(f"{path} is not {digest}: its bytes have changed")
+    return database.write(lambda connection: whole.load(database, connection, rows()))
 
 
 class _Backup:
@@ -130,16 +172,11 @@ class _Backup:
         self._lost: list[str] = []
 
     def write(self, database: Database) -> Saved:
-        records = os.path.join(self._directory, _RECORDS)
-        count = 0
-        with database.snapshot() as connection, gzip.open(records + ".new", "wb", compresslevel=5) as file:
-            for name, row in whole.dump(connection):
-                if name == "blobs":
-                    self._copy(row)
-                file.write(json.dumps([name, row], separators=(",", ":")).encode() + b"\n")
-                count += 1
-            moment = time.time()
-        _synced(records + ".new")
+        records, moment = os.path.join(self._directory, _RECORDS), time.time()
+        count = write_records(database, records + ".new")
+        for name, row in read_records(records + ".new"):
+            if name == "blobs":
+                self._copy(row)
         os.replace(records + ".new", records)
         about = {"format": FORMAT, "made_unix": moment, "rows": count}
         with open(os.path.join(self._directory, _ABOUT + ".new"), "w", encoding="utf-8") as text:
@@ -180,7 +217,11 @@ class _Backup:
 
     def _take_out(self) -> None:
         """Removes files that no row of the new records names."""
-        named = {row["digest"].replace(":", "/", 1) for name, row in _rows(self._directory) if name == "blobs"}
+        named = {
+            row["digest"].replace(":", "/", 1)
+            for name, row in read_records(os.path.join(self._directory, _RECORDS))
+            if name == "blobs"
+        }
         top = os.path.join(self._directory, _BLOBS)
         for directory, _, files in os.walk(top):
             algorithm = os.path.basename(os.path.dirname(directory))
@@ -202,18 +243,6 @@ def _about(directory: str) -> None:
         raise Invalid(f"{directory} is no backup of a registry") from None
     if version != FORMAT:
         raise Invalid(f"the backup {directory} has the format {version}, and this version knows {FORMAT}")
-
-
-def _rows(directory: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        with gzip.open(os.path.join(directory, _RECORDS), "rb") as file:
-            while line := file.readline(_LINE_LIMIT_BYTES):
-                name, row = json.loads(line)
-                yield name, row
-    except OSError as error:
-        raise from_os_error(error, f"read the backup {directory}") from None
-    except (ValueError, TypeError, EOFError):
-        raise Corrupt(f"the records of the backup {directory} are damaged") from None
 
 
 def _synced(path: str) -> None:

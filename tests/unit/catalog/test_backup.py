@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ pytest.importorskip("sqlalchemy", reason="cais[registry] is not installed")
 from aged_catalog import CONFIG, HOUR, AgedCatalog
 from cais.catalog import backup as backups
 from cais.catalog.backup import backup, restore
+from cais.catalog.backup_archive import backup_archive, restore_archive
 from cais.catalog.check import Check
 from cais.catalog.settings import Policy
 from cais.errors import Conflict, Corrupt, Invalid
@@ -96,7 +98,7 @@ def test_what_is_damaged_in_the_backup_is_not_restored(aged: AgedCatalog, empty:
     backup(aged.database, aged.store, str(target))
     (path,) = target.glob(f"blobs/*/*/{Digest.of(b'one').hex}")
     path.write_bytes(b"ONE")
-    with pytest.raises(Corrupt, match="its bytes have changed"):
+    with pytest.raises(Corrupt, match="have changed"):
         restore(empty.database, empty.store, str(target))
     assert empty.links() == (set(), set())
     path.write_bytes(b"one")
@@ -123,6 +125,44 @@ def test_only_into_an_empty_registry_and_only_a_backup(aged: AgedCatalog, empty:
     about.write_text(about.read_text().replace(f'"format": {backups.FORMAT}', '"format": 99'))
     with pytest.raises(Invalid, match="99"):
         restore(empty.database, empty.store, str(target))
+
+
+def test_an_archive_there_and_back(aged: AgedCatalog, empty: AgedCatalog) -> None:
+    archive = io.BytesIO()
+    saved = backup_archive(aged.database, aged.store, archive)
+    assert (saved.copied, saved.lost) == (3, ())
+    for cut in (0, 100, 2000, archive.getvalue().index(b"registry.json")):
+        with pytest.raises((Invalid, Corrupt)):
+            restore_archive(empty.database, empty.store, io.BytesIO(archive.getvalue()[:cut]))
+        assert empty.links() == (set(), set())
+    changed = archive.getvalue().replace(b"one", b"ONE", 1)
+    with pytest.raises(Corrupt, match="damaged"):
+        restore_archive(empty.database, empty.store, io.BytesIO(changed))
+    archive.seek(0)
+    assert restore_archive(empty.database, empty.store, archive).blobs == 3
+    assert same(aged, empty)
+    assert empty.catalog.manifests.get("team/app", "all") == aged.catalog.manifests.get("team/app", "all")
+    assert list(Check(empty.database, empty.store).run()) == []
+    archive.seek(0)
+    with pytest.raises(Conflict, match="not empty"):
+        restore_archive(empty.database, empty.store, archive)
+
+
+@pytest.mark.parametrize("damage", ["removed", "shorter", "changed"])
+def test_an_archive_of_a_damaged_registry_says_what_it_lacks(
+    aged: AgedCatalog, empty: AgedCatalog, damage: str
+) -> None:
+    digest = Digest.of(b"two")
+    (path,) = aged.root.glob(f"blobs/*/*/{digest.hex}.*")
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(b"t" if damage == "shorter" else b"TWO")
+    archive = io.BytesIO()
+    assert backup_archive(aged.database, aged.store, archive).lost == (digest,)
+    archive.seek(0)
+    assert restore_archive(empty.database, empty.store, archive).lost == (digest,)
+    assert not empty.has_blob("team/app", digest) and empty.has_blob("team/app", Digest.of(b"one"))
 
 
 def test_every_table_is_saved_or_named_as_one_of_the_moment(aged: AgedCatalog, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cais.cli.call import Call
 
 COMMAND = Command(
-    "[OPTIONS] DIRECTORY",
+    "[OPTIONS] DIRECTORY|FILE.tar|-",
     "Fill an empty registry from a backup\n\nThe registry may be on another database or store of blobs than the one "
     "that was backed up: so one moves from SQLite to PostgreSQL, or from a directory to S3.",
     arguments=(1, 1),
@@ -19,22 +19,31 @@ COMMAND = Command(
         "cais registry restore --root /srv/registry /backup/registry",
         "cais registry restore --set database.url=postgresql://cais@db/registry /backup/registry",
     ),
-    complete="directory",
+    complete="file",
 )
 
 
 def run(call: Call) -> int:
+    import sys
+
     from cais.cli.call import say, warn
     from cais.cli.registry_operator import settings_of
     from cais.cli.units import human_size
 
     settings = settings_of(call)
     from cais.catalog.backup import restore
+    from cais.catalog.backup_archive import restore_archive
     from cais.catalog.catalog import stores
 
     (source,) = call.arguments
     with stores(settings) as (database, blobs):
-        done = restore(database, blobs, source)
+        if source == "-":
+            done = restore_archive(database, blobs, sys.stdin.buffer)
+        elif source.endswith(".tar"):
+            with open(source, "rb") as file:
+                done = restore_archive(database, blobs, file)
+        else:
+            done = restore(database, blobs, source)
     for digest in done.lost:
         warn(f"Blob {digest} is not in the backup.")
     say(f"Restored {done.rows} rows, {done.blobs} blobs ({human_size(done.blob_bytes, 4)})")
