@@ -20,7 +20,7 @@ from cais.blobs.s3 import S3Blobs
 from cais.blobs.s3_settings import S3Settings
 
 MIB = 1 << 20
-UPLOAD = "6f1c8a52-0000-4000-8000-000000000001"
+UPLOAD = "6f1c8a52000040008000000000000001"
 
 
 @pytest.fixture

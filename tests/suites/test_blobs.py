@@ -21,8 +21,8 @@ from cais.blobs.s3 import S3Blobs
 from cais.blobs.s3_settings import S3Settings
 
 MIB = 1 << 20
-UPLOAD = "6f1c8a52-0000-4000-8000-000000000001"
-OTHER = "0b7d11e9-0000-4000-8000-000000000002"
+UPLOAD = "6f1c8a52000040008000000000000001"
+OTHER = "0b7d11e9000040008000000000000002"
 
 
 def file_blobs(request: pytest.FixtureRequest, directory: Path) -> Callable[[], Any]:
@@ -235,6 +235,18 @@ def test_content_passes_unchanged_in_pieces_of_any_size(blobs: Any) -> None:
         assert 0 < len(piece) <= 4 * MIB
         state.update(piece)
     assert state.hexdigest() == digest.hex
+
+
+def test_objects_of_others_in_the_bucket_are_not_ours(swift: Any) -> None:
+    import swift_server
+
+    keys = {"access_key": swift_server.ACCESS_KEY, "secret_key": swift_server.SECRET_KEY}
+    blobs = S3Blobs(S3Settings(swift.bucket(), endpoint=swift.endpoint, **keys))
+    location, _, _ = stored(blobs, UPLOAD, b"ours")
+    for name in ("photo.jpg", "holidays/photo.jpg", f"{UPLOAD}/photo.jpg", f"backup/{UPLOAD}/000000000000-12345678"):
+        blobs._objects.put(name, b"theirs")
+    assert [found for found, _, _ in blobs.stored()] == [location]
+    blobs.close()
 
 
 def test_it_says_whether_it_can_store(blobs: Any) -> None:

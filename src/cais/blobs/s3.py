@@ -11,6 +11,7 @@ takes one's list, and the other's objects are in nobody's.
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _SMALLEST_PART_BYTES = 1 << 20
 _PARTS_UNDER_WAY = 2  # of one writer, beside the one that is filled
 _THREADS = 16
+_OURS = re.compile(r"[0-9a-f]{32}/[0-9a-f]{12,}-[0-9a-f]{8}")
 
 
 class S3Blobs:
@@ -96,6 +98,8 @@ class S3Blobs:
         upload, modified = "", 0.0
         parts: Parts = []
         for item in self._objects.list(""):
+            if _OURS.fullmatch(item.name) is None:
+                continue  # somebody else's, in a bucket that is shared: nobody may take it for a stray of ours
             above, _, name = item.name.partition("/")
             if above != upload and parts:
                 yield {"upload": upload, "parts": parts}, sum(size for _, size in parts), modified
