@@ -47,7 +47,7 @@ def in_format(
             fields["config"] = _typed(fields["config"], table)
             fields["layers"] = [_typed(layer, table) for layer in fields.get("layers", ())]
         else:
-            fields["manifests"] = [_replaced(item, changed, table) for item in fields["manifests"]]
+            fields["manifests"] = [_replaced(item, changed) for item in fields["manifests"]]
         media_type = table.get(old.media_type, old.media_type)
         if "mediaType" in fields or media_type != old.media_type:
             fields["mediaType"] = media_type
@@ -66,9 +66,7 @@ def _typed(fields: dict[str, object], table: Mapping[str, str]) -> dict[str, obj
     return {**fields, "mediaType": table.get(media_type, media_type)}
 
 
-def _replaced(
-    fields: dict[str, object], changed: Mapping[str, Descriptor], table: Mapping[str, str]
-) -> dict[str, object]:
+def _replaced(fields: dict[str, object], changed: Mapping[str, Descriptor]) -> dict[str, object]:
     new = changed.get(str(fields.get("digest", "")))
     if new is None:
         return fields
