@@ -39,7 +39,9 @@ class Logins:
             raise Invalid("password is empty")
         registry = registry_of(server)
         login = Login(username, password)
-        return self._registries.credentials.store(registry, self._registries.check(registry, login))
+        program = self._registries.credentials.store(registry, self._registries.check(registry, login))
+        self._registries.close()
+        return program
 
     def check(self, server: str) -> None:
         """Asks the registry whether it knows who is logged in. Raises Unauthorized, Unavailable."""
@@ -50,7 +52,9 @@ class Logins:
 
     def logout(self, server: str = "") -> bool:
         """Forgets who it was; False where nobody was logged in. Raises Unavailable, Failed, Denied."""
-        return self._registries.credentials.erase(registry_of(server))
+        was_there = self._registries.credentials.erase(registry_of(server))
+        self._registries.close()
+        return was_there
 
 
 def registry_of(server: str) -> str:

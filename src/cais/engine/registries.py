@@ -101,8 +101,10 @@ class Registries:
         return self._rules
 
     def close(self) -> None:
+        """Connections end; whoever asks again has new ones, and reads credentials anew."""
         for transport in self._transports.values():
             transport.close()
+        self._transports.clear()
 
     def _to(self, route: Route) -> Transport:
         key = (route.registry, route.insecure)

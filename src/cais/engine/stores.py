@@ -51,6 +51,7 @@ class Stores:
         self._events: EventLog | None = None
         self._holder: Holder | None = None
         self._registries: Registries | None = None
+        self._whole: Stores | None = None  # whose connections these stores use (``apart``)
 
     @property
     def database(self) -> Database:
@@ -136,6 +137,8 @@ class Stores:
 
     @property
     def registries(self) -> Registries:
+        if self._whole is not None:
+            return self._whole.registries
         if self._registries is None:
             from cais.engine.registries import Registries
 
@@ -143,10 +146,13 @@ class Stores:
         return self._registries
 
     def apart(self) -> Stores:
-        """The same stores with a lease of their own, to be released by whoever asked; the database is shared."""
+        """The same stores with a lease of their own, to be released by whoever asked; the database is shared.
+
+        Connections to registries are, too.
+        """
         stores = Stores(self.settings, self.environment)
         stores._database = self.database
-        stores._registries = self._registries
+        stores._whole = self
         stores._platform = self._platform
         return stores
 
@@ -162,7 +168,9 @@ class Stores:
                 self._database.abandon()
 
     def close(self) -> None:
-        """Lets go of the leases and closes the database."""
+        """Lets go of the leases and closes the database and connections."""
+        if self._registries is not None:
+            self._registries.close()
         try:
             if self._holder is not None:
                 self._holder.leave()

@@ -51,9 +51,10 @@ def test_who_is_logged_in_pushes_and_pulls(here: Host, engine: Engine, private_r
         engine.images.push(name)
     assert raised.value.hint == f"Log in: cais login {private_registry.address}"
     engine.logins.login(private_registry.address, USER, PASSWORD)
-    # Each command is a process of its own, and reads what was stored.
-    with Engine(engine.settings, engine._stores.environment) as next_command:
-        assert next_command.images.push(name)[0].digest == next_command.images.pull(name)[0].digest
+    assert engine.images.push(name)[0].digest == engine.images.pull(name)[0].digest
+    engine.logins.logout(private_registry.address)
+    with pytest.raises(Unauthorized):
+        engine.images.pull(name)
 
 
 @pytest.mark.parametrize(("username", "password"), [("", "x"), ("x", "")])
