@@ -117,6 +117,20 @@ class Access:
             return self.sign_in(*_basic(value), address)
         raise NotKnown("the credentials are neither Basic nor Bearer")
 
+    def takes_time(self, name: str, secret: str) -> bool:
+        """Whether a password has to be hashed, as far as one can tell without asking the records."""
+        return not secret.startswith(PREFIX) and not self._passwords.was_right(name, secret)
+
+    def header_takes_time(self, authorization: str) -> bool:
+        """The same of the value of a header."""
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() != "basic":
+            return False
+        try:
+            return self.takes_time(*_basic(value))
+        except NotKnown:
+            return False
+
     def sign_in(self, name: str, secret: str, address: str = "") -> Who:
         """By a password, or the secret of a robot. Raises NotKnown, TooManyAttempts, Unavailable."""
         with self._database.reading() as connection:

@@ -26,6 +26,7 @@ SHORTEST, LONGEST = 8, 1024  # characters, bytes
 _MEMORY_KIB, _PASSES, _LANES = 19456, 2, 1
 _AT_ONCE = 2
 _WAITING_LIMIT = 64
+_ANY = "any"  # in place of a hash, which it cannot be taken for
 _RIGHT_SECONDS, _WRONG_SECONDS = 60.0, 5.0
 _REMEMBERED = 4096
 _FAILURES, _FAILURES_SECONDS = 10, 60.0  # of one name from one address; of one address, ten times as many
@@ -78,6 +79,11 @@ class Passwords:
         known = self._known.get(self._mark(name, password, kept))
         return known is not None and known[0] and known[1] > self._clock()
 
+    def was_right(self, name: str, password: str) -> bool:
+        """Whether it was right lately, for whatever hash was kept then: good for a guess of how long ``right`` takes,
+        and for nothing else."""
+        return self.remembers(name, password, _ANY)
+
     def right(self, name: str, password: str, kept: str, address: str) -> bool:
         """Whether ``password`` is that of the hash ``kept`` ("": there is no such account, found out no faster).
 
@@ -94,6 +100,8 @@ class Passwords:
         if known is None or known[1] <= now:
             right = self._compute(password, kept)
             self._remember(mark, right)
+            if right:
+                self._remember(self._mark(name, password, _ANY), right)
         else:
             right = False
         if not right:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from typing import Any, TypeVar
 
-    from cais.catalog.access import Who
+    from cais.catalog.access import Access, Who
     from cais.catalog.blobs import OpenBlob
     from cais.catalog.catalog import Catalog
     from cais.registry.sign_ins import SignIns
@@ -113,7 +113,7 @@ class Call:
 
         Raises NotKnown, NotAllowed, and what the function raises.
         """
-        if self.who is None and self.header(b"authorization")[:6].lower() == "basic ":
+        if self.who is None and self.access.header_takes_time(self.header(b"authorization")):
             self.who = await self._sign_ins.run(self._identify)
         return await self._loop.run_in_executor(self._threads, self._work, function, arguments)
 
@@ -134,9 +134,16 @@ class Call:
         self._admitted = True
         return True
 
-    async def sign_in(self, function: Callable[..., Result], *arguments: object) -> Result:
-        """``function(catalog, *arguments)`` in a thread, whoever the caller is: for what finds that out itself."""
-        return await self._sign_ins.run(function, self._catalog, *arguments)
+    @property
+    def access(self) -> Access:
+        return self._catalog.access
+
+    async def run_open(self, function: Callable[..., Result], *arguments: object, takes_time: bool) -> Result:
+        """``function(catalog, *arguments)`` in a thread, whoever the caller is: for what finds that out itself.
+        ``takes_time``: by hashing a password."""
+        if takes_time:
+            return await self._sign_ins.run(function, self._catalog, *arguments)
+        return await self._loop.run_in_executor(self._threads, function, self._catalog, *arguments)
 
     def allows(self, catalog: Catalog, action: str, repository: str) -> bool:
         """Whether the caller may do something besides what the route says; for use inside of ``run``."""

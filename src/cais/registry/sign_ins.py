@@ -1,4 +1,4 @@
-"""Where passwords are checked: in a few threads of their own, before which few may wait.
+"""Where passwords are hashed: in a few threads of their own, before which few may wait.
 
 A hash takes its time. Whoever sends guesses by the thousand keeps only others waiting who sign in just then; requests
 with tokens go on, and so does the rest of the registry.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-_THREADS = 4  # two compute, and who is remembered need not wait for them
+_THREADS = 2
 _WAITING_LIMIT = 100
 _RETRY_SECONDS = 2
 

@@ -32,11 +32,15 @@ async def page(call: Call) -> Response:
     what everybody may do."""
     if call.method == "GET":
         fields = _fields(call.query_string)
-        return await call.sign_in(_by_header, call, fields)
+        takes_time = call.access.header_takes_time(call.header(b"authorization"))
+        return await call.run_open(_by_header, call, fields, takes_time=takes_time)
     if call.method != "POST":
         return Response(405, [(b"allow", b"GET, POST")])
     body = await call.body(_FORM_LIMIT_BYTES, lambda: BadRequest("the form is too long"))
-    return await call.sign_in(_by_form, call, _fields(body))
+    fields = _fields(body)
+    name, secret = _one(fields, "username"), _one(fields, "password")
+    takes_time = _one(fields, "grant_type") == "password" and call.access.takes_time(name, secret)
+    return await call.run_open(_by_form, call, fields, takes_time=takes_time)
 
 
 def challenge(call: Call, error: NotKnown, service: str, realm: str) -> Header:

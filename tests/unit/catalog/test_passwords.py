@@ -61,6 +61,17 @@ def test_a_right_password_is_remembered_for_a_minute(computed: list[str]) -> Non
     assert SECRET.encode() not in b"".join(checker._known)
 
 
+def test_how_long_it_will_take_is_no_answer(computed: list[str]) -> None:
+    clock = Clock()
+    checker = Passwords(clock)
+    assert not checker.was_right("alice", SECRET)
+    assert checker.right("alice", SECRET, KEPT, "a") and checker.was_right("alice", SECRET)
+    assert not checker.was_right("alice", "guess") and not checker.was_right("bob", SECRET)
+    assert not checker.right("alice", SECRET, "", "a"), "the account is gone"
+    clock.now += 61
+    assert not checker.was_right("alice", SECRET)
+
+
 def test_another_password_hash_is_another_question(computed: list[str]) -> None:
     """Who changes the password shuts the old one out at once."""
     checker = Passwords()

@@ -97,6 +97,25 @@ def test_a_token_goes_on_while_passwords_are_guessed(catalog: Catalog, monkeypat
     asyncio.run(play())
 
 
+def test_who_was_right_before_does_not_wait_for_guesses(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three hundred requests at once with a password that is known, and with the secret of a robot."""
+    with administration(Path(catalog.settings.root)) as records:
+        secret = records.robots.create("ci", [], lasts_seconds=None)
+    catalog.access.identify(basic("alice")["Authorization"])
+    monkeypatch.setattr("cais.registry.sign_ins._WAITING_LIMIT", 0)
+
+    async def play() -> None:
+        with ThreadPoolExecutor(2) as threads:
+            application = Application(catalog, threads)
+            for path in ("/v2/", "/token"):
+                for who in (basic("alice"), basic("ci", secret)):
+                    asked = [status(application, "GET", path, who["Authorization"]) for _ in range(75)]
+                    assert set(await asyncio.gather(*asked)) == {200}
+                assert await status(application, "GET", path, basic("alice", "guess")["Authorization"]) == 429
+
+    asyncio.run(play())
+
+
 def test_a_crowd_is_turned_away() -> None:
     async def play() -> None:
         sign_ins, release = SignIns(), threading.Event()
