@@ -16,7 +16,7 @@ from container_process import Terminal, wait_until
 from integration import programs
 from integration.machine import HOST, Machine
 
-pytestmark = [pytest.mark.root, pytest.mark.long]
+pytestmark = pytest.mark.root
 
 DATA = "/var/lib/postgresql/data"
 SQL = ("psql", "-U", "postgres", "-d", "app", "-qAtc")
