@@ -26,7 +26,9 @@ class Mirrored(Registry):
 
     def __init__(self, origin: Registry, mirrors: Sequence[Registry]) -> None:
         super().__init__(origin.transport, origin.repository)
-        self._places = [*mirrors, origin]
+        self._origin = origin
+        self._mirrors = tuple(mirrors)
+        self._silent: set[Registry] = set()
 
     def resolve(self, tag_or_digest: str) -> Descriptor:
         return self._first(lambda place: place.resolve(tag_or_digest))
@@ -35,39 +37,41 @@ class Mirrored(Registry):
         return self._first(lambda place: place.manifest(tag_or_digest, limit_bytes))
 
     def exists(self, blob: Descriptor) -> bool:
-        for place in list(self._places[:-1]):
+        for mirror in self._answering():
             try:
-                if place.exists(blob):
+                if mirror.exists(blob):
                     return True
             except CaisError as error:
-                self._note(place, error)
-        return self._places[-1].exists(blob)
+                self._note(mirror, error)
+        return self._origin.exists(blob)
 
     def fetch(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """Where one place breaks off, the next goes on from that byte."""
         position = offset
-        for place in list(self._places):
+        for mirror in self._answering():
             try:
-                for piece in place.fetch(blob, position):
+                for piece in mirror.fetch(blob, position):
                     position += len(piece)
                     yield piece
                 return
             except _NEXT as error:
-                if place is self._places[-1]:
-                    raise
-                self._note(place, error)
+                self._note(mirror, error)
+        yield from self._origin.fetch(blob, position)
 
     def tags(self, page: int = 0) -> Iterator[str]:
         yield from self._first(lambda place: list(place.tags(page)))
 
     def _first(self, ask: Callable[[Registry], Answer]) -> Answer:
-        for place in list(self._places[:-1]):
+        for mirror in self._answering():
             try:
-                return ask(place)
+                return ask(mirror)
             except _NEXT as error:
-                self._note(place, error)
-        return ask(self._places[-1])
+                self._note(mirror, error)
+        return ask(self._origin)
 
-    def _note(self, place: Registry, error: CaisError) -> None:
-        if isinstance(error, Unavailable) and place in self._places[:-1]:
-            self._places.remove(place)
+    def _answering(self) -> list[Registry]:
+        return [mirror for mirror in self._mirrors if mirror not in self._silent]
+
+    def _note(self, mirror: Registry, error: CaisError) -> None:
+        if isinstance(error, Unavailable):
+            self._silent.add(mirror)

@@ -96,24 +96,12 @@ class Transport:
         of a body that is an iterator. ``again``: a failure that may pass is tried again. Raises the error that the
         answer is: NotFound, Denied, Unauthorized, Unavailable (no answer, a failing server), ...
         """
-        for attempt in range(1, self.limits.attempts + 1):
-            last = attempt == self.limits.attempts or not again
-            try:
-                response = self._authorized(method, path, scopes, dict(headers or {}), body, size_bytes)
-            except _Broken as broken:
-                if last or not broken.may_pass:
-                    raise broken.error
-                self._wait(self._pause(attempt))
-                continue
-            if response.status in accepted:
-                return response
-            said = self._refusal_body(response)
-            pause = self._pause(attempt, response.headers.get("Retry-After", ""))
-            if response.status in _AGAIN and not last and pause <= self.limits.wait_seconds:
-                self._wait(pause)
-                continue
-            raise answers.refusal(response.status, said, str(self.endpoint.registry))
-        raise AssertionError("unreachable")
+        return self._tried(
+            lambda: self._authorized(method, path, scopes, dict(headers or {}), body, size_bytes),
+            accepted,
+            str(self.endpoint.registry),
+            again=again,
+        )
 
     def _url(self, path: str) -> str:
         """The URL of a path (``/v2/...``), or of a Location that this registry gave. Raises Denied, Invalid."""
@@ -300,19 +288,25 @@ class Transport:
         self, method: str, url: str, headers: Mapping[str, str], form: bytes | None
     ) -> dict[str, object]:
         where = str(origin_of(url))
+        with self._tried(lambda: self._once(method, url, headers, form, 0), (200,), where) as response:
+            raw = answers.read_document(response, self.limits.token_bytes, f"the answer of {where}")
+        return decode_object(raw, f"the answer of {where}", self.limits.token_bytes)
+
+    def _tried(
+        self, send: Callable[[], BaseHTTPResponse], accepted: Sequence[int], where: str, *, again: bool = True
+    ) -> BaseHTTPResponse:
+        """The answer, once it is ``accepted``: what may pass is tried again, after a pause. Raises what it is else."""
         for attempt in range(1, self.limits.attempts + 1):
-            last = attempt == self.limits.attempts
+            last = attempt == self.limits.attempts or not again
             try:
-                response = self._once(method, url, headers, form, 0)
+                response = send()
             except _Broken as broken:
                 if last or not broken.may_pass:
                     raise broken.error
                 self._wait(self._pause(attempt))
                 continue
-            if response.status == 200:
-                with response:
-                    raw = answers.read_document(response, self.limits.token_bytes, f"the answer of {where}")
-                return decode_object(raw, f"the answer of {where}", self.limits.token_bytes)
+            if response.status in accepted:
+                return response
             said = self._refusal_body(response)
             pause = self._pause(attempt, response.headers.get("Retry-After", ""))
             if response.status not in _AGAIN or last or pause > self.limits.wait_seconds:

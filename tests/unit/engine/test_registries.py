@@ -90,6 +90,37 @@ def test_mirrors_are_asked_in_their_order(home: Home, open_registry: Server) -> 
     assert layer_of(home.rules(""), f"{origin}:v5") == b"pushed to the origin"
 
 
+def test_where_a_mirror_breaks_off_the_next_goes_on(home: Home, open_registry: Server) -> None:
+    layer = os.urandom(200_000)
+    origin = f"{open_registry.address}/breaking/app:v1"
+    target = pushed(home.registries(), origin, layer)
+    document = home.registries().repository(Reference.parse(origin)).manifest("v1")
+    starts: list[str | None] = []
+
+    def mirror(request: Request) -> None:
+        if "/manifests/" in request.path:
+            request.reply(document.raw, Content_Type=target.media_type, Docker_Content_Digest=target.digest)
+            return
+        starts.append(request.headers.get("Range"))
+        if len(starts) > 1:
+            request.reply(status=404)
+            return
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(layer)))
+        request.end_headers()
+        request.wfile.write(layer[:70_000])
+
+    with serving(mirror) as server:
+        registries = home.rules(
+            f'[[registry]]\nprefix="{open_registry.address}"\n'
+            f'[[registry.mirror]]\nlocation="{server.url.removeprefix("http://")}"\n'
+        )
+        before = len(open_registry.requests())
+        assert layer_of(registries, origin) == layer
+    assert starts == [None, "bytes=70000-"]
+    assert len([line for line in open_registry.requests()[before:] if "/blobs/" in line]) == 1
+
+
 def test_what_is_blocked_is_not_asked(home: Home, open_registry: Server) -> None:
     registries = home.rules(f'[[registry]]\nprefix="{open_registry.address}/blocked"\nblocked=true\n')
     before = open_registry.requests()
