@@ -187,7 +187,7 @@ def test_stale_uploads_and_strays_go(aged: AgedCatalog) -> None:
 def test_bytes_that_have_just_come_are_no_strays_however_short_the_grace(tmp_path: Path) -> None:
     aged = AgedCatalog(tmp_path / "root", Policy(grace_seconds=0))
     fresh = aged.root / "blobs" / "sha256" / "00" / ("0" * 64 + ".aaaa")
-    fresh.parent.mkdir(parents=True)
+    fresh.parent.mkdir(parents=True, exist_ok=True)
     fresh.write_bytes(b"its row comes in a moment")
     assert aged.collect().strays == 0
     assert fresh.exists()
