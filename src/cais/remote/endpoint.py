@@ -15,14 +15,12 @@ class Endpoint(NamedTuple):
     """``registry`` is the host (and port) of a name, as its credentials are filed; ``address`` the host that answers.
 
     ``schemes`` are tried in this order until one is understood. ``verify``: whether its certificate is checked.
-    ``prefix`` stands before ``/v2/`` in its paths: "" or ``/some/path``.
     """
 
     registry: str
     address: str
     schemes: tuple[str, ...] = ("https",)
     verify: bool = True
-    prefix: str = ""
 
     @property
     def is_private(self) -> bool:

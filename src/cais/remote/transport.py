@@ -109,13 +109,23 @@ class Transport:
         if path.startswith(("/v2/", "/v1/")):
             return base + path
         url = joined(f"{base}/v2/", path)
-        origin = origin_of(url)
-        if url.startswith("http:") and base.startswith("https:"):
-            if origin.host != host_of(self.endpoint.address):
-                raise Denied(f"{self.endpoint.registry} leads from https to {shown(url)}: not followed")
+        if (
+            url.startswith("http:")
+            and base.startswith("https:")
+            and origin_of(url).host == host_of(self.endpoint.address)
+        ):
             # A registry behind a proxy that does not know how it was reached.
             url = f"https://{self.endpoint.address}/" + url.split("/", 3)[3]
+        self._check_lead(base, url)
         return url
+
+    def _check_lead(self, base: str, url: str) -> None:
+        """Raises Denied where a registry at ``base`` leads out of TLS, or from elsewhere to this machine."""
+        origin = origin_of(url)
+        if base.startswith("https:") and origin.scheme != "https":
+            raise Denied(f"{self.endpoint.registry} leads from https to {shown(url)}: not followed")
+        if is_loopback(origin.host) and not is_loopback(host_of(self.endpoint.address)):
+            raise Denied(f"{self.endpoint.registry} leads to this machine ({shown(url)}): not followed")
 
     def _is_own(self, url: str) -> bool:
         """Whether a URL is of the registry itself, so that its credentials may go there."""
@@ -196,22 +206,14 @@ class Transport:
             if response.status not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
                 return response
             self._drain(response)
-            new = self._redirected(url, location)
+            new = joined(url, location)
+            self._check_lead(url, new)
             if new in seen or len(seen) > self.limits.redirects:
                 raise Unavailable(f"{self.endpoint.registry} redirects without end, to {shown(new)}")
             seen.add(new)
             if origin_of(new) != origin_of(url):
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
             url = new
-
-    def _redirected(self, url: str, location: str) -> str:
-        new = joined(url, location)
-        origin = origin_of(new)
-        if url.startswith("https:") and origin.scheme != "https":
-            raise Denied(f"{self.endpoint.registry} redirects from https to {shown(new)}: not followed")
-        if is_loopback(origin.host) and not is_loopback(host_of(self.endpoint.address)):
-            raise Denied(f"{self.endpoint.registry} redirects to this machine ({shown(new)}): not followed")
-        return new
 
     def _once(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, size_bytes: int
@@ -282,7 +284,7 @@ class Transport:
             raise problem
 
     def _base(self, scheme: str) -> str:
-        return f"{scheme}://{self.endpoint.address}{self.endpoint.prefix}"
+        return f"{scheme}://{self.endpoint.address}"
 
     def _ask_for_token(
         self, method: str, url: str, headers: Mapping[str, str], form: bytes | None

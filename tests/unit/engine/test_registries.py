@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,6 +200,34 @@ def test_by_a_proxy(home: Home) -> None:
     assert "secret" not in raised.value.message
 
 
+def test_a_registry_elsewhere_does_not_lead_to_this_machine(home: Home) -> None:
+    """Neither by a redirect nor by where it wants an upload, nor by the next page of a list."""
+
+    def answer(request: Request) -> None:
+        if request.command == "CONNECT":
+            request.reply(status=403)
+        elif request.command == "POST":
+            request.reply(status=202, Location=inner.url + "/upload")
+        elif "/tags/" in request.path:
+            request.reply(b'{"tags": ["a"]}', Link=f'<{inner.url}/next>; rel="next"')
+        else:
+            request.reply(status=307, Location=inner.url + "/data")
+
+    blob = Descriptor(types.OCI_LAYER, Digest.of(b"data"), 4)
+    (home.config / "registries.toml").write_text('[[registry]]\nprefix="plain.test:5000"\ninsecure=true\n')
+    with serving(answer) as proxy, serving(lambda request: request.reply(b"data", status=201)) as inner:
+        registries = home.registries(http_proxy=proxy.url, https_proxy=proxy.url)
+        registry = registries.repository(Reference.parse("plain.test:5000/x"), pushing=True)
+        for ask in (
+            lambda: list(registry.fetch(blob)),
+            lambda: registry.push(blob, iter([b"data"])),
+            lambda: list(registry.tags()),
+        ):
+            with pytest.raises(Denied, match="leads to this machine"):
+                ask()
+        assert inner.seen == []
+
+
 # TLS
 
 
@@ -224,6 +253,8 @@ class Authority:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl (package openssl)")
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
