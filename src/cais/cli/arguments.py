@@ -158,11 +158,10 @@ def _quoted(text: str) -> str:
 
 def _unknown(words: str, message: str, *, long: str = "", short: str = "") -> UsageError:
     """A flag that Docker has for this command is refused as what it is: not built yet."""
-    from cais.cli.docker_flags import instead, long_name
+    from cais.cli.docker_flags import long_name
 
     name = long_name(words, long=long, short=short)
     if name:
         given = f"--{name}" if long else f"-{short} (--{name})"
-        hint = instead(words, name)
-        return UsageError(f"{given} is not supported by this version of cais" + (f"\n{hint}" if hint else ""))
+        return UsageError(f"{given} is not supported by this version of cais")
     return UsageError(message)

@@ -2,8 +2,7 @@
 
 Facts read off its help (Docker 28): ``name`` or ``letter/name``, separated by spaces. A flag that a command of Cais
 declares is found before anyone looks here, so that nothing needs to be taken away when a flag is built. ``SAME`` are
-other words for a command; ``INSTEAD`` is what to do until it is built. Loaded only when a flag or a command is not
-known.
+other words for a command. Loaded only when a flag is not known.
 """
 
 from __future__ import annotations
@@ -140,41 +139,6 @@ SAME = {
     "wait": "container wait",
 }
 
-# Every command of Docker's client but those for Swarm, plugins and content trust.
-COMMANDS = frozenset(
-    (
-        "attach, build, builder, builder bake, builder build, builder du, builder imagetools, builder imagetools "
-        "create, builder imagetools inspect, builder prune, commit, container, container attach, container commit, "
-        "container cp, container create, container diff, container exec, container export, container inspect, "
-        "container kill, container logs, container ls, container pause, container port, container prune, container "
-        "rename, container restart, container rm, container run, container start, container stats, container stop, "
-        "container top, container unpause, container update, container wait, context, context create, context "
-        "export, context import, context inspect, context ls, context rm, context show, context update, context "
-        "use, cp, create, diff, events, exec, export, history, image, image build, image history, image import, "
-        "image inspect, image load, image ls, image prune, image pull, image push, image rm, image save, image "
-        "tag, images, import, info, inspect, kill, load, login, logout, logs, manifest, manifest annotate, "
-        "manifest create, manifest inspect, manifest push, manifest rm, network, network connect, network create, "
-        "network disconnect, network inspect, network ls, network prune, network rm, pause, port, ps, pull, push, "
-        "rename, restart, rm, rmi, run, save, search, start, stats, stop, system, system df, system events, system "
-        "info, system prune, tag, top, unpause, update, version, volume, volume create, volume inspect, volume ls, "
-        "volume prune, volume rm, wait "
-    )
-    .rstrip()
-    .split(", ")
-)
-
-_MOUNT = 'Mount a directory of yours instead: cais run -v "$PWD:/work" IMAGE ...'
-
-# By command, or command and flag: what gets there in this version.
-INSTEAD = {
-    "container attach": "Its output: cais logs -f CONTAINER",
-    "container cp": _MOUNT,
-    "container exec": "As root: nsenter -a -t $(cais inspect -f '{{.State.Pid}}' CONTAINER) COMMAND",
-    "container export": "Of an image: echo 'FROM IMAGE' | cais build -o - - > FILE (cais commit first)",
-    "container restart": "cais stop CONTAINER && cais start CONTAINER",
-    "image build push": "cais build -t NAME, then: cais save -o FILE NAME, skopeo copy docker-archive:FILE:NAME docker://NAME",
-}
-
 
 def long_name(words: str, *, long: str = "", short: str = "") -> str:
     """The long name of the flag that Docker's ``words`` has under this name or letter, or ""."""
@@ -183,16 +147,3 @@ def long_name(words: str, *, long: str = "", short: str = "") -> str:
         if (long and name == long) or (short and letter == short):
             return name
     return ""
-
-
-def is_docker_command(words: str) -> bool:
-    """Whether Docker's client has the command ``words`` ("image pull")."""
-    return words in COMMANDS
-
-
-def instead(words: str, flag: str = "") -> str:
-    """What to do in place of a command, or of a flag (its long name), that Cais does not have; or ""."""
-    command = SAME.get(words, words)
-    if flag:
-        return INSTEAD.get(f"{command} {flag}", "")
-    return INSTEAD.get(command) or INSTEAD.get(command.partition(" ")[0], "")

@@ -143,12 +143,6 @@ def _find(positional: list[str]) -> tuple[str, ModuleType | None, list[str]]:
     wanted, behind = f"{family} {rest[0]}".lstrip(), rest[1:]
     words, name = module_of((*family.split(), rest[0]))
     if not words:
-        from cais.cli.docker_flags import instead, is_docker_command
-
-        if is_docker_command(wanted):
-            hint = instead(wanted)
-            message = f"cais: 'cais {wanted}' is not supported by this version of cais"
-            raise _unknown(f"{message}\n{hint}" if hint else message, family)
         if "--help" in behind:
             return family, None, []
         raise _unknown(f"cais: unknown command: cais {wanted}{_nearest(wanted, family)}", family)

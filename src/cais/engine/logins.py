@@ -65,8 +65,10 @@ def registry_of(server: str) -> str:
     host = host.partition("/")[0]
     if host in _HUB:
         return DEFAULT_REGISTRY
+    # A host alone needs a dot or a port to be told from the beginning of a name.
+    named = host if "." in host or ":" in host or host == "localhost" else f"{host}:443"
     try:
-        # ``localhost:5000/x`` is a name there; a host alone needs a dot or a port to be told from a name.
-        return Reference.parse(f"{host}/x").registry if "." in host or ":" in host or host == "localhost" else host
+        Reference.parse(f"{named}/x")
     except Invalid:
         raise Invalid(f"{server[:200]!r} is no registry's host")
+    return host

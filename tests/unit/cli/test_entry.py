@@ -245,14 +245,3 @@ def test_names_that_are_not_utf8_come_through(cais: Cais) -> None:
     assert b"unknown command: cais rmi\xff" in done.stderr
     done = cais("version", environment={"LC_ALL": "POSIX"})
     assert done.returncode == 0
-
-
-def test_a_command_of_docker_that_is_not_built_is_refused_as_that(cais: Cais) -> None:
-    """Whichever it is; once there is none, this goes."""
-    missing = sorted(words for words in docker_flags.COMMANDS if not tree.module_of(words.split())[0])
-    missing = [words for words in missing if words not in tree.FAMILIES]
-    if not missing:
-        pytest.skip("all of Docker's commands are built")
-    done = cais(*missing[0].split())
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"cais: 'cais {missing[0]}' is not supported by this version of cais\n")

@@ -84,6 +84,12 @@ def test_servers_as_people_write_them(text: str, registry: str) -> None:
     assert registry_of(text) == registry
 
 
+@pytest.mark.parametrize("text", ["a b", "-x", "ada@example.org", "example.org:port", "[::1"])
+def test_servers_that_are_none(text: str) -> None:
+    with pytest.raises(Invalid, match=r"is no registry's host"):
+        registry_of(text)
+
+
 def test_search_goes_by_the_catalog_where_there_is_no_better(here: Host, repository: str) -> None:
     here.image(f"{repository}:1", {"a": b"a"})
     here.push(f"{repository}:1")
