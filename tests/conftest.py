@@ -161,10 +161,11 @@ def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def postgres() -> Iterator[Any]:
     """A private PostgreSQL (``postgres_server.PostgresServer``); a test takes a database of its own of it."""
     import postgres_server
+    import private_server
 
     if not postgres_server.programs():
         pytest.skip("needs PostgreSQL's server (package postgresql)")
-    server = postgres_server.PostgresServer()
+    server = private_server.started(postgres_server.PostgresServer)
     yield server
     server.close()
 
@@ -172,11 +173,12 @@ def postgres() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def swift() -> Iterator[Any]:
     """A private S3 server (``swift_server.SwiftServer``); a test takes a bucket of its own of it."""
+    import private_server
     import swift_server
 
     if lacking := swift_server.lacking():
         pytest.skip(lacking)
-    server = swift_server.SwiftServer()
+    server = private_server.started(swift_server.SwiftServer)
     yield server
     server.close()
 

@@ -42,7 +42,11 @@ class PostgresServer:
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
         self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def start(self) -> None:
         """Returns when it answers."""

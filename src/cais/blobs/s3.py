@@ -157,10 +157,15 @@ class S3Writer:
         blobs.enter()
 
     def write(self, pieces: list[bytes]) -> None:
+        limit = self._blobs.part_bytes()
         for piece in pieces:
-            self._gathered += piece
-        if len(self._gathered) >= self._blobs.part_bytes():
-            self._put()
+            rest = memoryview(piece)
+            while rest:
+                room = max(0, limit - len(self._gathered))
+                self._gathered += rest[:room]
+                rest = rest[room:]
+                if len(self._gathered) >= limit:
+                    self._put()
 
     def commit(self) -> Parts:
         self._put()

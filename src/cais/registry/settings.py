@@ -137,7 +137,7 @@ SETTINGS = (
     Setting("s3.secret_key", "secret", "the key"),
     Setting("s3.prefix", "text", "stands before the names of all objects, for a bucket that is shared"),
     Setting("s3.virtual_hosted", "switch", "the bucket is a part of the host's name, and not of the path"),
-    Setting("s3.part", "size", "how large objects are written, about: what is larger is stored as several"),
+    Setting("s3.part", "size", "the largest object that is written: what is larger is stored as several"),
     Setting(
         "s3.redirect", "duration",
         "blobs of one object are fetched from the store itself, by links that are good for so long; `0`: never",
