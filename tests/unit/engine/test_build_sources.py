@@ -22,7 +22,7 @@ import pytest
 
 from cais.engine.check import check
 from cais.engine.collect import collect
-from cais.errors import CaisError, Corrupt, Invalid, NotFound
+from cais.errors import CaisError, Corrupt, Invalid, NotFound, Unavailable
 from git_server import Repository, served
 from http_server import files, serving
 
@@ -327,7 +327,7 @@ class TestNamedContexts:
             ("x", "/no/such", NotFound, "failed to get build context x: stat /no/such: no such file or directory"),
             ("x", "/etc/passwd", Invalid, "failed to get build context path /etc/passwd: not a directory"),
             ("x", "docker-image://UP", Invalid, "repository name must be lowercase"),
-            ("x", "docker-image://none", NotFound, "none:latest: not found"),
+            ("x", "docker-image://127.0.0.1:1/none", Unavailable, "connection refused"),
             ("x", "oci-layout:///no/such", NotFound, "failed to get build context x: stat /no/such"),
             ("x", "oci-layout:///etc", Invalid, "is no OCI image layout"),
             ("x", "what://ever", Invalid, "unsupported context source what for x"),
