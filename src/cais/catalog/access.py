@@ -23,8 +23,7 @@ from cais.catalog.errors import CatalogError, NameInvalid, NameUnknown, NotAllow
 from cais.catalog.grants import account_rights, rights_of, robot_rights
 from cais.catalog.keys import SigningKeys
 from cais.catalog.names import repository_name
-from cais.catalog.passwords import Passwords, secret_hash
-from cais.catalog.robots import PREFIX
+from cais.catalog.passwords import SECRET_PREFIX, Passwords, secret_hash
 from cais.catalog.rules import ACCOUNT, ANONYMOUS, Rights, Seen, Subject, decide
 from cais.catalog.rules import DELETE as DELETE
 from cais.catalog.rules import PULL as PULL
@@ -119,7 +118,7 @@ class Access:
 
     def takes_time(self, name: str, secret: str) -> bool:
         """Whether a password has to be hashed, as far as one can tell without asking the records."""
-        return not secret.startswith(PREFIX) and not self._passwords.was_right(name, secret)
+        return not secret.startswith(SECRET_PREFIX) and not self._passwords.was_right(name, secret)
 
     def header_takes_time(self, authorization: str) -> bool:
         """The same of the value of a header."""
@@ -134,10 +133,11 @@ class Access:
     def sign_in(self, name: str, secret: str, address: str = "") -> Who:
         """By a password, or the secret of a robot. Raises NotKnown, TooManyAttempts, Unavailable."""
         with self._database.reading() as connection:
-            if secret.startswith(PREFIX):
+            if secret.startswith(SECRET_PREFIX):  # no password does
                 robot = robots.by_secret(connection, secret_hash(secret))
-                if robot is not None:
-                    return self._robot(connection, robot, name)
+                if robot is None:
+                    raise NotKnown(_WRONG)
+                return self._robot(connection, robot, name)
             account = accounts.by_name(connection, name)
             kept = "" if account is None else account.password_hash
             if account is not None and not account.is_disabled and self._passwords.remembers(name, secret, kept):

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from argon2 import PasswordHasher
 
+# Of secrets that we make. A scanner for secrets in sources can find one by it, and nobody's password begins so: what
+# does is looked up, and never hashed.
+SECRET_PREFIX = "cais_"
 SHORTEST, LONGEST = 8, 1024  # characters, bytes
 _MEMORY_KIB, _PASSES, _LANES = 19456, 2, 1
 _AT_ONCE = 2
@@ -49,6 +52,8 @@ def check_strength(password: str) -> str:
         raise Invalid(f"the password is shorter than {SHORTEST} characters")
     if len(password.encode("utf-8", "surrogateescape")) > LONGEST:
         raise Invalid(f"the password is longer than {LONGEST} bytes")
+    if password.startswith(SECRET_PREFIX):
+        raise Invalid(f"the password begins with {SECRET_PREFIX!r}, as only secrets of tokens do")
     if not password.isprintable():
         raise Invalid("the password has control characters in it, or is not UTF-8")
     return password

@@ -10,7 +10,7 @@ import secrets
 import time
 
 from cais.catalog.accounts import check_name, find
-from cais.catalog.passwords import secret_hash
+from cais.catalog.passwords import SECRET_PREFIX, secret_hash
 from cais.catalog.rules import check_actions, check_pattern, in_order
 from cais.errors import Conflict, Invalid, NotFound
 from cais.records import grants, robots
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from cais.records.database import Database
-
-# So that a scanner for secrets in sources can find one; and so that a password is not looked for among them.
-PREFIX = "cais_"
 
 
 class Robots:
@@ -45,7 +42,7 @@ class Robots:
         checked = [(check_pattern(pattern), in_order(check_actions(actions))) for pattern, actions in allowed]
         if lasts_seconds is not None and lasts_seconds <= 0:
             raise Invalid("a token that is to expire at once is none")
-        secret = PREFIX + secrets.token_urlsafe(32)
+        secret = SECRET_PREFIX + secrets.token_urlsafe(32)
         ends = None if lasts_seconds is None else time.time() + lasts_seconds
 
         def write(connection: Connection) -> None:

@@ -244,6 +244,13 @@ def test_robots(access: Access, database: Database) -> None:
         robots.revoke("ci")
 
 
+def test_what_looks_like_a_secret_is_never_hashed(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access._passwords, "right", lambda *_: pytest.fail("hashed"))
+    assert not access.takes_time("alice", "cais_guess") and access.takes_time("alice", "guess")
+    with pytest.raises(NotKnown):
+        access.identify(basic("alice", "cais_guess"))
+
+
 def test_a_robot_ends(access: Access, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = Robots(database).create("ci", [("team/*", ["pull"])], lasts_seconds=60)
     now = time.time()

@@ -160,7 +160,7 @@ def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(checker._known) <= 50 and len(checker._failures) <= 50
 
 
-@pytest.mark.parametrize("password", ["", "1234567", "x" * 1025, "with\nnewline", "surrogate\udc80"])
+@pytest.mark.parametrize("password", ["", "1234567", "cais_secret", "x" * 1025, "with\nnewline", "surrogate\udc80"])
 def test_passwords_that_are_not_taken(password: str) -> None:
     with pytest.raises(Invalid) as raised:
         check_strength(password)
