@@ -32,6 +32,7 @@ bench: ## Cais and every installed peer on the same work; writes bench/RESULTS.m
 	@PYTHON='$(PYTHON)' scripts/setup test
 	.venv/bin/python bench/run.py $(BENCH)
 	.venv/bin/python bench/planning.py
+	.venv/bin/python bench/registry_cases.py
 
 docs: ## Write the reference of the commands; check links, commands and examples of the documentation
 	@PYTHON='$(PYTHON)' scripts/setup test
