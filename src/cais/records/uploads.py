@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cais.records.database import Database
 
-# ``parts`` is what ``blobs`` has said of the bytes before ``offset_bytes``.
+# Of the bytes before ``offset_bytes``: ``parts`` is what ``blobs`` has said of them, ``hashed`` what they hash to.
 UPLOADS = Table(
     "uploads",
     METADATA,
@@ -30,6 +30,7 @@ UPLOADS = Table(
     Column("updated_unix", UNIX_SECONDS, nullable=False, index=True),
     Column("offset_bytes", BigInteger, nullable=False),
     Column("parts", JSON, nullable=False),
+    Column("hashed", JSON(none_as_null=True)),
 )
 
 
@@ -38,10 +39,11 @@ class UploadRow(NamedTuple):
     repository_id: int
     offset_bytes: int
     parts: list[Any]
+    hashed: dict[str, str] | None = None
 
 
 _FIND = Lookup(
-    select(UPLOADS.c.id, UPLOADS.c.repository_id, UPLOADS.c.offset_bytes, UPLOADS.c.parts)
+    select(UPLOADS.c.id, UPLOADS.c.repository_id, UPLOADS.c.offset_bytes, UPLOADS.c.parts, UPLOADS.c.hashed)
     .join(REPOSITORIES, REPOSITORIES.c.id == UPLOADS.c.repository_id)
     .where(REPOSITORIES.c.name == bindparam("repository"), UPLOADS.c.id == bindparam("wanted"))
 )
@@ -50,7 +52,12 @@ _FIND = Lookup(
 _ADVANCE = (
     update(UPLOADS)
     .where(UPLOADS.c.id == bindparam("upload"), UPLOADS.c.offset_bytes == bindparam("before"))
-    .values(offset_bytes=bindparam("offset"), parts=bindparam("now"), updated_unix=bindparam("when"))
+    .values(
+        offset_bytes=bindparam("offset"),
+        parts=bindparam("now"),
+        hashed=bindparam("hash"),
+        updated_unix=bindparam("when"),
+    )
 )
 _END = delete(UPLOADS).where(UPLOADS.c.id == bindparam("upload"))
 _END_AT = _END.where(UPLOADS.c.offset_bytes == bindparam("before"))
@@ -72,19 +79,24 @@ def find(database: Database, repository: str, upload: str) -> UploadRow | None:
     found = database.look(_FIND, repository=repository, wanted=upload)
     if not found:
         return None
-    name, repository_id, offset_bytes, parts = found[0]
-    return UploadRow(name, repository_id, offset_bytes, json.loads(parts) if isinstance(parts, str) else parts)
+    name, repository_id, offset_bytes, *documents = found[0]
+    return UploadRow(
+        name, repository_id, offset_bytes, *(json.loads(one) if isinstance(one, str) else one for one in documents)
+    )
 
 
-def advance(connection: Connection, upload: str, before_bytes: int, offset_bytes: int, parts: list[Any]) -> bool:
-    """False where it is not at ``before_bytes`` any more: another writer was first. May be repeated: where this very
+def advance(connection: Connection, before: UploadRow, now: UploadRow) -> bool:
+    """False where it is not where ``before`` says any more: another writer was first. May be repeated: where this very
     step was taken before, it is so."""
     table = UPLOADS
-    given = {"upload": upload, "before": before_bytes, "offset": offset_bytes, "now": parts, "when": time.time()}
+    given = {
+        "upload": now.id, "before": before.offset_bytes, "offset": now.offset_bytes, "now": now.parts,
+        "hash": now.hashed, "when": time.time(),
+    }  # fmt: skip
     if connection.execute(_ADVANCE, given).rowcount:
         return True
-    now = connection.execute(select(table.c.offset_bytes, table.c.parts).where(table.c.id == upload)).first()
-    return now is not None and tuple(now) == (offset_bytes, parts)
+    found = connection.execute(select(table.c.offset_bytes, table.c.parts).where(table.c.id == now.id)).first()
+    return found is not None and tuple(found) == (now.offset_bytes, now.parts)
 
 
 def end(connection: Connection, upload: str, offset_bytes: int | None = None) -> bool:
