@@ -85,6 +85,23 @@ def test_only_what_is_needed_stays(opened: Opened) -> None:
     assert opened.faults() == []
 
 
+def test_what_many_manifests_share_stays_where_one_of_them_is(opened: Opened) -> None:
+    opened.push_image("app", "0", b"base")
+    for number in range(1, 60):
+        content = image(b"base").replace(b'"schemaVersion": 2', b'"schemaVersion": 2, "number": %d' % number)
+        opened.catalog.manifests.put("app", content, "", tagged=[str(number)])
+    opened.push("other", b"base")
+    assert opened.collect().links == 1
+    assert opened.read("app", b"base") == b"base"
+    for number in range(59):
+        opened.catalog.tags.delete("app", str(number))
+    assert opened.collect().manifests == 59
+    assert opened.read("app", b"base") == b"base"
+    opened.catalog.tags.delete("app", "59")
+    assert opened.collect().blobs == 2
+    assert opened.faults() == []
+
+
 def test_bytes_that_are_lost_are_found_and_come_back(opened: Opened) -> None:
     opened.push_image("app", "1", b"x" * (2 << 20), b"two")
     (location,) = [location for location, size, _ in opened.blobs.stored() if size == 2 << 20]

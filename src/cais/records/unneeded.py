@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Table,
     and_,
+    case,
     delete,
     exists,
     false,
@@ -71,6 +72,7 @@ class Limits(NamedTuple):
 
 
 START: Key = ()
+_POPULAR = 50  # from so many parents on
 
 
 def manifest_links(connection: Connection, behind: Key, size: int, limits: Limits) -> Window:
@@ -186,15 +188,24 @@ def unneeded_manifest(limits: Limits, without: Table | None = None) -> ColumnEle
 
 def unneeded_blob(limits: Limits, without: Table | None = None) -> ColumnElement[bool]:
     """The condition on a row of ``repository_blobs``, if the manifests' links in ``without`` were gone."""
-    table, others = REPOSITORY_BLOBS, REPOSITORY_MANIFESTS.alias("others")
-    referred = exists().where(
-        MANIFEST_REFERENCES.c.child == table.c.digest,
-        MANIFEST_REFERENCES.c.kind != "subject",
-        others.c.digest == MANIFEST_REFERENCES.c.parent,
-        others.c.repository_id == table.c.repository_id,
-        _stays(others, without),
+    table, reference, others = REPOSITORY_BLOBS, MANIFEST_REFERENCES, REPOSITORY_MANIFESTS.alias("others")
+    is_popular = (
+        select(reference.c.parent).where(reference.c.child == table.c.digest).limit(1).offset(_POPULAR).exists()
     )
-    return and_(table.c.linked_unix < limits.linked, ~referred)
+
+    def referred(child: ColumnElement[str]) -> ColumnElement[bool]:
+        return exists().where(
+            child == table.c.digest,
+            reference.c.kind != "subject",
+            others.c.digest == reference.c.parent,
+            others.c.repository_id == table.c.repository_id,
+            _stays(others, without),
+        )
+
+    # Few parents are looked up in the repository. Of many, as those of a base image's layers, most are elsewhere: then
+    # the repository's manifests are looked up, and the empty text keeps the database from the index of children.
+    needed = case((is_popular, referred(reference.c.child + "")), else_=referred(reference.c.child))
+    return and_(table.c.linked_unix < limits.linked, ~needed)
 
 
 def _stays(links: FromClause, without: Table | None) -> ColumnElement[bool]:
