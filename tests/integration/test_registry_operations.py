@@ -155,7 +155,10 @@ def test_metrics_on_an_address_of_their_own(tmp_path: Path) -> None:
         found.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{found.getsockname()[1]}"
     settings = ["--set", f"metrics.listen={address}", "--set", "gc.interval=1s"]
-    with registry_process(tmp_path / "root", "--workers", "2", *settings) as server:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {"TMPDIR": str(temporary)}
+    with registry_process(tmp_path / "root", "--workers", "2", *settings, environment=environment) as server:
         assert server.request("GET", "/metrics").status == 404
         server.push_blob("app", b"data")
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -174,6 +177,9 @@ def test_metrics_on_an_address_of_their_own(tmp_path: Path) -> None:
                 socket.create_connection((address.split(":")[0], int(address.split(":")[1]))).close()
             except OSError:
                 break
+        while list(temporary.iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_gc_by_hand_beside_a_registry_that_serves(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ an address of their own. It is a process, so that what it does takes no time fro
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -46,6 +47,8 @@ def attend(settings: Settings, metrics: socket.socket | None, counts_directory: 
             for _ in range(int(pause)):
                 if stopping.wait(1.0) or os.getppid() != parent:
                     break
+    if os.getppid() != parent and counts_directory:
+        shutil.rmtree(counts_directory, ignore_errors=True)  # it was killed, and nobody else would
     return 0
 
 
