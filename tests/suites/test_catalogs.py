@@ -216,6 +216,20 @@ def test_of_two_writers_of_one_upload_one_is_told_that_it_lost(replica: Callable
         assert pull(one, "app", Digest.of(content)) == content
 
 
+def test_who_looked_before_another_wrote_does_not_write_over_it(replica: Callable[[], Catalog]) -> None:
+    from cais.catalog.uploads import Receiving
+
+    one, two = replica(), replica()
+    upload = one.uploads.begin("app")
+    append(one, "app", upload, b"abc")
+    looked = two.uploads._find("app", upload)
+    append(one, "app", upload, b"def")
+    with pytest.raises(UploadBusy):
+        Receiving(two.uploads, "app", looked, "", noted=True)
+    finish(two, "app", upload, Digest.of(b"abcdef"))
+    assert pull(one, "app", Digest.of(b"abcdef")) == b"abcdef"
+
+
 def test_of_two_that_finish_one_upload_with_other_bytes_one_wins(replica: Callable[[], Catalog]) -> None:
     one, two = replica(), replica()
     for _ in range(5):

@@ -85,13 +85,21 @@ class Uploads:
 
     # What Receiving does with the stores.
 
-    def writer(self, row: rows.UploadRow) -> Writer:
+    def writer(self, repository: str, row: rows.UploadRow, noted: bool) -> Writer:
         try:
-            return self._store.append(row.id, row.parts, row.offset_bytes)
+            writer = self._store.append(row.id, row.parts, row.offset_bytes)
         except Conflict as error:
             raise UploadBusy(error.message) from None
         except Corrupt:
             raise _unknown(row.id) from None
+        try:
+            # The writer before has gone on, if it let go after the row was read: its bytes must not be written over.
+            if noted and self._find(repository, row.id).offset_bytes != row.offset_bytes:
+                raise UploadBusy("another request has written to this upload")
+        except BaseException:
+            writer.close()
+            raise
+        return writer
 
     def advance(self, before: rows.UploadRow, now: rows.UploadRow) -> None:
         """Raises UploadBusy."""
@@ -163,7 +171,7 @@ class Receiving:
         """Raises UploadBusy, UploadUnknown."""
         self._uploads, self._repository, self._row, self._noted = uploads, repository, row, noted
         self._closed = False
-        self._writer = uploads.writer(row)
+        self._writer = uploads.writer(repository, row, noted)
         self._hash = uploads.hashes.take(row.id, row.offset_bytes, algorithm)
         self.offset_bytes = row.offset_bytes
 
