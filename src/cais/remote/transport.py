@@ -72,6 +72,8 @@ class Transport:
         self._wait = wait
         self._authorization = Authorization(endpoint, login, self._ask_for_token, offline=offline)
         self._lock = threading.Lock()
+        self._first = threading.Lock()
+        self._has_answered = False
         self._scheme = endpoint.schemes[0] if len(endpoint.schemes) == 1 else ""
         self._connections = Connections(endpoint, certificates, proxies or {})
 
@@ -171,6 +173,20 @@ class Transport:
         self._connections.close()
 
     def _authorized(
+        self, method: str, path: str, scopes: Sequence[str], headers: dict[str, str], body: Body | None, size_bytes: int
+    ) -> BaseHTTPResponse:
+        """One request, and once more with what the registry asked for.
+
+        The first of all is alone: what it learns (a challenge) all others know, and need not be told one by one.
+        """
+        with self._first:
+            if not self._has_answered:
+                response = self._asked(method, path, scopes, headers, body, size_bytes)
+                self._has_answered = True
+                return response
+        return self._asked(method, path, scopes, headers, body, size_bytes)
+
+    def _asked(
         self, method: str, path: str, scopes: Sequence[str], headers: dict[str, str], body: Body | None, size_bytes: int
     ) -> BaseHTTPResponse:
         if callable(body):

@@ -762,14 +762,14 @@ def test_a_manifest_that_is_stored_as_something_else() -> None:
 
 def test_many_threads_ask_for_one_token() -> None:
     with serving(lambda request: request.reply(b'{"token": "good"}')) as server:
-        with lying(token_registry(server.url + "/token")) as (registry, _):
-            registry.manifest("latest")
+        with lying(token_registry(server.url + "/token")) as (registry, there):
             threads = [threading.Thread(target=registry.manifest, args=("latest",)) for _ in range(8)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
         assert len(server.seen) == 1
+        assert len(there.seen) == 1 + 8  # one of them has been refused, and has told the others
 
 
 def test_a_search_of_anything() -> None:
