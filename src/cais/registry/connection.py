@@ -22,6 +22,7 @@ _AT_ONCE_BYTES = 1 << 20
 # The kernel is told so much ahead what will be sent, so that sending does not wait for a disk.
 _AHEAD_BYTES = 8 << 20
 _HEAD_LIMIT_BYTES = 64 << 10
+_BUFFERED_BYTES = 512 << 10
 # After an answer that came before the end of a body, so much of the rest is read and forgotten: a client that is cut
 # off while it sends may not read the answer.
 _UNREAD_LIMIT_BYTES = 16 << 20
@@ -76,6 +77,8 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
+        if len(self.cycle.body) < _BUFFERED_BYTES and not self.pipeline:
+            self.flow.resume_reading()  # uvicorn stops at 64 KiB: an upload would stop and go for each of them
         if self.cycle.response_complete:
             self._unread_bytes += len(body)
             if self._unread_bytes > _UNREAD_LIMIT_BYTES:
