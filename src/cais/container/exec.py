@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 
-from cais.container.attach import Pump, Streams
+from cais.container.attach import Pump, Streams, on_pipes
 from cais.errors import CaisError, Failed
 from cais.host.processes import leave_to_cat
 from cais.runtime import exec as processes
@@ -122,26 +122,10 @@ def run_detached(runtime: Runtime, bundle: Bundle, id: str, document: Mapping[st
 
 
 def _on_pipes(runtime: Runtime, bundle: Bundle, id: str, document: Mapping[str, Any], streams: Streams) -> int:
-    out_read, out_write = os.pipe2(os.O_CLOEXEC)
-    err_read, err_write = os.pipe2(os.O_CLOEXEC)
-    target = -1
-    if streams.stdin >= 0:
-        source, target = os.pipe2(os.O_CLOEXEC)
-    else:
-        source = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        started = processes.start(runtime, bundle, id, document, (source, out_write, err_write))
-    except BaseException:
-        for descriptor in (out_read, err_read, target):
-            if descriptor >= 0:
-                os.close(descriptor)
-        raise
-    finally:
-        for descriptor in (source, out_write, err_write):
-            os.close(descriptor)
+    started, outputs, target = on_pipes(streams, lambda stdio: processes.start(runtime, bundle, id, document, stdio))
     pump = Pump(
         started.pid,
-        {out_read: (streams.stdout, b"stdout"), err_read: (streams.stderr, b"stderr")},
+        outputs,
         stdin=streams.stdin,
         target=target,
         held=lambda: not processes.has_begun(started),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cais.container.attach import Pump, Signals, Streams
+from cais.container.attach import Pump, Signals, Streams, on_pipes
 from cais.container.prepare import Ready
 from cais.errors import Failed
 from cais.host.processes import wait
@@ -31,27 +31,10 @@ def run(
     ``on_begun`` is called when the program inside runs, once.
     Raises with exit code 125, 126 or 127 where it did not start. Interrupted, it kills what runs.
     """
-    out_read, out_write = os.pipe2(os.O_CLOEXEC)
-    err_read, err_write = os.pipe2(os.O_CLOEXEC)
-    target = -1
-    if streams.stdin >= 0:
-        # Never the caller's own descriptor: through /proc/self/fd a container could open the file behind it anew.
-        source, target = os.pipe2(os.O_CLOEXEC)
-    else:
-        source = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        started = runtime.start(ready.spec, ready.bundle, (source, out_write, err_write))
-    except BaseException:
-        for descriptor in (out_read, err_read, target):
-            if descriptor >= 0:
-                os.close(descriptor)
-        raise
-    finally:
-        for descriptor in (source, out_write, err_write):
-            os.close(descriptor)
+    started, outputs, target = on_pipes(streams, lambda stdio: runtime.start(ready.spec, ready.bundle, stdio))
     pump = Pump(
         started.pid,
-        {out_read: (streams.stdout, b"stdout"), err_read: (streams.stderr, b"stderr")},
+        outputs,
         stdin=streams.stdin,
         target=target,
         signals=signals,
