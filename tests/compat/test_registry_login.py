@@ -181,8 +181,9 @@ def test_skopeo(tmp_path: Path, encrypted: RegistryProcess, authority: Authority
 
 def test_podman(tmp_path: Path, podman: Tool, server: RegistryProcess, layout: str) -> None:
     name, plain = f"{server.address}/alice/podman:1", "--tls-verify=false"
-    found = re.search(r"\b[0-9a-f]{64}\b", podman("pull", "-q", layout).text)
-    assert found is not None
+    pulled = podman("pull", "-q", layout)
+    found = re.search(r"\b[0-9a-f]{64}\b", pulled.text)
+    assert found is not None, pulled
     image = found.group()
     assert "invalid username/password" in podman("login", plain, "-u", "alice", "-p", "wrong", server.address).text
     assert podman("login", plain, "-u", "alice", "--password-stdin", server.address, stdin=PASSWORD).code == 0

@@ -37,7 +37,12 @@ class OwnHost(Cais):
 
     def close(self) -> None:
         """Also after a test that failed: no container goes on running, no monitor goes on writing its log."""
-        self.end_containers()
+        if self._holder.poll() is None:
+            self.end_containers()
+            self.power_off()
+
+    def power_off(self) -> None:
+        """All processes are gone; what stands on the disk stays."""
         own, root = os.readlink(self._net), os.fsencode(self.root)
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:

@@ -127,7 +127,7 @@ def test_after_a_reboot_networks_and_ports_come_back(box, tmp_path):
         for pid in sorted(before.machine()["processes"]):
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not before.alive() and not before.machine()["processes"])
-        before.close()
+        before.power_off()
         assert {after.state(name)["Status"] for name in ("server", "second", "third")} == {"exited"}
         assert after("ps", "-q") == "" and after("network", "inspect", "-f", "{{len .Containers}}", "net") == "0\n"
         assert after("system", "start").split() == ["server", "second"]

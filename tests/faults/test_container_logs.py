@@ -113,6 +113,7 @@ def test_drivers(box):
     box("rm", "silent", "locally")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limits", [(), ("--log-opt", "max-size=100m")])
 def test_a_full_disk_does_not_stop_the_container(busybox_tar, tmp_path, limits):
     """What is written while the disk is full is lost; the container goes on, and its log after it, too."""

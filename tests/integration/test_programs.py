@@ -233,7 +233,7 @@ def test_another_shell_beside_it(host: Machine) -> None:
     wait_until(lambda: "sleep 2000" in host("top", "work"))
     terminal.type(b"\x1a")
     assert "Stopped" in terminal.read_until("$ ")
-    terminal.type("kill %1; wait; exit 9\n")
+    terminal.type("kill %1; fg; exit 9\n")
     assert terminal.wait() == 9
     assert terminal.is_restored
     terminal.close()

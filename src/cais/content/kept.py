@@ -79,9 +79,17 @@ class Receiver:
         verified. Raises NotFound where it is neither, Cancelled where it stops arriving."""
         with self._changed:
             kept = self._arriving.get(blob.digest)
-            descriptor = os.open(kept.path, os.O_RDONLY | os.O_CLOEXEC) if kept is not None else -1
-        if kept is None:
-            return self._content.fetch(blob, offset)
+            if kept is None:
+                return self._content.fetch(blob, offset)
+            try:
+                descriptor = os.open(kept.path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                # It is being put in its place just now, or given up.
+                while not kept.has_ended:
+                    self._changed.wait()
+                if not kept.is_committed:
+                    raise Cancelled(f"the blob {blob.digest} stopped arriving")
+                return self._content.fetch(blob, offset)
         return self._followed(kept, blob, descriptor, offset)
 
     def _followed(self, kept: _Kept, blob: Descriptor, descriptor: int, position: int) -> Iterator[bytes]:

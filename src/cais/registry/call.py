@@ -58,6 +58,7 @@ class Call:
         "_catalog",
         "_loop",
         "_receive",
+        "_scope",
         "_sign_ins",
         "_threads",
         "action",
@@ -81,6 +82,7 @@ class Call:
         loop: asyncio.AbstractEventLoop,
         sign_ins: SignIns,
     ) -> None:
+        self._scope = scope
         self.method: str = scope["method"]
         self.scheme: str = scope["scheme"]
         self.address: str = (scope.get("client") or ("",))[0]
@@ -174,6 +176,9 @@ class Call:
         """The next bytes of the body, and whether there may be more. Raises Disconnected."""
         message = await self._receive()
         if message["type"] == "http.disconnect":
+            unread: bytes = self._scope.pop("unread", b"")
+            if unread:
+                return unread, True
             raise Disconnected
         return message["body"], message["more_body"]
 

@@ -60,6 +60,9 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.cycle is not None and self.cycle.body:
+            # What has come of a body that broke off: uvicorn would tell of the end alone.
+            self.cycle.scope["unread"] = bytes(self.cycle.body)  # type: ignore[typeddict-unknown-key]
         super().connection_lost(exc)
         if self._sending is not None:
             self._sending.stop(ConnectionResetError())

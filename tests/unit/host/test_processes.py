@@ -17,6 +17,7 @@ def test_a_signal_reaches_another_id_in_another_namespace_of_the_same_user(ordin
     target = os.fork()
     if target == 0:
         try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the process of all tests has for it
             ordinary_user.become()
             namespaces.enter()
             os.setresuid(1000, 1000, 1000)
