@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,13 +119,16 @@ def encrypted(root: Path, authority: Authority) -> Iterator[RegistryProcess]:
 
 
 @pytest.fixture
-def podman(tmp_path: Path) -> Tool:
+def podman() -> Iterator[Tool]:
     need("podman")
-    (tmp_path / "auth.json").write_text("{}")
-    storage = ("--root", tmp_path / "root", "--runroot", tmp_path / "run", "--storage-driver", "vfs")
-    return lambda *words, **named: run(
-        "podman", *storage, *words, **named, env={"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+    # podman refuses a runroot of more than 50 characters.
+    directory = Path(tempfile.mkdtemp(prefix="cais-podman-", dir="/var/tmp"))
+    (directory / "auth.json").write_text("{}")
+    storage = ("--root", directory / "root", "--runroot", directory / "run", "--storage-driver", "vfs")
+    yield lambda *words, **named: run(
+        "podman", *storage, *words, **named, env={"REGISTRY_AUTH_FILE": str(directory / "auth.json")}
     )
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
