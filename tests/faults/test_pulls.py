@@ -46,6 +46,7 @@ def test_two_at_once_share_the_work(cais, pushed, open_registry):
     cais.assert_sound()
 
 
+@pytest.mark.long
 def test_killed_at_random_moments(cais, pushed):
     chance = random.Random(5)
     done = 0
