@@ -12,7 +12,7 @@ setup: ## Install what is missing (says what and why); prepare .venv/bin/cais
 
 test: ## Install what is missing and run all tests (TESTS="tests/unit -k name" chooses)
 	@PYTHON='$(PYTHON)' scripts/setup test
-	.venv/bin/python -m pytest $(if $(TESTS),$(TESTS),-q -n 2 --dist loadfile)
+	$(if $(TESTS),.venv/bin/python -m pytest $(TESTS),scripts/test-all)
 
 check: ## ruff, ruff format and mypy --strict
 	@PYTHON='$(PYTHON)' scripts/setup run

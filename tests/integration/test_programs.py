@@ -167,6 +167,12 @@ def at_terminal(host: Machine, *words: str) -> Terminal:
     return Terminal(options["args"], options["env"], 33, 77)
 
 
+def foreground(pid: int) -> int:
+    """The process group that has the terminal of ``pid`` in front (proc(5), /proc/pid/stat, field 8)."""
+    with open(f"/proc/{pid}/stat") as stat:
+        return int(stat.read().rpartition(")")[2].split()[5])
+
+
 SHELL = ("run", "-it", "--name", "work", "--hostname", "work", "-e", "PS1=$ ", "--network", "none")
 
 
@@ -184,8 +190,11 @@ def test_a_shell_with_job_control(host: Machine) -> None:
     assert re.search(r"\[1\]\+\s+Stopped\s+sleep 1000", terminal.read_until("$ "))
     terminal.type("bg; jobs\n")
     assert re.search(r"\[1\]\+ sleep 1000 &\r\n\[1\]\+\s+Running\s+sleep 1000 &", terminal.read_until("$ "))
+    # The shell says what it puts in front before it gives it the terminal.
+    shell = host.inspect("work")["State"]["Pid"]
     terminal.type("fg\n")
     terminal.read_until("sleep 1000\r\n")
+    wait_until(lambda: foreground(shell) != shell)
     terminal.type(b"\x03")
     terminal.read_until("^C")
     terminal.read_until("$ ")
