@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -46,7 +47,21 @@ def test_two_at_once_share_the_work(cais, pushed, open_registry):
     cais.assert_sound()
 
 
-@pytest.mark.long
+def test_snapshots_without_their_image_are_no_damage(cais, pushed):
+    """As a pull leaves them that is killed when all is unpacked; the tars are another program's."""
+    cais("pull", "-q", pushed)
+    with sqlite3.connect(cais.root / "cais.db") as database:
+        for table in ("tags", "images", "edges"):
+            database.execute(f"DELETE FROM {table}")
+    assert cais("system", "check").returncode == 0
+    # The next pull finds them: they are an image's then, and are compared with its tars.
+    cais("pull", "-q", pushed)
+    cais.assert_sound()
+    file = next((cais.root / "snapshots").glob("*/fs/file0"))
+    file.write_bytes(b"damaged")
+    assert "has other files than its layer" in cais("system", "check", check=False).stdout
+
+
 def test_killed_at_random_moments(cais, pushed):
     chance = random.Random(5)
     done = 0

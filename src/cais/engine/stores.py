@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 # The number of migration steps of all rooms (tested). Where the database is at it, no room is loaded to open it.
-SCHEMA_VERSION = 21
+SCHEMA_VERSION = 22
 
 
 def _schemas() -> Mapping[str, Sequence[str]]:

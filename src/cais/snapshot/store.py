@@ -41,6 +41,9 @@ SCHEMA = (
     # The directory that has the files, where it is not called by the id.
     """ALTER TABLE snapshots ADD COLUMN files TEXT;
     CREATE INDEX snapshots_by_files ON snapshots (files) WHERE files NOTNULL""",
+    # Whether the files came out of a tar: another program may have written that, so that packed again they may make
+    # another one. Of older ones it is not known.
+    "ALTER TABLE snapshots ADD COLUMN unpacked INTEGER NOT NULL DEFAULT 1",
 )
 
 
@@ -192,7 +195,7 @@ class SnapshotStore:
         """
         layer = self.measure(prepared, epoch=epoch, check=check)
         self.driver.finish(prepared.directory)
-        self._finish(prepared.id, layer)
+        self._finish(prepared.id, layer, unpacked=False)
         return layer
 
     def measure(
@@ -263,7 +266,7 @@ class SnapshotStore:
             return self.unpack(parent, diff_id, self.pack(diff_id)).chain_id
         with self._database.transaction() as change:
             row = change.row(
-                """SELECT coalesce(files, id), size_bytes FROM snapshots
+                """SELECT coalesce(files, id), size_bytes, unpacked FROM snapshots
                    WHERE diff_id = ? AND chain_id NOTNULL AND (parent IS NULL OR files NOTNULL) LIMIT 1""",
                 (diff_id,),
             )
@@ -272,9 +275,9 @@ class SnapshotStore:
                 raise NotFound(f"no snapshot of the layers {missing}", hint="Run: cais system check --repair")
             self._leases.hold(change, f"chain:{chain}")
             change.execute(
-                """INSERT OR IGNORE INTO snapshots (id, chain_id, parent, diff_id, size_bytes, lease, files)
-                   VALUES (?, ?, ?, ?, ?, ?, ?)""",
-                (random_name(8), chain, parent, diff_id, row[1], self._leases.id, row[0]),
+                """INSERT OR IGNORE INTO snapshots (id, chain_id, parent, diff_id, size_bytes, lease, files, unpacked)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+                (random_name(8), chain, parent, diff_id, row[1], self._leases.id, row[0], row[2]),
             )
         return chain
 
@@ -300,7 +303,7 @@ class SnapshotStore:
                 raise Corrupt(f"the layer that should be {diff_id} has the digest {applied.diff_id}")
             self.driver.finish(directory)
             layer = Layer(chain, diff_id, applied.size_bytes, parent)
-            self._finish(id, layer)
+            self._finish(id, layer, unpacked=True)
         except OSError as error:
             self._abandon(id)
             raise from_os_error(error, "unpack a layer")
@@ -366,14 +369,14 @@ class SnapshotStore:
             raise from_os_error(error, "prepare a snapshot")
         return id, directory
 
-    def _finish(self, id: str, layer: Layer) -> None:
+    def _finish(self, id: str, layer: Layer, *, unpacked: bool) -> None:
         with self._database.transaction() as change:
             self._leases.hold(change, f"chain:{layer.chain_id}")
             new = change.row("SELECT 1 FROM snapshots WHERE chain_id = ?", (layer.chain_id,)) is None
             if new:
                 change.execute(
-                    "UPDATE snapshots SET chain_id = ?, diff_id = ?, size_bytes = ? WHERE id = ?",
-                    (layer.chain_id, layer.diff_id, layer.size_bytes, id),
+                    "UPDATE snapshots SET chain_id = ?, diff_id = ?, size_bytes = ?, unpacked = ? WHERE id = ?",
+                    (layer.chain_id, layer.diff_id, layer.size_bytes, unpacked, id),
                 )
         if not new:
             self._abandon(id)
