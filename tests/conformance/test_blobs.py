@@ -128,6 +128,24 @@ def test_chunks_out_of_order(registry: RegistryProcess, last_is_put: bool) -> No
     assert registry.request("PUT", f"{location}?digest={digest}").status == 201
 
 
+def test_a_chunk_of_another_place_and_length(registry: RegistryProcess) -> None:
+    """Where it begins is looked at first: the client is told to ask how far the upload is."""
+    location = registry.request("POST", UPLOADS).headers["location"]
+    refused = registry.request("PATCH", location, b"four", {**OCTETS, "Content-Range": "3-22"})
+    assert (refused.status, refused.code) == (416, "BLOB_UPLOAD_INVALID")
+    refused = registry.request("PATCH", location, b"four", {**OCTETS, "Content-Range": "0-20"})
+    assert (refused.status, refused.code) == (400, "SIZE_INVALID")
+    assert registry.request("GET", location).headers["range"] == "0-0"
+
+
+def test_a_digest_that_is_none_is_said_of_any_upload(registry: RegistryProcess) -> None:
+    for query in ("", "?digest=sha256:baddigest"):
+        refused = registry.request("PUT", f"{UPLOADS}no-such-upload{query}", b"x", OCTETS)
+        assert (refused.status, refused.code) == (400, "DIGEST_INVALID")
+    refused = registry.request("PUT", f"{UPLOADS}no-such-upload?digest={digest_of(b'x')}", b"x", OCTETS)
+    assert (refused.status, refused.code) == (404, "BLOB_UPLOAD_UNKNOWN")
+
+
 @ALGORITHMS
 def test_the_algorithm_said_beforehand(registry: RegistryProcess, algorithm: str) -> None:
     data = os.urandom(100)
@@ -212,7 +230,10 @@ def test_a_range_of_a_large_blob(registry: RegistryProcess) -> None:
 def test_conditions(registry: RegistryProcess) -> None:
     digest = registry.push_blob(REPOSITORY, b"conditions")
     path = f"/v2/{REPOSITORY}/blobs/{digest}"
-    tag = registry.request("GET", path).headers["etag"]
+    headers = registry.request("GET", path).headers
+    tag = headers["etag"]
+    assert (tag, headers["cache-control"]) == (f'"{digest}"', "max-age=31536000")
+    assert headers["x-content-type-options"] == "nosniff", "no browser takes anybody's bytes for a page"
     for condition in (tag, f'"x", W/{tag}', "*"):
         assert registry.request("GET", path, headers={"If-None-Match": condition}).status == 304
     assert registry.request("GET", path, headers={"If-None-Match": '"x"'}).status == 200

@@ -32,6 +32,7 @@ def test_the_version(registry: RegistryProcess) -> None:
     for path in ("/v2/", "/v2"):
         answer = registry.request("GET", path)
         assert (answer.status, answer.headers["docker-distribution-api-version"]) == (200, "registry/2.0")
+        assert (answer.headers["content-type"], answer.body) == ("application/json", b"{}")
 
 
 def test_tags_are_in_order(tagged: RegistryProcess) -> None:
@@ -56,7 +57,9 @@ def test_the_parameters_of_pages(tagged: RegistryProcess) -> None:
     assert tags("n=0") == []
     assert tags("n=100") == in_order
     for wrong in ("x", "-1", "1.5", "99999999999999999999"):
-        assert tagged.request("GET", f"/v2/{REPOSITORY}/tags/list?n={wrong}").status == 400
+        for path in (f"/v2/{REPOSITORY}/tags/list", "/v2/_catalog"):
+            refused = tagged.request("GET", f"{path}?n={wrong}")
+            assert (refused.status, refused.code) == (400, "PAGINATION_NUMBER_INVALID")
 
 
 def test_repositories(tagged: RegistryProcess) -> None:

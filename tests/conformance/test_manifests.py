@@ -196,6 +196,7 @@ def test_what_is_not_there(registry: RegistryProcess) -> None:
 
 def test_references_are_there(registry: RegistryProcess, config: dict[str, Any]) -> None:
     lacking = descriptor(b"never pushed", "application/x")
+    both = [lacking, descriptor(b"nor was this", "application/x"), lacking]
     for value, media_type in (
         (document(config, layers=[lacking]), OCI_MANIFEST),
         (document(lacking), OCI_MANIFEST),
@@ -204,12 +205,41 @@ def test_references_are_there(registry: RegistryProcess, config: dict[str, Any])
         (index_of(descriptor(CONFIG, OCI_MANIFEST)), OCI_INDEX),
     ):
         refused = put(registry, "lacking", json.dumps(value).encode(), media_type)
-        assert (refused.status, refused.code) == (404, "MANIFEST_BLOB_UNKNOWN")
-        assert refused.json["errors"][0]["detail"][0]["digest"]
+        assert (refused.status, refused.code) == (400, "MANIFEST_BLOB_UNKNOWN")
+        assert len(refused.json["errors"]) == 1
+    refused = put(registry, "lacking", json.dumps(document(config, layers=both)).encode())
+    assert {error["code"] for error in refused.json["errors"]} == {"MANIFEST_BLOB_UNKNOWN"}, "one error for each"
+    assert {error["detail"]["digest"] for error in refused.json["errors"]} == {one["digest"] for one in both}
     other = registry.request(
         "PUT", "/v2/conformance/elsewhere/manifests/x", json.dumps(document(config)), {"Content-Type": OCI_MANIFEST}
     )
     assert other.code == "MANIFEST_BLOB_UNKNOWN", "what another repository has does not count"
+
+
+def test_an_index_of_blobs(registry: RegistryProcess) -> None:
+    """Builders keep their caches so: what an index lists need not be manifests."""
+    layer, cache = os.urandom(100), b'{"layers":[],"records":[]}'
+    children = [
+        descriptor(layer, "application/vnd.oci.image.layer.v1.tar+gzip"),
+        descriptor(cache, "application/vnd.buildkit.cacheconfig.v0"),
+    ]
+    raw = json.dumps(index_of(*children)).encode()
+    assert put(registry, "cache", raw, OCI_INDEX).code == "MANIFEST_BLOB_UNKNOWN"
+    for data in (layer, cache):
+        registry.push_blob(REPOSITORY, data)
+    assert put(registry, "cache", raw, OCI_INDEX).status == 201
+    assert registry.request("GET", f"/v2/{REPOSITORY}/manifests/cache").body == raw
+
+
+def test_what_is_deleted_twice_or_was_never_there(registry: RegistryProcess) -> None:
+    for name in (REPOSITORY, "conformance/never"):
+        for kind, reference, code in (
+            ("manifests", "no-such-tag", "MANIFEST_UNKNOWN"),
+            ("manifests", digest_of(b"never"), "MANIFEST_UNKNOWN"),
+            ("blobs", digest_of(b"never"), "BLOB_UNKNOWN"),
+        ):
+            refused = registry.request("DELETE", f"/v2/{name}/{kind}/{reference}")
+            assert (refused.status, refused.code) == (404, code)
 
 
 def test_sparse_manifests_where_they_are_accepted(tmp_path: Path) -> None:

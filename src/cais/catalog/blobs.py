@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from cais.catalog.errors import BlobUnknown, NameUnknown
+from cais.catalog.errors import BlobUnknown
 from cais.errors import Corrupt
 from cais.records import blobs as rows
 from cais.records import repositories
@@ -110,13 +110,11 @@ class StoredBlobs:
         return next(filter(readable, names), None)
 
     def delete(self, repository: str, digest: Digest) -> None:
-        """The repository has it no more; its bytes go when nobody has it. Raises BlobUnknown, NameUnknown."""
+        """The repository has it no more; its bytes go when nobody has it. Raises BlobUnknown."""
 
         def write(connection: Connection) -> bool:
             found = repositories.find(connection, repository)
-            if found is None:
-                raise NameUnknown(f"repository {repository} is not known", {"name": repository})
-            return rows.unlink(connection, found, digest)
+            return found is not None and rows.unlink(connection, found, digest)
 
         if not self._database.write(write):
             raise _unknown(digest)

@@ -10,10 +10,12 @@ from cais.spec import media_types as types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cais.spec.descriptor import Descriptor
     from cais.spec.digest import Digest
 
 # Layers that a registry need not have: their bytes come from elsewhere.
 _ELSEWHERE = (types.OCI_LAYER_NONDISTRIBUTABLE, types.DOCKER_LAYER_FOREIGN)
+_DOCUMENTS = types.MANIFESTS | types.INDEXES
 _MEDIA_TYPE_LIMIT = 255
 
 
@@ -23,7 +25,7 @@ def read(content: bytes, media_type: str, digest: Digest, limit_bytes: int) -> N
     The type that is kept is the document's own, so that the same bytes are the same in all repositories: a manifest
     that does not say its type is OCI's.
     """
-    if media_type and media_type not in types.MANIFESTS | types.INDEXES:
+    if media_type and media_type not in _DOCUMENTS:
         raise ManifestInvalid(f"manifest invalid: the media type {media_type[:80]!r} is not one of a manifest")
     try:
         document = documents.decode(content, media_type, limit_bytes)
@@ -35,14 +37,15 @@ def read(content: bytes, media_type: str, digest: Digest, limit_bytes: int) -> N
     if isinstance(document, documents.Manifest):
         artifact_type = artifact_type or document.config.media_type
         references.append(("config", document.config.digest))
-        here = [layer for layer in document.layers if not layer.media_type.startswith(_ELSEWHERE)]
-        references += [("layer", layer.digest) for layer in here]
+        references += [("layer", layer.digest) for layer in document.layers if not _is_elsewhere(layer)]
     else:
-        references += [("manifest", child.digest) for child in document.manifests]
+        references += [(_kind(child), child.digest) for child in document.manifests if not _is_elsewhere(child)]
     if subject is not None:
         references.append(("subject", subject.digest))
-    if len(artifact_type) > _MEDIA_TYPE_LIMIT:
-        raise ManifestInvalid(f"manifest invalid: its artifact type has more than {_MEDIA_TYPE_LIMIT} characters")
+    if len(artifact_type) > _MEDIA_TYPE_LIMIT or not artifact_type.isprintable():
+        raise ManifestInvalid(
+            f"manifest invalid: its artifact type is not up to {_MEDIA_TYPE_LIMIT} printable characters"
+        )
     return NewManifest(
         digest,
         document.media_type,
@@ -52,3 +55,12 @@ def read(content: bytes, media_type: str, digest: Digest, limit_bytes: int) -> N
         content,
         tuple(dict.fromkeys(references)),
     )
+
+
+def _is_elsewhere(child: Descriptor) -> bool:
+    return child.media_type.startswith(_ELSEWHERE)
+
+
+def _kind(child: Descriptor) -> str:
+    """Of what an index lists: builders keep their caches as indexes of layers, which are blobs."""
+    return "manifest" if not child.media_type or child.media_type in _DOCUMENTS else "layer"

@@ -10,7 +10,10 @@ from cais.errors import CaisError, Conflict, Denied, Invalid, NotFound, Unauthor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
+
+_MOST_DETAILS = 100
 
 
 class CatalogError(CaisError):
@@ -22,6 +25,11 @@ class CatalogError(CaisError):
     def __init__(self, message: str, detail: Any = None, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.detail = detail
+
+    @property
+    def details(self) -> list[Any]:
+        """Of each entry of the answer: it is one error, or one for each of several things that are wrong."""
+        return [self.detail]
 
 
 class NameInvalid(CatalogError, Invalid):
@@ -46,10 +54,6 @@ class BlobUnknown(CatalogError, NotFound):
 
 class UploadUnknown(CatalogError, NotFound):
     code = "BLOB_UPLOAD_UNKNOWN"
-
-
-class UploadInvalid(CatalogError, Invalid):
-    code = "BLOB_UPLOAD_INVALID"
 
 
 class UploadBusy(CatalogError, Conflict):
@@ -87,10 +91,18 @@ class ManifestTooLarge(CatalogError, Invalid):
     status = 413
 
 
-class ManifestBlobUnknown(CatalogError, NotFound):
-    """A manifest refers to what its repository has not."""
+class ManifestBlobUnknown(CatalogError, Invalid):
+    """A manifest refers to what its repository has not: ``missing`` digests."""
 
     code = "MANIFEST_BLOB_UNKNOWN"
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__("manifest references a manifest or blob unknown to registry")
+        self.missing = missing
+
+    @property
+    def details(self) -> list[Any]:
+        return [{"digest": digest} for digest in self.missing[:_MOST_DETAILS]]
 
 
 class NotKnown(CatalogError, Unauthorized):

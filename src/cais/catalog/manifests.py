@@ -14,7 +14,6 @@ from cais.catalog.errors import (
     ManifestInvalid,
     ManifestTooLarge,
     ManifestUnknown,
-    NameUnknown,
 )
 from cais.records import blobs, repositories, tags, unneeded
 from cais.records import manifests as rows
@@ -80,9 +79,7 @@ class Manifests:
             repository_id = repositories.ensure(self._database, connection, repository, public=self._public)
             missing = _missing(connection, repository_id, manifest)
             if missing and not self._accept_missing:
-                raise ManifestBlobUnknown(
-                    "manifest references a manifest or blob unknown to registry", [{"digest": one} for one in missing]
-                )
+                raise ManifestBlobUnknown(missing)
             rows.add(self._database, connection, repository_id, manifest)
             for tag in tagged:
                 tags.put(self._database, connection, repository_id, tag, found)
@@ -126,12 +123,12 @@ class Manifests:
         return row, content
 
     def delete(self, repository: str, digest: Digest) -> None:
-        """Takes it and the tags that name it from the repository. Raises ManifestUnknown, NameUnknown."""
+        """Takes it and the tags that name it from the repository. Raises ManifestUnknown."""
 
         def write(connection: Connection) -> bool:
             found = repositories.find(connection, repository)
             if found is None:
-                raise NameUnknown(f"repository {repository} is not known", {"name": repository})
+                return False
             unneeded.orphan_referrers(connection, found, digest)
             return rows.unlink(connection, found, digest)
 

@@ -24,18 +24,16 @@ class Tags:
         """Up to ``limit`` tags behind ``behind``, in order, and whether there are more. Raises NameUnknown."""
         found = repositories.look(self._database, repository)
         if found is None:
-            raise _unknown(repository)
+            raise NameUnknown("repository name not known to registry", {"name": repository})
         names = rows.page(self._database, found, behind, limit + 1)
         return names[:limit], len(names) > limit
 
     def delete(self, repository: str, tag: str) -> None:
-        """Raises NameUnknown, ManifestUnknown (there is no such tag)."""
+        """Raises ManifestUnknown (there is no such tag)."""
 
         def write(connection: Connection) -> bool:
             found = repositories.find(connection, repository)
-            if found is None:
-                raise _unknown(repository)
-            return rows.remove(connection, found, tag)
+            return found is not None and rows.remove(connection, found, tag)
 
         if not self._database.write(write):
             raise ManifestUnknown("manifest unknown to registry", {"tag": tag})
@@ -46,7 +44,3 @@ class Tags:
         with self._database.reading() as connection:
             found = repositories.page(connection, behind, limit + 1, shown, term)
         return found[:limit], len(found) > limit
-
-
-def _unknown(repository: str) -> NameUnknown:
-    return NameUnknown("repository name not known to registry", {"name": repository})

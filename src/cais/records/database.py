@@ -14,7 +14,7 @@ from typing import cast
 from sqlalchemy import URL, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from cais.errors import Conflict, Invalid, Unavailable
@@ -204,6 +204,8 @@ class Database:
             return Unavailable(f"the database {self.where} cannot be used: {reason}")
         if getattr(error.orig, "sqlstate", None) in _AGAIN or "constraint" in reason.lower():
             return Conflict(f"another request has changed the same thing: {reason}")
+        if isinstance(error, DataError):
+            return Invalid("the database cannot hold such a text or number")  # a NUL, for one
         return error
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Send = Callable[[dict[str, Any]], Awaitable[None]]
     Page = Callable[[Call], Awaitable[Response]]
 
-_VERSION_HEADER = (b"docker-distribution-api-version", b"registry/2.0")
+# Of every answer. Anybody's bytes are served here: no browser is to make a page of them.
+_HEADERS = ((b"docker-distribution-api-version", b"registry/2.0"), (b"x-content-type-options", b"nosniff"))
 _PIECE_BYTES = 256 << 10
 
 
@@ -101,7 +102,7 @@ class Application:
             return described(500, "UNKNOWN", "internal error")
 
     async def _send(self, call: Call, response: Response, scope: dict[str, Any], send: Send) -> None:
-        headers = [_VERSION_HEADER, *response.headers]
+        headers = [*_HEADERS, *response.headers]
         if response.status not in (204, 304) and call.method != "HEAD":
             headers.append((b"content-length", b"%d" % (response.length if response.blob else len(response.body))))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})

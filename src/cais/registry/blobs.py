@@ -28,7 +28,7 @@ async def get(call: Call) -> Response:
         (b"docker-content-digest", digest.encode()),
         (b"etag", tag.encode()),
         (b"accept-ranges", b"bytes"),
-        (b"cache-control", b"max-age=31536000, immutable"),
+        (b"cache-control", b"max-age=31536000"),
     ]
     name = names.repository_name(call.repository)
     if call.method == "HEAD":

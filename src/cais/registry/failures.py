@@ -9,6 +9,7 @@ from cais.registry.call import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from cais.registry.call import Header
@@ -23,15 +24,13 @@ def failure(error: CaisError) -> Response:
     headers: list[Header] = []
     if status in (429, 503):
         headers.append((b"retry-after", b"%d" % getattr(error, "retry_seconds", _RETRY_SECONDS)))
-    detail = getattr(error, "detail", None)
-    return described(status, getattr(error, "code", code), error.message, detail, headers)
+    return described(status, getattr(error, "code", code), error.message, getattr(error, "details", (None,)), headers)
 
 
 def described(
-    status: int, code: str, message: str, detail: Any = None, headers: list[Header] | None = None
+    status: int, code: str, message: str, details: Sequence[Any] = (None,), headers: list[Header] | None = None
 ) -> Response:
     entry = {"code": code, "message": message}
-    if detail is not None:
-        entry["detail"] = detail
-    body = json.dumps({"errors": [entry]}).encode() + b"\n"
+    entries = [entry if detail is None else {**entry, "detail": detail} for detail in details]
+    body = json.dumps({"errors": entries}).encode() + b"\n"
     return Response(status, [JSON_TYPE, *(headers or [])], body)

@@ -25,6 +25,12 @@ _LONGEST_PAGE = 10_000
 _LONGEST_SEARCH = 100
 
 
+class PageInvalid(BadRequest):
+    """The length of a page that is asked for is none."""
+
+    code = "PAGINATION_NUMBER_INVALID"
+
+
 async def tags(call: Call) -> Response:
     name = names.repository_name(call.repository)
     limit, behind = _page(call)
@@ -78,13 +84,13 @@ async def search(call: Call) -> Response:
 
 
 def _page(call: Call) -> tuple[int, str]:
-    """How many, and behind which. Raises BadRequest."""
+    """How many, and behind which. Raises PageInvalid."""
     query = call.query()
     text = query.get("n", "")
     if not text:
         return _DEFAULT_PAGE, query.get("last", "")
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise BadRequest(f"invalid number of results requested: {text[:40]!r}")
+        raise PageInvalid(f"invalid number of results requested: {text[:40]!r}", {"n": text[:40]})
     return min(int(text), _LONGEST_PAGE), query.get("last", "")
 
 

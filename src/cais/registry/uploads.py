@@ -7,8 +7,9 @@ import re
 
 from cais.catalog import names
 from cais.catalog.access import PULL
-from cais.catalog.errors import DigestInvalid, RangeInvalid, SizeInvalid, UploadInvalid, UploadUnknown
+from cais.catalog.errors import DigestInvalid, RangeInvalid, SizeInvalid, UploadUnknown
 from cais.registry.call import Response
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ _LEAST_PIECE_BYTES, _MOST_PIECE_BYTES = 256 << 10, 4 << 20
 _HELD_BYTES = 32 << 20
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,19})-(\d{1,19})(?:/(?:\d+|\*))?")
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
+
+
+class _Span(NamedTuple):
+    """Bytes of an upload, from ``first`` to before ``stop``."""
+
+    first: int
+    stop: int
 
 
 async def begin(call: Call) -> Response:
@@ -48,12 +56,11 @@ async def begin(call: Call) -> Response:
 
 async def append(call: Call) -> Response:
     name, upload = names.repository_name(call.repository), _upload(call)
-    start = _start(call)
-    received = await call.run(_receive, name, upload, start, "")
+    span = _span(call)
+    received = await call.run(_receive, name, upload, None if span is None else span.first, "")
     rest: list[bytes] = []
     try:
-        await _write(call, received, rest)
-        _check_length(call, received, rest)
+        await _write(call, received, rest, span)
     finally:
         # Also of a request that broke off: the client goes on from the byte that it is told.
         await call.run(_commit, received, rest)
@@ -61,13 +68,13 @@ async def append(call: Call) -> Response:
 
 
 async def finish(call: Call) -> Response:
-    name, upload = names.repository_name(call.repository), _upload(call)
+    name = names.repository_name(call.repository)
     given = call.query().get("digest", "")
     if not given:
         raise DigestInvalid("the digest of the upload is missing")
-    digest = names.digest(given)
-    received = await call.run(_receive, name, upload, _start(call), digest.algorithm)
-    return await _finish(call, received, name, digest)
+    digest, span = names.digest(given), _span(call)
+    received = await call.run(_receive, name, _upload(call), None if span is None else span.first, digest.algorithm)
+    return await _finish(call, received, name, digest, span)
 
 
 async def status(call: Call) -> Response:
@@ -81,11 +88,10 @@ async def cancel(call: Call) -> Response:
     return Response(204, [])
 
 
-async def _finish(call: Call, received: Receiving, name: str, digest: Digest) -> Response:
+async def _finish(call: Call, received: Receiving, name: str, digest: Digest, span: _Span | None = None) -> Response:
     rest: list[bytes] = []
     try:
-        await _write(call, received, rest)
-        _check_length(call, received, rest)
+        await _write(call, received, rest, span)
     except BaseException:
         await call.run(_close, received)
         raise
@@ -93,9 +99,16 @@ async def _finish(call: Call, received: Receiving, name: str, digest: Digest) ->
     return _created(name, digest)
 
 
-async def _write(call: Call, received: Receiving, rest: list[bytes]) -> None:
+async def _write(call: Call, received: Receiving, rest: list[bytes], span: _Span | None) -> None:
     """The body, in pieces of about a MiB: while one is hashed and written, the next one comes in. What is left of it
-    is in ``rest``, to be written with what has to be done then."""
+    is in ``rest``, to be written with what has to be done then.
+
+    Raises SizeInvalid where the client has said that it is ``span`` of the upload, and it is not: before anything is
+    written, where that can be known.
+    """
+    length = call.content_length()
+    if span is not None and length not in (None, span.stop - span.first):
+        raise SizeInvalid(f"the Content-Range is not of {length} bytes, as Content-Length says")
     size, more = 0, True
     most = max(_LEAST_PIECE_BYTES, min(_MOST_PIECE_BYTES, _HELD_BYTES // call.running))
     writing: Awaitable[None] | None = None
@@ -118,32 +131,23 @@ async def _write(call: Call, received: Receiving, rest: list[bytes]) -> None:
         except BaseException:
             rest.clear()  # what stands behind bytes that were not written is worth nothing
             raise
+    end = received.offset_bytes + sum(map(len, rest))
+    if span is not None and end != span.stop:
+        raise SizeInvalid(f"the body ended before byte {end}, not before {span.stop}, as its Content-Range says")
 
 
-def _start(call: Call) -> int | None:
-    """Where the client says that its bytes begin. Raises UploadInvalid, RangeInvalid, SizeInvalid."""
+def _span(call: Call) -> _Span | None:
+    """Which bytes of the upload the client says that it sends. Raises RangeInvalid."""
     text = call.header(b"content-range")
     if not text:
         return None
     found = _CONTENT_RANGE.fullmatch(text.strip())
     if found is None:
-        raise UploadInvalid(f"invalid Content-Range {text[:80]!r}", hint="It is FIRST-LAST, in bytes.")
+        raise RangeInvalid(f"invalid Content-Range {text[:80]!r}", hint="It is FIRST-LAST, in bytes.")
     first, last = int(found.group(1)), int(found.group(2))
-    length = call.content_length()
     if last < first:
         raise RangeInvalid(f"the Content-Range {text[:80]!r} ends before it begins")
-    if length is not None and length != last - first + 1:
-        raise SizeInvalid(f"the Content-Range {text[:80]!r} is not of {length} bytes, as Content-Length says")
-    return first
-
-
-def _check_length(call: Call, received: Receiving, rest: list[bytes]) -> None:
-    """A chunk without a length whose Content-Range said another one. Raises SizeInvalid."""
-    text = call.header(b"content-range")
-    found = _CONTENT_RANGE.fullmatch(text.strip()) if text else None
-    end = received.offset_bytes + sum(map(len, rest))
-    if found is not None and end != int(found.group(2)) + 1:
-        raise SizeInvalid(f"the body ended at byte {end}, the Content-Range is {text[:80]!r}")
+    return _Span(first, last + 1)
 
 
 def _upload(call: Call) -> str:
