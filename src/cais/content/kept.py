@@ -29,11 +29,17 @@ _PIECE_BYTES = 1 << 20
 class Receiver:
     """A ``ports.Taker`` into the store: what is there already, and what comes, is kept from the collector for this
     process. And a Source of both: what arrives can be read while it does. ``begun`` is told of each blob that can.
+
+    What is there and damaged is taken again. ``thorough``: all that is there is read for that, not only what looks so.
     """
 
-    def __init__(self, content: ContentStore, begun: Callable[[Descriptor], None] | None = None) -> None:
+    def __init__(
+        self, content: ContentStore, begun: Callable[[Descriptor], None] | None = None, *, thorough: bool = False
+    ) -> None:
         self._content = content
         self._begun = begun
+        self._thorough = thorough
+        self.found_any = False  # whether anything was there already
         self._changed = threading.Condition()
         self._arriving: dict[Digest, _Kept] = {}
 
@@ -48,7 +54,10 @@ class Receiver:
             raise Corrupt(
                 f"the blob {blob.digest} should have {blob.size_bytes} bytes, but what has this digest has {size}"
             )
-        return size is not None
+        if size is None or not self._content.is_sound(blob.digest, thorough=self._thorough):
+            return False
+        self.found_any = True
+        return True
 
     def push(self, blob: Descriptor, pieces: Iterator[bytes]) -> None:
         self._content.push(blob, pieces)

@@ -54,12 +54,15 @@ class Layers:
 
 
 class Unpacking:
-    """Unpacks the layers of one image in their order, in a thread, each while its blob arrives in ``receiver``."""
+    """Unpacks the layers of one image in their order, in a thread, each while its blob arrives in ``receiver``.
 
-    def __init__(self, stores: Stores, manifest: Manifest, layers: Layers) -> None:
+    ``thorough`` is the receiver's.
+    """
+
+    def __init__(self, stores: Stores, manifest: Manifest, layers: Layers, *, thorough: bool = False) -> None:
         from cais.content.kept import Receiver
 
-        self.receiver = Receiver(stores.content, self._begun)
+        self.receiver = Receiver(stores.content, self._begun, thorough=thorough)
         self._stores = stores
         self._manifest = manifest
         self._layers = layers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cais.engine.arriving import Layers, Unpacking
 from cais.engine.stores import Stores
-from cais.errors import CaisError, Denied, Invalid, NotFound, Unauthorized, Unavailable
+from cais.errors import CaisError, Corrupt, Denied, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -213,12 +213,16 @@ class _Pull:
 
         try:
             image = self._images.get(str(self._reference), self._wished)
-        except (NotFound, Invalid):
+        except (NotFound, Invalid, Corrupt):
             return None
         descriptor = image.manifest.descriptor
         if not self._wished.matches(image.config.platform) and image.target.media_type in types.INDEXES:
             return None
-        return Pulled(self._reference, image.digest, image.id, False) if is_whole(self._images, descriptor) else None
+        content = self._images.content
+        blobs = (child for child in image.manifest.children if content.exists(child))
+        if not (is_whole(self._images, descriptor) and all(content.is_sound(blob.digest) for blob in blobs)):
+            return None
+        return Pulled(self._reference, image.digest, image.id, False)
 
     @property
     def _wished(self) -> Platform:
@@ -242,10 +246,20 @@ class _Pull:
         graph = read_graph(registry, target, lambda item: everything or item.digest in wanted)
         manifest = self._manifest(graph, wanted)
         layers = Layers(self._progress, manifest.layers)
+
+        def receive(unpacking: Unpacking) -> None:
+            with unpacking:
+                copy(registry, unpacking.receiver, target, layers, graph=graph, stored=unpacking.stored)
+                unpacking.finish()
+
         unpacking = Unpacking(self._stores, manifest, layers)
-        with unpacking:
-            copy(registry, unpacking.receiver, target, layers, graph=graph, stored=unpacking.stored)
-            unpacking.finish()
+        try:
+            receive(unpacking)
+        except (Corrupt, Invalid, NotFound, Unsupported):
+            if not unpacking.receiver.found_any:
+                raise
+            # It may be that what was here before is what is wrong, though it does not look so.
+            receive(Unpacking(self._stores, manifest, layers, thorough=True))
         if target.media_type not in types.INDEXES:
             self._check_platform(manifest)
         Origins(self._stores.database).note(self._reference.registry, self._reference.repository, graph.blobs)

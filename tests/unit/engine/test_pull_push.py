@@ -236,3 +236,56 @@ def test_looked_at_where_they_are(here: Host, there: Host, repository: str) -> N
         images.remote_tags(f"{repository}-none")
     with pytest.raises(Invalid, match="names an image"):
         images.remote_tags(f"{repository}:1")
+
+
+def flip(path: str) -> None:
+    """Changes a byte, as somebody does who writes to the file."""
+    with open(path, "r+b") as file:
+        file.seek(100)
+        byte = file.read(1)
+        file.seek(100)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def cut(path: str) -> None:
+    os.truncate(path, os.path.getsize(path) - 1)
+
+
+@pytest.mark.parametrize("damage", [flip, cut, os.unlink])
+def test_what_is_damaged_here_comes_again(
+    damage: Any, here: Host, there: Host, repository: str, open_registry: Server
+) -> None:
+    name = f"{repository}:1"
+    here.image(name, {"a": os.urandom(10_000)}, {"b": os.urandom(20_000)})
+    here.push(name)
+    there.pull(name)
+    manifest = there.engine.images.get(name).manifest
+    for item in (*manifest.children, manifest.descriptor):
+        path = there.stores.content.path(item.digest)
+        os.chmod(path, 0o600)
+        damage(path)
+        with Asked(open_registry) as asked:
+            there.pull(name)
+        assert len(asked.of("GET", "/blobs/")) == (item in manifest.children)
+        assert there.engine.system.check() == []
+
+
+def test_what_looks_sound_and_is_not_comes_again(
+    here: Host, there: Host, repository: str, open_registry: Server
+) -> None:
+    name = f"{repository}:1"
+    here.image(name, {"a": b"a" * 10_000}, {"b": os.urandom(20_000)})
+    here.push(name)
+    sound, rotten = here.engine.images.get(name).manifest.layers
+    for layer in (sound, rotten):
+        there.stores.content.add(b"".join(here.stores.content.fetch(layer)))
+    path = there.stores.content.path(rotten.digest)
+    before = os.stat(path)
+    os.chmod(path, 0o600)
+    flip(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with Asked(open_registry) as asked:
+        there.pull(name)
+    fetched = [request for request in asked.of("GET", "/blobs/") if sound.digest in request or rotten.digest in request]
+    assert len(fetched) == 1 and rotten.digest in fetched[0]
+    assert there.engine.system.check() == []
