@@ -34,7 +34,7 @@ class Reason(NamedTuple):
 
     ``kind`` is for programs: new, no-cache, pruned, base-image, parent, command, variable, heredoc, mount, stage,
     option, files, file-content, file-mode, file-owner, file-kind, file-added, file-removed, same (a hit after all),
-    note.
+    not-here, note.
     """
 
     what: str
@@ -54,6 +54,7 @@ class Reason(NamedTuple):
 
 NEW = Reason("this step was not built before", kind="new")
 NO_CACHE = Reason("the cache is not used (--no-cache)", kind="no-cache")
+NOT_HERE = Reason("its layers are in the registry, and not here yet", kind="not-here")
 SAME = Reason("what it stands on was built again and came out the same", kind="same")
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 WOULD_RUN = 2
 
 _WORDS = {"hit": "cached", "miss": "ran", "failed": "FAILED", "cancelled": "stopped", "pending": "not run"}
-_PLANNED = {"hit": "cached", "miss": "runs", "pending": "depends"}
-_COLOURS = {"hit": "34", "miss": "33", "failed": "31;1", "cancelled": "33", "pending": "2"}
+_PLANNED = {"hit": "cached", "miss": "runs", "pending": "depends", "fetch": "fetched"}
+_COLOURS = {"hit": "34", "miss": "33", "failed": "31;1", "cancelled": "33", "pending": "2", "fetch": "33"}
 _REASON_LIMIT = 500
 # Of many files; the rest is counted.
 _REASONS_SHOWN = 20
@@ -47,7 +47,11 @@ def of_plan(steps: Sequence[PlannedStep], *, colour: bool = False, width: int = 
     """As of a build that was not done yet."""
     ordered = sorted(steps, key=lambda step: step.line)
     cached = sum(step.state == "hit" for step in steps)
-    head = "everything is cached" if cached == len(steps) else f"{cached} cached, {len(steps) - cached} to be looked at"
+    fetched = sum(step.state == "fetch" for step in steps)
+    left = len(steps) - cached - fetched
+    head = f"{cached} cached, {left} to be looked at" if left else "everything is cached"
+    if fetched:
+        head += f", {fetched} to be fetched"
     rows = [_Row(step.state, _PLANNED[step.state], step.line, "", step.name, list(step.reasons)) for step in ordered]
     return f"Steps: {len(steps)} ({head})\n" + _lines(rows, colour, width)
 
@@ -55,7 +59,7 @@ def of_plan(steps: Sequence[PlannedStep], *, colour: bool = False, width: int = 
 def plan_document(steps: Sequence[PlannedStep]) -> dict[str, Any]:
     """What ``--plan=json`` prints."""
     return {
-        "cached": all(step.state == "hit" for step in steps),
+        "cached": _nothing_runs(steps),
         "steps": [
             {
                 "name": step.name,
@@ -140,7 +144,11 @@ def show_plan(form: str, steps: Sequence[PlannedStep]) -> int:
         _write_json(plan_document(steps))
     else:
         sys.stdout.write(of_plan(steps, colour=_coloured(sys.stdout), width=_width(sys.stdout)))
-    return 0 if all(step.state == "hit" for step in steps) else WOULD_RUN
+    return 0 if _nothing_runs(steps) else WOULD_RUN
+
+
+def _nothing_runs(steps: Sequence[PlannedStep]) -> bool:
+    return all(step.state in ("hit", "fetch") for step in steps)
 
 
 def show_build(form: str, record: Mapping[str, Any]) -> None:

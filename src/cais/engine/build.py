@@ -74,8 +74,8 @@ class BuildResult(NamedTuple):
 
 
 class PlannedStep(NamedTuple):
-    """One step as ``build --plan`` shows it; ``state`` is ``hit``, ``miss`` or ``pending`` (it depends on what a step
-    before it gives). ``causes`` are the reasons as data."""
+    """One step as ``build --plan`` shows it; ``state`` is ``hit``, ``miss``, ``pending`` (it depends on what a step
+    before it gives) or ``fetch`` (an image whose layers are not here). ``causes`` are the reasons as data."""
 
     name: str
     line: int
@@ -134,6 +134,7 @@ class Builder:
         """What ``build`` would do, and why. Runs and writes nothing, but for what ADD fetches from elsewhere."""
         from cais.engine.build_input import open_input
         from cais.engine.build_run import Run
+        from cais.engine.output_options import Output
 
         stores = self._stores.apart()
         try:
@@ -141,7 +142,10 @@ class Builder:
                 given.contexts.own.only_read()
                 run = Run(stores, options, given, silent)
                 vertices, verdicts = run.plan(hold=False)
-                return [_planned(vertex, verdicts) for vertex in vertices if not vertex.origin.is_internal]
+                images = not options.outputs or any(Output.parse(text).makes_image for text in options.outputs)
+                fetched = run.to_fetch(vertices, verdicts, images)
+                shown = [vertex for vertex in vertices if not vertex.origin.is_internal]
+                return [_planned(vertex, verdicts, vertex in fetched) for vertex in shown]
         finally:
             stores.leases.release()
 
@@ -331,14 +335,18 @@ def _cache_targets(options: BuildOptions) -> Sequence[CacheTarget]:
     return [CacheTarget.parse(text) for text in options.cache_to]
 
 
-def _planned(vertex: Vertex, verdicts: Mapping[Vertex, Verdict]) -> PlannedStep:
+def _planned(vertex: Vertex, verdicts: Mapping[Vertex, Verdict], is_fetched: bool) -> PlannedStep:
     verdict = verdicts[vertex]
-    causes = verdict.reasons
-    if verdict.state == "pending":
+    state, causes = verdict.state, verdict.reasons
+    if is_fetched:
+        from cais.build.reasons import NOT_HERE
+
+        state, causes = "fetch", (NOT_HERE,)
+    elif state == "pending":
         from cais.build.reasons import Reason
 
         first = [item for item in vertex.inputs if item is not None and verdicts[item].result is None]
         causes = tuple(
             Reason("it depends on what this step gives:", item.origin.title, kind="pending") for item in first
         )
-    return PlannedStep(vertex.origin.title, vertex.origin.first_line, verdict.state, tuple(map(str, causes)), causes)
+    return PlannedStep(vertex.origin.title, vertex.origin.first_line, state, tuple(map(str, causes)), causes)

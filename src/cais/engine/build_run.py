@@ -124,20 +124,25 @@ class Run:
 
     def _bring(self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], images: bool) -> set[Vertex]:
         """Fetches the images of registries that are read; of those that only cached steps stand on nothing is."""
+        wanted = {vertex.op: vertex for vertex in self.to_fetch(vertices, verdicts, images)}.values()
+        if wanted:
+            from cais.engine.build_pull import bring_all
+
+            self._stores.snapshots.reach()  # before the first thread
+            with self._explained():
+                bring_all(self.bases, wanted, self._named(self._ids), self._ids)
+        return set(wanted)
+
+    def to_fetch(self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], images: bool) -> list[Vertex]:
+        """The images whose layers ``solve`` would have to fetch, were all of it done as it was planned."""
         sources = [
             vertex for vertex in vertices if isinstance(vertex.op, SourceImage) and self.bases.is_elsewhere(*vertex.op)
         ]
         if not sources:
-            return set()
-        from cais.engine.build_pull import bring_all
-
+            return []
         read = {item for vertex in needed(self._target_vertices, verdicts) for item in vertex.inputs}
         standing = {(lowered.base_reference, lowered.base_platform) for lowered in self._targets} if images else set()
-        wanted = [*{vertex.op: vertex for vertex in sources if vertex in read or vertex.op in standing}.values()]
-        self._stores.snapshots.reach()  # before the first thread
-        with self._explained():
-            bring_all(self.bases, wanted, self._named(self._ids), self._ids)
-        return set(wanted)
+        return [vertex for vertex in sources if vertex in read or vertex.op in standing]
 
     def _ensure(self, chain: Digest) -> None:
         """What is not unpacked yet is: of a base image, or of an imported cache."""
