@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from cais.cli.declare import BadValue
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,62 +36,75 @@ def call_method(text: str) -> tuple[str, str]:
     return method, format
 
 
-def run_call(engine: Engine, options: BuildOptions, method: str, format: str) -> int:
+class Called(NamedTuple):
+    """What a method found: as ``document`` and as ``text``; ``code`` is the exit code, ``error`` goes to stderr."""
+
+    document: dict[str, Any]
+    text: str
+    code: int = 0
+    error: str = ""
+
+
+def run_call(engine: Engine, options: BuildOptions, method: str, format: str, metadata_file: str = "") -> int:
     """Prints what ``method`` finds. Returns the exit code; raises CaisError."""
-    if method == "check":
-        return _check(engine.builder.check_report(options), format)
-    if method == "outline":
-        _outline(*engine.builder.outline(options), format)
-    else:
-        _targets(*engine.builder.targets(options), format)
-    return 0
+    called = look(engine, options, method)
+    if metadata_file:
+        from cais.cli.build_metadata import RESULT_KEY, write
 
-
-def _check(report: CheckReport, format: str) -> int:
+        write(metadata_file, {RESULT_KEY: called.document})
     if format == "json":
-        _print_json(
-            {
-                "warnings": [_warning(finding) for finding in report.findings],
-                "sources": [
-                    {"filename": report.dockerfile_name, "data": _base64(report.source), "language": "Dockerfile"}
-                ],
-                **({"buildError": _build_error(report)} if report.error is not None else {}),
-            }
-        )
+        _print_json(called.document)
     else:
-        if report.findings:
-            count = len(report.findings)
-            found = "1 warning has" if count == 1 else f"{count} warnings have"
-            sys.stdout.write(f"Check complete, {found} been found!\n")
-        elif report.error is None:
-            sys.stdout.write("Check complete, no warnings found.\n")
-        for finding in report.findings:
-            page = f" - {finding.page}" if finding.page else ""
-            sys.stdout.write(f"\nWARNING: {finding.rule}{page}\n{_printable(finding.message)}\n")
-            sys.stdout.write(report.marked_lines(finding.first_line, finding.last_line))
-    if report.error is not None:
+        sys.stdout.write(called.text)
+    if called.error:
         sys.stdout.flush()
-        separator = "\n" if report.findings and format != "json" else ""
-        sys.stderr.write(f"{separator}ERROR: {report.error.message}\n{report.error.lines}")
-        if report.error.hint:
-            sys.stderr.write(f"{report.error.hint}\n")
-    return 1 if report.findings or report.error is not None else 0
+        sys.stderr.write(("\n" if called.text and format != "json" else "") + called.error)
+    return called.code
 
 
-def _outline(outline: Any, source: bytes, format: str) -> None:
-    if format == "json":
-        document = {
-            "name": outline.name,
-            "description": outline.description,
-            "args": [
-                _filled(name=item.name, description=item.description, value=item.value, location=_location(item.span))
-                for item in outline.arguments
-            ],
-            "secrets": [_mount(item) for item in outline.secrets],
-            "ssh": [_mount(item) for item in outline.ssh],
-        }
-        _print_json({**_filled(**document), "sources": [_base64(source)]})
-        return
+def look(engine: Engine, options: BuildOptions, method: str) -> Called:
+    """Raises CaisError."""
+    if method == "check":
+        return _check(engine.builder.check_report(options))
+    if method == "outline":
+        return _outline(*engine.builder.outline(options))
+    return _targets(*engine.builder.targets(options))
+
+
+def _check(report: CheckReport) -> Called:
+    document = {
+        "warnings": [_warning(finding) for finding in report.findings],
+        "sources": [{"filename": report.dockerfile_name, "data": _base64(report.source), "language": "Dockerfile"}],
+        **({"buildError": _build_error(report)} if report.error is not None else {}),
+    }
+    text = error = ""
+    if report.findings:
+        count = len(report.findings)
+        found = "1 warning has" if count == 1 else f"{count} warnings have"
+        text = f"Check complete, {found} been found!\n"
+    elif report.error is None:
+        text = "Check complete, no warnings found.\n"
+    for finding in report.findings:
+        page = f" - {finding.page}" if finding.page else ""
+        text += f"\nWARNING: {finding.rule}{page}\n{_printable(finding.message)}\n"
+        text += report.marked_lines(finding.first_line, finding.last_line)
+    if report.error is not None:
+        error = f"ERROR: {report.error.message}\n{report.error.lines}"
+        error += f"{report.error.hint}\n" if report.error.hint else ""
+    return Called(document, text, 1 if report.findings or report.error is not None else 0, error)
+
+
+def _outline(outline: Any, source: bytes) -> Called:
+    described = _filled(
+        name=outline.name,
+        description=outline.description,
+        args=[
+            _filled(name=item.name, description=item.description, value=item.value, location=_location(item.span))
+            for item in outline.arguments
+        ],
+        secrets=[_mount(item) for item in outline.secrets],
+        ssh=[_mount(item) for item in outline.ssh],
+    )
     head = [["TARGET: ", outline.name or "(default)"]]
     if outline.description:
         head.append(["DESCRIPTION: ", outline.description])
@@ -106,26 +120,24 @@ def _outline(outline: Any, source: bytes, format: str) -> None:
     ):
         if rows:
             tables.append(_aligned([header, *([_printable(cell) for cell in row] for row in rows)]))
-    sys.stdout.write("\n".join(tables))
+    return Called({**described, "sources": [_base64(source)]}, "\n".join(tables))
 
 
-def _targets(targets: Sequence[Any], source: bytes, format: str) -> None:
-    if format == "json":
-        shown = [
-            _filled(
-                name=target.name, default=target.default, description=target.description, base=target.base,
-                platform=target.platform, location=_location(target.span),
-            )
-            for target in targets
-        ]  # fmt: skip
-        _print_json({"targets": shown, "sources": [_base64(source)]})
-        return
+def _targets(targets: Sequence[Any], source: bytes) -> Called:
+    listed = [
+        _filled(
+            name=target.name, default=target.default, description=target.description, base=target.base,
+            platform=target.platform, location=_location(target.span),
+        )
+        for target in targets
+    ]  # fmt: skip
     rows = [["TARGET", "DESCRIPTION"]]
     for target in targets:
         name = " ".join(filter(None, (target.name, "(default)" if target.default else "")))
         rows.append([name, _printable(target.description)])
     width = max(len(row[0]) for row in rows) + 1
-    sys.stdout.write("".join(f"{name:<{width}}{description}".rstrip() + "\n" for name, description in rows))
+    text = "".join(f"{name:<{width}}{description}".rstrip() + "\n" for name, description in rows)
+    return Called({"targets": listed, "sources": [_base64(source)]}, text)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

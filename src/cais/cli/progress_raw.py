@@ -43,7 +43,7 @@ class Raw:
     def _statuses(self, event: dict[str, Any], now: str) -> list[dict[str, Any]]:
         kind, id = event["event"], event.get("id", 0)
         if kind == "warning":
-            return [{"warnings": [_warning(event)]}]
+            return [{"warnings": [warning(event)]}]
         if kind == "start":
             vertex: dict[str, Any] = {"digest": _digest(id)}
             inputs = [_digest(item) for item in event.get("inputs", ())]
@@ -84,13 +84,19 @@ def _status(name: str, id: int, now: str, **more: Any) -> dict[str, Any]:
     return {"id": name, "vertex": _digest(id), "name": name, **more, "timestamp": now}
 
 
-def _warning(event: dict[str, Any]) -> dict[str, Any]:
-    warning: dict[str, Any] = {"level": 1, "short": _base64(event["message"].encode("utf-8", "replace"))}
+def warning(event: dict[str, Any]) -> dict[str, Any]:
+    """A warning as BuildKit's documents have it."""
+    line, short = event.get("line"), event["message"]
+    if line and event.get("rule"):
+        short = f"{event['rule']}: {short} (line {line})"
+    said: dict[str, Any] = {"level": 1, "short": _base64(short.encode("utf-8", "replace"))}
+    if event.get("detail"):
+        said["detail"] = [_base64(event["detail"].encode())]
     if event.get("url"):
-        warning["url"] = event["url"]
-    if event.get("line"):
-        warning["range"] = [{"start": {"line": event["line"]}, "end": {"line": event["line"]}}]
-    return warning
+        said["url"] = event["url"]
+    if line:
+        said["range"] = [{"start": {"line": line}, "end": {"line": event.get("last_line", line)}}]
+    return said
 
 
 def _digest(id: int) -> str:

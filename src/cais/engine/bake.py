@@ -57,6 +57,7 @@ class BakeOptions(NamedTuple):
     environment: Mapping[str, str] = {}
     directory: str = "."
     epoch: int | None = None
+    result_provenance: str = ""
     stdin: BinaryIO | None = None
     stdout: BinaryIO | None = None
 
@@ -296,6 +297,7 @@ def _build_options(name: str, target: Target, options: BakeOptions, linked: bool
             cache_from=target.get("cache-from") or (),
             cache_to=target.get("cache-to") or (),
             attest=target.get("attest") or (),
+            result_provenance=options.result_provenance,
             environment=options.environment,
         )
     except CaisError as error:

@@ -45,7 +45,7 @@ class BuildResult(NamedTuple):
 
     They are "" and None where only files were put out. ``target`` is what the names point at: a manifest, or the index
     of several platforms. ``build_id`` names the kept log and record;
-    ``steps`` are what became of each step, and why.
+    ``steps`` are what became of each step, and why. ``provenance`` is by platform, where it was asked for.
     """
 
     image_id: str
@@ -55,14 +55,18 @@ class BuildResult(NamedTuple):
     seconds: float
     steps: tuple[BuildStep, ...] = ()
     target: Descriptor | None = None
+    provenance: Mapping[str, Any] = {}
 
     def metadata(self) -> dict[str, Any]:
         """What ``--metadata-file`` has, by buildx's keys."""
         from cais.spec.media_types import INDEXES
         from cais.spec.reference import Reference
 
+        found: dict[str, Any] = {}
+        for platform, predicate in self.provenance.items():
+            found["buildx.build.provenance" + (f"/{platform}" if len(self.provenance) > 1 else "")] = predicate
         # Tools take what is behind the last slash: it is what `builder` commands know the build by.
-        found: dict[str, Any] = {"buildx.build.ref": f"default/default/{self.build_id}"}
+        found["buildx.build.ref"] = f"default/default/{self.build_id}"
         if self.target is not None:
             if self.target.media_type not in INDEXES:
                 found["containerimage.config.digest"] = self.image_id
@@ -280,11 +284,12 @@ def build_in(
     ):
         run = Run(stores, options, given, log.progress, on_failure, at_work)
         log.described = run.described
-        attestor = None
-        if attests is not None:
-            from cais.engine.build_attest import Attestor
+        attestor = teller = None
+        if attests is not None or options.result_provenance:
+            from cais.engine.build_attest import Attestor, Attests
 
-            attestor = Attestor(attests, stores, options, given, run.bases)
+            teller = Attestor(attests or Attests(), stores, options, given, run.bases)
+            attestor = teller if attests is not None else None
         built = run.solve(images=any(output.makes_image for output in outputs))
         inline = None
         if any(target.kind == "inline" for target in caches):
@@ -300,6 +305,10 @@ def build_in(
                 from cais.engine.cache_export import export
 
                 export(stores, target, built, run.imports, log.progress, run.step)
+        said = {}
+        if teller is not None and options.result_provenance:
+            full = options.result_provenance == "max"
+            said = {str(item.lowered.platform): teller.provenance(item, full=full) for item in built}
         log.image = run.image_id = product.image_id
         run.digest = product.target.digest if product.target is not None else ""
     for reference in product.names:
@@ -312,6 +321,7 @@ def build_in(
         time.monotonic() - started,
         run.steps(),
         product.target,
+        said,
     )
     return result, run.made_something
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from cais.build import provenance
 from cais.build.graph import GitSource, HttpSource, SourceImage, Vertex, reachable
+from cais.build.lowering.state import unicode_only
 from cais.build.provenance import Facts, Material
 from cais.build.sbom.package import Package, docker_purl
 from cais.engine.build_bases import Bases
@@ -138,6 +139,11 @@ class Attestor:
             for item in said
         }
 
+    def provenance(self, built: Built, *, full: bool) -> dict[str, object]:
+        """A predicate that goes to nobody but the caller."""
+        said: dict[str, object] = unicode_only(provenance.predicate(self._facts(built), provenance.Wanted(full=full)))
+        return said
+
     def _said(self, built: Built, name: str, created: str) -> list[Attestation]:
         """``created`` is when what they are about was made; "": now, or at the epoch that was given."""
         said = []
@@ -158,8 +164,6 @@ class Attestor:
             )
             said.append(Attestation(SBOM, document))
         if self._wanted.provenance is not None:
-            from cais.build.lowering.state import unicode_only
-
             predicate = provenance.predicate(self._facts(built), self._wanted.provenance)
             said.append(Attestation(self._wanted.provenance.predicate_type, unicode_only(predicate)))
         return said

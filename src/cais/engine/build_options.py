@@ -38,10 +38,11 @@ class BuildOptions(NamedTuple):
     ``-`` for ``stdin``, or "" for the context's own; ``dockerfile_entry`` is the entry of a tar on ``stdin`` that is
     the Dockerfile and no file of the context, as another Cais sends it. ``platform`` is one, or several with commas
     between.
-    ``outputs`` are ``type=local|tar|oci|docker|image[,dest=..]``; without one the image is kept. ``contexts`` are the
-    named ones; the value of one may be a key of ``linked``: what another build has made. ``environment`` is where
-    secrets and agents that say no source are looked up. ``epoch`` is SOURCE_DATE_EPOCH, in seconds. At most ``workers``
-    steps run at once (0: as many as there are, up to 64).
+    ``outputs`` are ``type=local|tar|oci|docker|image[,dest=..]``; without one the image is kept. ``contexts`` are
+    the named ones; the value of one may be a key of ``linked``: what another build has made. ``environment`` is
+    where secrets and agents that say no source are looked up. ``epoch`` is SOURCE_DATE_EPOCH, in seconds.
+    ``result_provenance`` (min, max, "" for none) asks for one in the result, beside the attestations of
+    ``attest``. At most ``workers`` steps run at once (0: as many as there are, up to 64).
     """
 
     context: str = "."
@@ -72,4 +73,5 @@ class BuildOptions(NamedTuple):
     cache_from: Sequence[str] = ()
     cache_to: Sequence[str] = ()
     attest: Sequence[str] = ()
+    result_provenance: str = ""
     environment: Mapping[str, str] = {}

@@ -305,9 +305,9 @@ class Run:
             targets = [self._lower_for(dockerfile, platform, checks) for platform in self.platforms]
         finally:
             for warned in checks.heeded:
-                self._progress(
-                    {"event": "warning", "rule": warned.code, "message": warned.message, "line": warned.line}
-                )
+                from cais.build.checks.rules import event_of
+
+                self._progress(event_of(warned))
         if len(targets) > 1:
             from cais.build.sharing import shared
 

@@ -99,24 +99,98 @@ def test_inheriting_merging_and_overriding():
     """
     app = shown(text, targets=["app"])["target"]["app"]
     assert app["args"] == {"A": "base", "B": "app"} and app["tags"] == ["base"] and app["labels"] == {"l": "base"}
-    assert app["cache-from"] == ["one", 'type=registry,"ref=r,1"'] and app["no-cache"] is True
+    assert app["cache-from"] == [{"ref": "one", "type": "registry"}, {"ref": "r,1", "type": "registry"}]
+    assert app["no-cache"] is True
     sets = ["app.args.B=set", "a*.tags=x", "a*.tags=y", "app.platform+=linux/arm64", "app.no-cache=false",
             "*.push=true", "app.args.ENV", "base.args.A=other"]  # fmt: skip
     app = shown(text, targets=["app"], sets=sets, environment={"ENV": "e"})["target"]["app"]
     assert app["args"] == {"A": "other", "B": "set", "ENV": "e"} and app["tags"] == ["x", "y"]
     assert app["platforms"] == ["linux/amd64", "linux/arm64"] and app["no-cache"] is False
-    assert app["output"] == ["type=registry"]
+    assert app["output"] == [{"push": "true", "type": "image"}]
     for wrong in ("app", "app.nope=1", "app.args=1", "app.tags", "nope.tags=x", "app.pull=perhaps", "app.tags.x=1"):
         with pytest.raises(CaisError):
             shown(text, targets=["app"], sets=[wrong])
 
 
-def test_push_and_load_change_the_outputs_that_are_there():
-    text = 'target "default" { output = ["type=image,name=a", "type=local,dest=o"] }'
-    pushed = shown(text, sets=["*.push=true"])["target"]["default"]["output"]
-    assert pushed == ["type=image,name=a,push=true", "type=local,dest=o"]
-    loaded = shown(text, sets=["*.load=true"])["target"]["default"]["output"]
-    assert loaded == ["type=image,name=a", "type=local,dest=o", "type=docker"]
+@pytest.mark.parametrize(
+    ("outputs", "sets", "found"),
+    [
+        ("[]", ["push=true"], ["type=image,push=true"]),
+        ('["type=image,compression=zstd"]', ["push=true"], ["type=image,compression=zstd,push=true"]),
+        ('["type=image,compression=zstd"]', ["push=false"], ["type=image,compression=zstd,push=false"]),
+        ('["type=registry"]', ["push=true"], ["type=registry"]),
+        ('["type=registry"]', ["push=false"], []),
+        ('["type=local,dest=o"]', ["push=true"], ["type=local,dest=o"]),
+        ('["type=docker"]', ["push=true"], ["type=docker", "type=image,push=true"]),
+        ("[]", ["load=true"], ["type=docker"]),
+        ('["type=docker"]', ["load=true"], ["type=docker"]),
+        ('["type=image"]', ["load=true"], ["type=image", "type=docker"]),
+        ('["type=image"]', ["load=false"], ["type=image"]),
+        ('["type=oci,dest=o"]', ["load=true"], ["type=oci,dest=o", "type=docker"]),
+        ('["type=docker,dest=o"]', ["load=true"], ["type=docker,dest=o", "type=docker"]),
+        ('["type=local,dest=o"]', ["load=true"], ["type=local,dest=o"]),
+        ("[]", ["load=true", "push=true"], ["type=docker", "type=image,push=true"]),
+        ('["type=registry"]', ["load=true", "push=true"], ["type=registry", "type=docker"]),
+    ],
+)
+def test_push_and_load_change_the_outputs_that_are_there(outputs, sets, found):
+    text = f'target "default" {{ output = {outputs} }}'
+    chosen = choose(defined(text), [], [f"*.{said}" for said in sets], {})
+    assert sorted(chosen.targets["default"]["output"]) == sorted(found)
+
+
+def test_entries_are_shown_as_objects_and_each_once():
+    text = """
+    target "default" {
+      output = ["./out", "type=tar,dest=o.tar", { type = "oci", dest = "o.tar" }, "-", "", "type=tar,dest=o.tar"]
+      cache-from = ["user/app", "type=registry,ref=user/app", "type=gha,token=abc", { type = "local", src = "c" }]
+      secret = ["id=a,src=/s", { id = "b", env = "TOKEN" }, "type=env,id=c,src=VARIABLE"]
+      ssh = ["default", { id = "key", paths = ["a", "b"] }]
+      attest = ["type=sbom", { type = "provenance", mode = "max" }, "type=sbom,disabled=true"]
+    }
+    """
+    found = shown(text)["target"]["default"]
+    assert found["output"] == [
+        {"dest": "./out", "type": "local"}, {"dest": "o.tar", "type": "tar"}, {"dest": "o.tar", "type": "oci"},
+        {"dest": "-", "type": "tar"},
+    ]  # fmt: skip
+    assert found["cache-from"] == [
+        {"ref": "user/app", "type": "registry"}, {"token": "abc", "type": "gha"}, {"src": "c", "type": "local"},
+    ]  # fmt: skip
+    assert found["secret"] == [{"id": "a", "src": "/s"}, {"id": "b", "env": "TOKEN"}, {"id": "c", "env": "VARIABLE"}]
+    assert found["ssh"] == [{"id": "default"}, {"id": "key", "paths": ["a", "b"]}]
+    assert found["attest"] == [{"disabled": True, "type": "sbom"}, {"mode": "max", "type": "provenance"}]
+    assert shown(json.dumps(shown(text)), name="docker-bake.json")["target"]["default"] == found
+
+
+@pytest.mark.parametrize(
+    ("field", "entry", "message"),
+    [
+        ("output", "dest=o,name=a", "type is required for output"),
+        ("output", "type=oci,dest", "invalid value dest"),
+        ("cache-to", "src=a,mode=max", 'type required form> "src=a,mode=max"'),
+        ("secret", "id=a,file=b", "unexpected key 'file' in 'file=b'"),
+        ("secret", "id", "invalid field 'id' must be a key=value pair"),
+        ("secret", "type=vault,id=a", 'unsupported secret type "vault"'),
+        ("attest", "mode=max", "attestation type not specified"),
+        ("attest", "type=sbom,disabled=perhaps", "invalid value disabled=perhaps"),
+    ],
+)
+def test_entries_that_are_wrong_are_said_in_buildx_words(field, entry, message):
+    with pytest.raises(Invalid) as caught:
+        shown(f'target "default" {{ {field} = ["{entry}"] }}')
+    assert caught.value.message == message
+
+
+def test_contexts_are_shown_by_their_shortest_names():
+    text = """
+    target "a" { context = "./db" }
+    target "b" { context = "cwd://db/../x" }
+    target "c" { context = BAKE_CMD_CONTEXT }
+    target "d" { context = "https://github.com/a/b.git#x:y" }
+    """
+    found = shown(text, targets=["a", "b", "c", "d"])["target"]
+    assert [found[name]["context"] for name in "abcd"] == ["db", "x", ".", "https://github.com/a/b.git#x:y"]
 
 
 def test_groups_patterns_and_a_matrix():
@@ -189,6 +263,7 @@ services:
       secrets: [tok, {source: s2}]
       ssh: [default]
       extra_hosts: ["a:1.2.3.4"]
+      shm_size: 128m
       ulimits: {nproc: 65535, nofile: {soft: 20000, hard: 40000}}
       cache_from: ["type=local,src=x"]
       x-bake: {platforms: [linux/amd64, linux/arm64], tags: [t1, t2], output: type=docker, no-cache: true}
@@ -206,15 +281,46 @@ def test_services_of_compose_files(tmp_path):
              File("docker-bake.hcl", 'target "web" { args = { ADDED = "1" } }')]  # fmt: skip
     found = choose(read(files, {}, {}, str(tmp_path)), [], [], {}).shown()
     assert found["group"]["default"]["targets"] == ["db_one", "web"]
-    assert found["target"]["db_one"] == {"context": "./db", "dockerfile": "Dockerfile", "tags": ["img/db:1.0"]}
+    assert found["target"]["db_one"] == {"context": "db", "dockerfile": "Dockerfile", "tags": ["img/db:1.0"]}
     web = found["target"]["web"]
     assert web["args"] == {
         "ADDED": "1", "BAR": "baz", "FOO": "fromenv", "LOCAL": "dot env", "Q": "a\nb", "SHARED": "1",
     }  # fmt: skip
     assert web["labels"] == {"a": "b", "c": "1"} and web["contexts"] == {"b": "target:db_one"}
-    assert web["secret"] == ["id=tok,env=TOK", "id=s2,src=./s2"] and web["tags"] == ["t1", "t2"]
+    assert web["secret"] == [{"id": "tok", "env": "TOK"}, {"id": "s2", "src": "s2"}] and web["tags"] == ["t1", "t2"]
     assert web["ulimits"] == ["nproc=65535:65535", "nofile=20000:40000"] and web["extra-hosts"] == {"a": "1.2.3.4"}
-    assert web["platforms"] == ["linux/amd64", "linux/arm64"] and web["no-cache"] is True and web["ssh"] == ["default"]
+    assert web["platforms"] == ["linux/amd64", "linux/arm64"] and web["no-cache"] is True
+    assert web["ssh"] == [{"id": "default"}] and web["shm-size"] == "128MiB"
+
+
+def test_compose_files_include_others_and_read_env_files(tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "compose.yml").write_text(
+        "services:\n  foo:\n    build: {context: ./f, target: '${COMPOSE_PROJECT_NAME}'}\n"
+    )
+    (tmp_path / "own.env").write_text("FOO=bsdf -csdf\n")
+    text = (
+        "include: [more/compose.yml]\nservices:\n  bar:\n    env_file: [own.env, absent.env]\n"
+        "    environment: [NODE=test]\n    build: {context: ., args: {FOO: null, NODE: null, NONE: null}}\n"
+    )
+    found = choose(read([File("compose.yaml", text)], {}, {}, str(tmp_path)), [], [], {}).shown()["target"]
+    assert found["foo"]["target"] == "bake" and found["bar"]["args"] == {"FOO": "bsdf -csdf", "NODE": "test"}
+    (tmp_path / "more" / "compose.yml").write_text("include: [compose.yml]\nservices: {}\n")
+    with pytest.raises(Invalid, match="include cycle detected"):
+        read([File("compose.yaml", text)], {}, {}, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("services: {a: {entrypoint: x}}", 'service "a" has neither an image nor a build context specified'),
+        ("services: {a: {build: {secrets: [s]}}}", 'service "a" refers to undefined build secret s'),
+        ("include: [gone.yml]\nservices: {}", "open gone.yml: no such file or directory"),
+    ],
+)
+def test_compose_files_that_do_not_fit_together(text, message, tmp_path):
+    with pytest.raises(Invalid, match=message):
+        read([File("compose.yaml", text)], {}, {}, str(tmp_path))
 
 
 @pytest.mark.parametrize(

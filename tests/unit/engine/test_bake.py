@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -187,6 +188,49 @@ def test_the_command(based, tmp_path):
     assert "ERROR: target bad: " in failed.stderr and "Traceback" not in failed.stderr
     assert run("none").stderr.startswith("ERROR: failed to find target none")
     assert json.loads(run("--print", "b").stdout)["target"]["b"]["tags"] == ["b"]
-    assert "TARGET" in run("--list", "targets").stdout
+    assert run("--list", "targets").stdout == "TARGET\tDESCRIPTION\na\t\nb\t\nbad\t\n"
+    assert "mutually exclusive" in run("--print", "--list", "targets").stderr
     checked = run("--check", "a", "b")
-    assert checked.returncode == 0 and "no warnings found" in checked.stdout
+    assert checked.returncode == 0 and checked.stdout.startswith("a\n\nCheck complete, no warnings found.\n\nb\n\n")
+
+
+def test_lists_calls_and_metadata_are_as_those_of_buildx(based):
+    based.write({
+        "docker-bake.hcl": 'variable "foo" {\n default = "bar"\n description = "This is foo"\n}\n'
+        'variable "abc" { default = null }\nvariable "many" {\n type = list(number)\n default = [1]\n}\n'
+        'group "all" { targets = ["web", "default"] }\ntarget "_own" {}\n'
+        'target "default" { dockerfile-inline = "FROM scratch\\nCOPy notes /" }\n'
+        'target "web" {\n description = "A web"\n dockerfile-inline = "FROM scratch\\nCOPY notes$X /"\n}\n',
+        "notes": "x",
+    })  # fmt: skip
+
+    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "cais", "--root", based.stores.root, "buildx", "bake"]
+        environment = {**ENVIRONMENT, **more}
+        return subprocess.run([*command, *words], cwd=based.context, env=environment, capture_output=True, text=True)
+
+    assert run("--list=targets").stdout == ("TARGET\tDESCRIPTION\nall\tdefault, web\ndefault\t\nweb\tA web\n")
+    assert run("--list=variables").stdout == (
+        "VARIABLE\tTYPE\t\tVALUE\tDESCRIPTION\nabc\t\t\t\t<null>\t\nfoo\t\t\t\tbar\tThis is foo\n"
+        "many\t\tlist(number)\t[1]\t\n"
+    )
+    assert json.loads(run("--list=type=targets,format=json").stdout)[0] == {
+        "name": "all", "description": "default, web", "group": True
+    }  # fmt: skip
+    checked = run("all", "--call", "check,format=json", "--metadata-file", "m.json")
+    document = json.loads(checked.stdout)
+    assert checked.returncode == 1 and document["group"]["all"] == {"targets": ["web", "default"]}
+    found = {name: target["check"]["warnings"][0]["ruleName"] for name, target in document["target"].items()}
+    assert found == {"default": "ConsistentInstructionCasing", "web": "UndefinedVar"}
+    assert document["target"]["web"]["build"]["call"] == "check"
+    metadata = json.loads((based.context / "m.json").read_text())
+    assert len(metadata["web"]["result.json"]["warnings"]) == 1 and "buildx.build.ref" not in metadata["web"]
+    run("--metadata-file", "m.json", BUILDX_METADATA_WARNINGS="1", BUILDX_METADATA_PROVENANCE="max")
+    metadata = json.loads((based.context / "m.json").read_text())
+    assert metadata["default"]["buildx.build.provenance"]["buildConfig"]
+    (warning,) = metadata["buildx.build.warnings"]
+    short = base64.b64decode(warning["short"]).decode()
+    assert short.startswith("ConsistentInstructionCasing: Command 'COPy' should") and short.endswith("(line 2)")
+    run("--metadata-file", "m.json", BUILDX_METADATA_PROVENANCE="disabled")
+    assert list(json.loads((based.context / "m.json").read_text())) == ["default"]
+    assert "buildx.build.provenance" not in json.loads((based.context / "m.json").read_text())["default"]

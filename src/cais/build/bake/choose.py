@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cais.build.bake.definition import Definition
+from cais.build.bake.entries import each_once, read, written
 from cais.build.bake.fields import Target, merge, normalized
 from cais.errors import Invalid, NotFound
 from cais.spec.named import NamedTuple
@@ -184,23 +185,27 @@ class _Override(NamedTuple):
 
 
 def _set_output(target: Target, key: str, wanted: bool) -> None:
-    """``--push`` and ``--load`` for one target: an image that is put out is pushed, or one is put out for it."""
-    outputs = list(target.get("output") or ())
+    """``--push`` and ``--load`` for one target: the images that it puts out are pushed, or one is put out for it.
+
+    What puts out something else than images is left at that.
+    """
+    outputs = each_once("output", target.get("output") or ())
+    said = [read("output", entry) for entry in outputs]
     if key == "load":
-        if wanted and "type=docker" not in outputs:
+        here = any(entry["type"] == "docker" and "dest" not in entry for entry in said)
+        if wanted and not here and all(entry["type"] in ("docker", "image", "registry", "oci") for entry in said):
             outputs.append("type=docker")
-        elif not wanted:
-            outputs = [text for text in outputs if text != "type=docker"]
+    elif not wanted:
+        outputs = [_pushing(entry, "false") for entry in said if entry["type"] != "registry"]
     else:
-        kinds = [text.split(",") for text in outputs]
-        images = [at for at, fields in enumerate(kinds) if "type=image" in fields or "type=registry" in fields]
-        for at in images:
-            if not wanted or "type=image" in kinds[at]:
-                kept = [field for field in kinds[at] if not field.startswith("push=")]
-                outputs[at] = ",".join([*kept, f"push={'true' if wanted else 'false'}"])
-        if wanted and not images:
-            outputs.append("type=registry")
+        outputs = [_pushing(entry, "true") for entry in said]
+        if all(entry["type"] == "docker" for entry in said):
+            outputs.append("type=image,push=true")
     target["output"] = outputs
+
+
+def _pushing(entry: dict[str, Any], push: str) -> str:
+    return written("output", {**entry, "push": push} if entry["type"] == "image" else entry)
 
 
 def _overrides(

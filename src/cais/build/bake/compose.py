@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
+from cais.build.bake.compose_variables import Interpolation, environment_file, environment_files
 from cais.build.bake.definition import Definition, File
 from cais.build.bake.fields import Target
 from cais.errors import Invalid
@@ -14,42 +16,73 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_VARIABLE = re.compile(
-    r"\$(?:(?P<escaped>\$)|(?P<named>[_a-zA-Z][_a-zA-Z0-9]*)|\{(?P<braced>[_a-zA-Z][_a-zA-Z0-9]*)"
-    r"(?:(?P<how>:?[-?+])(?P<word>(?:[^{}$]|\$\{[^{}]*\}|\$[^{])*))?\}|(?P<invalid>))"
-)
 _EXTENSIONS = {
     "tags": "texts", "cache-from": "texts", "cache-to": "texts", "secret": "texts", "ssh": "texts",
     "platforms": "texts", "output": "texts", "pull": "flag",
     "no-cache": "flag", "no-cache-filter": "texts", "contexts": "map",
 }  # fmt: skip
-_ENV_LIMIT_BYTES = 1 << 20
-_VALUES_LIMIT = 200_000
-_DEPTH_LIMIT = 100
+_FILE_LIMIT = 4 << 20
 
 
 def read_compose(files: Sequence[File], environment: Mapping[str, str], directory: str, definition: Definition) -> None:
     """Raises Invalid."""
-    variables = {**_environment_file(directory), **environment}
+    variables = {"COMPOSE_PROJECT_NAME": "bake", **environment_file(os.path.join(directory, ".env")), **environment}
     services: dict[str, dict[str, Any]] = {}
     secrets: dict[str, Any] = {}
     for file in files:
-        document = _Interpolation(variables, file.name).filled(_loaded(file))
-        for name, service in _mapping(document.get("services"), file, "services").items():
-            known = services.setdefault(str(name), {})
-            _merge_service(known, _mapping(service, file, f"services.{name}"))
-        secrets.update(_mapping(document.get("secrets"), file, "secrets"))
+        _gather(file, variables, directory, services, secrets, ())
     targets: list[str] = []
     for name, service in services.items():
         build = service.get("build")
         if build is None:
+            if not service.get("image"):
+                raise Invalid(
+                    f'failed to parse compose file: service "{name}" has neither an image nor a build context '
+                    "specified: invalid compose project"
+                )
             continue
         target = name.replace(".", "_")
         if re.fullmatch(r"[a-zA-Z0-9_-]+", target) is None:
             raise Invalid(f'invalid service name {target!r}: only "a-zA-Z0-9_-" are allowed')
         targets.append(target)
-        definition.add_target(target, _target(name, service, build, secrets, variables))
+        definition.add_target(target, _target(name, service, build, secrets, variables, directory))
     definition.add_group("default", targets)
+
+
+def _gather(
+    file: File,
+    variables: Mapping[str, str],
+    directory: str,
+    services: dict[str, dict[str, Any]],
+    secrets: dict[str, Any],
+    above: tuple[str, ...],
+) -> None:
+    """What ``file`` says, and before it what the files say that it includes."""
+    document = Interpolation(variables, file.name).filled(_loaded(file))
+    include = document.get("include")
+    for item in include if isinstance(include, list) else ():
+        paths = item.get("path") if isinstance(item, dict) else item
+        for path in paths if isinstance(paths, list) else [paths]:
+            name = os.path.normpath(os.path.join(directory, str(path)))
+            if name in above:
+                raise Invalid(f"failed to parse {file.name}: include cycle detected: {path}")
+            _gather(_included(name, str(path)), variables, os.path.dirname(name), services, secrets, (*above, name))
+    for name, service in _mapping(document.get("services"), file, "services").items():
+        known = services.setdefault(str(name), {})
+        _merge_service(known, _mapping(service, file, f"services.{name}"))
+    secrets.update(_mapping(document.get("secrets"), file, "secrets"))
+
+
+def _included(path: str, shown: str) -> File:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(_FILE_LIMIT + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise Invalid(f"failed to parse compose file: open {shown}: {str(reason).lower()}")
+    if len(text) > _FILE_LIMIT:
+        raise Invalid(f"failed to parse compose file: {shown} is larger than {_FILE_LIMIT >> 20} MiB")
+    return File(shown, text)
 
 
 def _loaded(file: File) -> dict[str, Any]:
@@ -75,7 +108,7 @@ def _mapping(value: Any, file: File, what: str) -> dict[str, Any]:
 def _merge_service(known: dict[str, Any], more: dict[str, Any]) -> None:
     """As compose merges files: what is named is replaced, lists are added to."""
     build, other = known.get("build"), more.get("build")
-    known.update({key: value for key, value in more.items() if key in ("image", "build", "environment")})
+    known.update({key: value for key, value in more.items() if key in ("image", "build", "environment", "env_file")})
     if build is not None and other is not None:
         first, second = _build(build), _build(other)
         for key, value in second.items():
@@ -122,16 +155,24 @@ def _texts(value: Any, what: str) -> list[str]:
 
 
 def _target(
-    name: str, service: Mapping[str, Any], build: Any, secrets: Mapping[str, Any], variables: Mapping[str, str]
+    name: str,
+    service: Mapping[str, Any],
+    build: Any,
+    secrets: Mapping[str, Any],
+    variables: Mapping[str, str],
+    directory: str,
 ) -> Target:
     if not isinstance(build, str | dict):
         raise Invalid(f"services.{name}.build must be a string or a mapping")
     said = _build(build)
-    own = {key: value for key, value in _pairs(service.get("environment")).items() if value is not None}
+    own = environment_files(service.get("env_file"), directory)
+    own.update({key: value for key, value in _pairs(service.get("environment")).items() if value is not None})
     target: Target = {}
     for key in ("context", "dockerfile", "target", "network"):
         if said.get(key):
             target[key] = _scalar(said[key])
+    if target.get("context"):
+        target["context"] = _path(target["context"])
     if said.get("dockerfile_inline"):
         target["dockerfile-inline"] = str(said["dockerfile_inline"])
     if said.get("additional_contexts"):
@@ -157,12 +198,12 @@ def _target(
     if said.get("ssh"):
         target["ssh"] = sorted(_ssh(said["ssh"]))
     if said.get("secrets"):
-        target["secret"] = [_secret(item, secrets) for item in said["secrets"]]
+        target["secret"] = [_secret(name, item, secrets) for item in said["secrets"]]
     for key, field in (("pull", "pull"), ("no_cache", "no-cache")):
         if said.get(key):
             target[field] = True
     if said.get("shm_size"):
-        target["shm-size"] = _scalar(said["shm_size"])
+        target["shm-size"] = _size(_scalar(said["shm_size"]))
     if said.get("ulimits"):
         target["ulimits"] = [
             _ulimit(key, value) for key, value in _mapping_of(said["ulimits"], name, "ulimits").items()
@@ -213,8 +254,27 @@ def _contexts(given: Mapping[str, str | None]) -> dict[str, str]:
     for name, value in given.items():
         kind, colon, other = (value or "").partition(":")
         linked = colon and kind in ("service", "target")
-        found[name] = f"target:{other.replace('.', '_')}" if linked else value or ""
+        found[name] = f"target:{other.replace('.', '_')}" if linked else _path(value or "")
     return found
+
+
+def _path(value: str) -> str:
+    """A directory by its shortest name; what is none as it is."""
+    kind, colon, _ = value.partition(":")
+    if not value or (colon and "/" not in kind) or "://" in value:
+        return value
+    return posixpath.normpath(value)
+
+
+def _size(value: str) -> str:
+    """Bytes as Docker shows them: ``128m`` is 128MiB. Raises Invalid."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgtp])?(?:i?b)?", value.lower())
+    if match is None:
+        raise Invalid(f"invalid size: '{value}'")
+    size, unit = float(match[1]) * 1024 ** " kmgtp".index(match[2] or " "), 0
+    while size >= 1024 and unit < 5:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.4g}{('', 'K', 'M', 'G', 'T', 'P')[unit]}{'iB' if unit else 'B'}"
 
 
 def _ssh(value: Any) -> list[str]:
@@ -223,15 +283,20 @@ def _ssh(value: Any) -> list[str]:
     return [key if path is None else f"{key}={path}" for key, path in _pairs(value).items()]
 
 
-def _secret(item: Any, secrets: Mapping[str, Any]) -> str:
+def _secret(service: str, item: Any, secrets: Mapping[str, Any]) -> str:
     source = str(item.get("source", "")) if isinstance(item, dict) else str(item)
-    known = secrets.get(source)
+    if source not in secrets:
+        raise Invalid(
+            f'failed to parse compose file: service "{service}" refers to undefined build secret {source}: '
+            "invalid compose project"
+        )
+    known = secrets[source]
     said = known if isinstance(known, dict) else {}
     if said.get("external"):
         raise Invalid(f"unsupported external secret {source}")
     fields = [f"id={source}"]
     if said.get("file"):
-        fields.append(f"src={said['file']}")
+        fields.append(f"src={_path(str(said['file']))}")
     if said.get("environment"):
         fields.append(f"env={said['environment']}")
     return ",".join(fields)
@@ -253,82 +318,4 @@ def _hosts(value: Any) -> dict[str, str]:
         name, separator, address = str(item).partition("=" if "=" in str(item) else ":")
         if separator:
             found[name] = f"{found[name]},{address}" if name in found else address
-    return found
-
-
-# Variables of the environment in texts.
-
-
-class _Interpolation:
-    """A document with its variables filled in. What aliases multiply beyond measure is refused."""
-
-    def __init__(self, variables: Mapping[str, str], name: str) -> None:
-        self._variables = variables
-        self._name = name
-        self._left = _VALUES_LIMIT
-
-    def filled(self, value: Any, depth: int = 0) -> Any:
-        self._left -= 1
-        if self._left < 0 or depth > _DEPTH_LIMIT:
-            raise Invalid(f"failed to parse {self._name}: it has too many values, or they are nested too deeply")
-        if isinstance(value, str):
-            return _filled(value, self._variables, self._name) if "$" in value else value
-        if isinstance(value, dict):
-            return {key: self.filled(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.filled(item, depth + 1) for item in value]
-        return value
-
-
-def _filled(text: str, variables: Mapping[str, str], file: str) -> str:
-    def filled(match: re.Match[str]) -> str:
-        if match["escaped"]:
-            return "$"
-        if match["named"]:
-            return variables.get(match["named"], "")
-        name = match["braced"]
-        if not name:
-            raise Invalid(
-                f"failed to parse {file}: invalid interpolation format in {text[:80]!r}", hint='"$$" is a dollar.'
-            )
-        how, word = match["how"] or "", match["word"] or ""
-        value = variables.get(name)
-        there = bool(value) if how.startswith(":") else value is not None
-        if how.endswith("?") and not there:
-            reason = _filled(word, variables, file)
-            raise Invalid(f"required variable {name} is missing a value" + (f": {reason}" if reason else ""))
-        if how.endswith("+"):
-            return _filled(word, variables, file) if there else ""
-        if how.endswith("-") and not there:
-            return _filled(word, variables, file)
-        return value or ""
-
-    return _VARIABLE.sub(filled, text)
-
-
-def _environment_file(directory: str) -> dict[str, str]:
-    """``.env``: lines of ``NAME=VALUE``; in double quotes escapes count, in single ones nothing does."""
-    try:
-        with open(os.path.join(directory, ".env"), encoding="utf-8", errors="replace") as file:
-            lines = file.read(_ENV_LIMIT_BYTES).splitlines()
-    except OSError:
-        return {}
-    found: dict[str, str] = {}
-    for line in lines:
-        match = re.match(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*[=:]\s*(.*)", line)
-        if match is None:
-            continue
-        name, value = match[1], match[2]
-        if value[:1] == "'" and "'" in value[1:]:
-            found[name] = value[1 : value.index("'", 1)]
-            continue
-        quoted = re.match(r'"((?:[^"\\]|\\.)*)"', value)
-        if quoted is not None:
-            value = re.sub(r"\\(.)", lambda part: {"n": "\n", "t": "\t", "r": "\r"}.get(part[1], part[1]), quoted[1])
-        else:
-            value = re.sub(r"(^|\s+)#.*", "", value).strip()
-        try:
-            found[name] = _filled(value, found, ".env") if "$" in value else value
-        except Invalid:
-            found[name] = value
     return found

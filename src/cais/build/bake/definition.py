@@ -33,9 +33,12 @@ class File(NamedTuple):
 
 
 class Variable(NamedTuple):
+    """``kind`` is the type that the file gives it, "" where it gives none."""
+
     name: str
     value: Any
     description: str
+    kind: str = ""
 
 
 class Definition:
@@ -119,12 +122,16 @@ class _Evaluation:
 
     def into(self, definition: Definition) -> None:
         """Raises Invalid."""
+        from cais.build.hcl.types import type_of
+
         for name in self._attributes:
             self._value(name, self._attributes[name])
         for name, block in self._variables.items():
             value = self._value(name, block)
             self._validate(name, block)
-            definition.variables.append(Variable(name, value, self._said(block, "description")))
+            typed = block.body.attributes.get("type")
+            kind = str(type_of(typed.expression)) if typed is not None else ""
+            definition.variables.append(Variable(name, value, self._said(block, "description"), kind))
         for name, block in self._functions.items():
             self._value(f"{name}()", block)
         for block in self._blocks["group"]:

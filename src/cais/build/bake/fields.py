@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 
+from cais.build.bake import entries
 from cais.build.hcl.values import kind, text, truth
 from cais.errors import Invalid
 from cais.spec.named import NamedTuple
@@ -78,19 +80,9 @@ def decoded(name: str, value: Any) -> Any:
 
 
 def _entry(name: str, value: Any) -> str:
-    """``{ type = "registry", ref = ".." }`` as ``type=registry,ref=..``."""
     if not isinstance(value, dict):
         return "" if value is None else text(value)
-    if name == "ssh":
-        paths = value.get("paths") or []
-        return text(value.get("id", "default")) + ("=" + ",".join(map(text, paths)) if paths else "")
-    keys = sorted(value, key=lambda key: (key != "type", key != "id", key))
-    return ",".join(_field(f"{key}={text(value[key])}") for key in keys if value[key] is not None)
-
-
-def _field(written: str) -> str:
-    """As a field of CSV."""
-    return '"' + written.replace('"', '""') + '"' if any(char in written for char in ',"\n') else written
+    return entries.written(name, value)
 
 
 def merge(into: Target, other: Target) -> None:
@@ -110,11 +102,15 @@ def merge(into: Target, other: Target) -> None:
 
 
 def normalized(target: Target) -> Target:
-    """Each once, and nothing that says nothing."""
+    """Each once, and nothing that says nothing. Raises Invalid."""
     found = dict(target)
     for name, field in FIELDS.items():
         value = found.get(name)
-        if field.form in ("texts", "entries") and value is not None:
+        if value is None:
+            continue
+        if field.form == "entries":
+            found[name] = entries.each_once(name, value)
+        elif field.form == "texts":
             found[name] = list(dict.fromkeys(item for item in value if item))
     if found.get("contexts"):
         found["contexts"] = {name: value for name, value in found["contexts"].items() if value}
@@ -130,8 +126,19 @@ def shown(target: Target) -> dict[str, Any]:
             continue
         if isinstance(value, dict):
             value = dict(sorted(value.items()))
+        if FIELDS[name].form == "entries":
+            value = [entries.read(name, entry) for entry in value]
+        elif name == "context":
+            value = _cleaned(str(value))
         found[name] = _escaped(value) if name in _ESCAPED else value
     return found
+
+
+def _cleaned(path: str) -> str:
+    """A directory by its shortest name; what is none as it is."""
+    if path.startswith("cwd://"):
+        return posixpath.normpath(path.removeprefix("cwd://") or ".")
+    return path if "://" in path or path.startswith("git@") else posixpath.normpath(path)
 
 
 def _escaped(value: Any) -> Any:

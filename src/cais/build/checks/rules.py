@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from cais.build.checks.report import EXPERIMENTAL
+from cais.build.lowering.result import Warned
 from cais.spec.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PAGES = "docs/checks"
 
@@ -65,3 +70,12 @@ _DESCRIPTIONS = {
     ),
 }
 RULES = {name: Rule(name, description) for name, description in _DESCRIPTIONS.items()}
+
+
+def event_of(warned: Warned) -> dict[str, Any]:
+    """What a build says of ``warned`` in its progress."""
+    event = {"event": "warning", "rule": warned.code, "message": warned.message, "line": warned.line}
+    rule = RULES.get(warned.code)
+    if rule is not None and warned.line:
+        event.update(detail=rule.description, url=rule.page, last_line=warned.last_line or warned.line)
+    return event

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from cais.cli.call import Call
     from cais.cli.progress import Display
-    from cais.engine.bake import Baked, BakeOptions
+    from cais.engine.bake import Baked, BakeOptions, Chosen
     from cais.spec.progress import Progress
 
 
@@ -27,9 +27,26 @@ def _variable(text: str) -> None:
         raise BadValue(f"{text!r} is not NAME=VALUE")
 
 
-def _list(text: str) -> None:
-    if text.removeprefix("type=").partition(",")[0] not in ("targets", "variables"):
-        raise BadValue(f"{text!r} is neither targets nor variables")
+def _list(text: str) -> tuple[str, str]:
+    """``targets``, ``type=variables,format=json``: what, and in which format. Raises BadValue."""
+    said = {"type": text} if "=" not in text and "," not in text else {}
+    for field in text.split(",") if not said else ():
+        key, equals, value = field.partition("=")
+        if not equals:
+            raise BadValue(f"invalid value {field}")
+        if key.strip().lower() not in ("type", "format"):
+            raise BadValue(f"unexpected key '{key}' in '{field}'")
+        said[key.strip().lower()] = value
+    kind, form = said.get("type", ""), said.get("format", "table")
+    if kind not in ("targets", "variables"):
+        raise BadValue(f'invalid list type "{kind}"')
+    if form not in ("table", "json"):
+        raise BadValue(f'invalid list format "{form}"')
+    return kind, form
+
+
+def _list_flag(text: str) -> None:
+    _list(text)
 
 
 COMMAND = Command(
@@ -43,7 +60,7 @@ COMMAND = Command(
              complete="build,check,outline,targets", check=_call),
         Flag("check", "", "", 'Shorthand for "--call=check"'),
         Flag("file", "f", "stringArray", "Build definition file", complete="file"),
-        Flag("list", "", "string", "List targets or variables", complete="targets,variables", check=_list),
+        Flag("list", "", "string", "List targets or variables", complete="targets,variables", check=_list_flag),
         Flag("load", "", "", 'Shorthand for "--set=*.output=type=docker"'),
         Flag("metadata-file", "", "string", "Write build result metadata to a file", complete="file"),
         Flag("no-cache", "", "", "Do not use cache when building the image"),
@@ -71,17 +88,21 @@ def run(call: Call) -> int:
     import sys
 
     from cais.engine import bake
-    from cais.errors import CaisError
+    from cais.errors import CaisError, Invalid
 
     options = _options(call)
     try:
+        if call["print"] and call["list"]:
+            raise Invalid("--print and --list are mutually exclusive")
         if call["list"]:
             return _listed(call["list"], options)
         chosen = bake.chosen(options)
         if call["print"]:
             _print_json(chosen.shown())
             return 0
-        return _build(call, bake.baked(options, chosen))
+        baked = bake.baked(options, chosen)
+        methods = {name: method for name, method in sorted(baked.calls.items()) if method}
+        return _look(call, baked, chosen, methods) if methods else _build(call, baked)
     except CaisError as error:
         lines = str(error.lines or "").rstrip("\n")
         sys.stderr.write((lines + "\n" if lines else "") + f"ERROR: {error.message}\n")
@@ -94,6 +115,7 @@ def _options(call: Call) -> BakeOptions:
     import os
     import sys
 
+    from cais.cli.build_metadata import provenance_mode
     from cais.engine.bake import BakeOptions
     from cais.errors import Invalid
 
@@ -114,6 +136,7 @@ def _options(call: Call) -> BakeOptions:
         allow=call["allow"],
         environment=os.environ,
         epoch=int(epoch) if epoch else None,
+        result_provenance=provenance_mode(os.environ) if call["metadata-file"] else "",
         stdin=sys.stdin.buffer if sys.stdin else None,
         stdout=sys.stdout.buffer,
     )
@@ -129,72 +152,111 @@ def _short_sets(call: Call) -> list[str]:
             sets.append(f"*.attest=type={kind}{more}")
     method = "check" if call["check"] else call["call"]
     if method != "build":
-        sets.append(f"*.call={method}")
+        sets.append(f"*.call={method.partition(',')[0]}")
     return sets
 
 
 def _listed(what: str, options: BakeOptions) -> int:
+    """Names that begin with ``_`` are for the file's own use."""
     import sys
 
-    from cais.cli.table import aligned
     from cais.engine import bake
 
-    kind, _, form = what.removeprefix("type=").partition(",")
+    kind, form = _list(what)
     found = bake.definition(options)
+    rows: list[dict[str, Any]] = []
     if kind == "targets":
-        groups = {
-            name: found.descriptions.get(name, "") or ", ".join(members) for name, members in found.groups.items()
-        }
-        targets = {name: target.get("description") or "" for name, target in found.targets.items()}
-        rows = [{"name": name, "description": text} for name, text in sorted({**groups, **targets}.items())]
+        for name, target in found.targets.items():
+            rows.append({"name": name, "description": target.get("description") or ""})
+        for name, members in found.groups.items():
+            said, names = found.descriptions.get(name, ""), ", ".join(sorted(members))
+            rows.append(
+                {"name": name, "description": f"{said} ({names})" if said and names else said or names, "group": True}
+            )
+        rows = [row for row in rows if not row["name"].startswith("_")]
+        table = [["TARGET", "DESCRIPTION"]]
     else:
-        rows = [{"name": item.name, "value": item.value, "description": item.description} for item in found.variables]
-    if form == "format=json":
-        _print_json(rows)
+        for item in found.variables:
+            value = None if item.value is None else _shown(item.value)
+            rows.append({"name": item.name, "description": item.description, "type": item.kind, "value": value})
+        table = [["VARIABLE", "TYPE", "VALUE", "DESCRIPTION"]]
+    rows.sort(key=lambda row: row["name"])
+    if form == "json":
+        _print_json([{key: value for key, value in row.items() if value != "" or key == "name"} for row in rows])
         return 0
-    names = ["name", "description"] if kind == "targets" else ["name", "value", "description"]
-    table = [
-        [
-            ("TARGET" if kind == "targets" and name == "name" else "VARIABLE" if name == "name" else name.upper())
-            for name in names
-        ]
-    ]
-    table += [[_shown(row[name]) for name in names] for row in rows]
-    sys.stdout.write(aligned(table))
+    for row in rows:
+        values = (row.get(title) for title in (["name", *(title.lower() for title in table[0][1:])]))
+        table.append(["<null>" if value is None else value for value in values])
+    sys.stdout.write(_tabbed(table))
     return 0
+
+
+def _tabbed(rows: list[list[str]]) -> str:
+    """Columns at tab stops, as buildx has them."""
+    stops = [max(map(len, column)) // 8 + 1 for column in zip(*rows, strict=True)]
+    return "".join(
+        "".join(cell + "\t" * (stop - len(cell) // 8) for cell, stop in zip(row[:-1], stops, strict=False))
+        + row[-1]
+        + "\n"
+        for row in rows
+    )
 
 
 def _shown(value: object) -> str:
     import json
 
-    text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    text = value if isinstance(value, str) else json.dumps(value)
     return text if text.isprintable() else json.dumps(text)
+
+
+def _look(call: Call, baked: Baked, chosen: Chosen, methods: dict[str, str]) -> int:
+    """What targets are called for, by name; as JSON beside what they are."""
+    import sys
+
+    from cais.cli.build_call import call_method, look
+    from cais.cli.build_metadata import RESULT_KEY, write
+
+    as_json = call_method("check" if call["check"] else call["call"])[1] == "json"
+    document = chosen.shown()
+    document["target"] = {name: {"build": shown} for name, shown in document["target"].items()}
+    metadata: dict[str, Any] = {}
+    code = 0
+    for number, (name, text) in enumerate(methods.items()):
+        method = call_method(text)[0]
+        called = look(call.engine, baked.options[name], method)
+        code = code or called.code
+        metadata[name] = {RESULT_KEY: called.document}
+        if as_json:
+            document["target"][name][method] = called.document
+            continue
+        said = chosen.targets[name].get("description")
+        sys.stdout.write(("\n" if number else "") + f"{name}\n" + (f"{said}\n" if said else "") + f"\n{called.text}")
+        if called.error:
+            sys.stdout.flush()
+            sys.stderr.write(called.error)
+    if call["metadata-file"]:
+        write(call["metadata-file"], metadata)
+    if as_json:
+        _print_json(document)
+    return code
 
 
 def _build(call: Call, baked: Baked) -> int:
     import os
 
-    from cais.cli.build_call import call_method, run_call
+    from cais.cli.build_metadata import WARNINGS_KEY, WarningsKept, wants_warnings, write
     from cais.cli.call import warn
     from cais.cli.progress import display
     from cais.errors import CaisError
 
-    called = {name: method for name, method in baked.calls.items() if method}
-    if called:
-        failed = 0
-        for name, text in called.items():
-            method, form = call_method(text)
-            if len(called) > 1 and not form:
-                warn(f"{name}:")
-            failed = run_call(call.engine, baked.options[name], method, form) or failed
-        return failed
     mode = call["progress"]
     mode = os.environ.get("BUILDKIT_PROGRESS") or mode if mode == "auto" else mode
     shown = display(mode)
     together = _Together(shown)
+    warnings = WarningsKept()
     try:
         several = len(baked.options) > 1
-        results = call.engine.builder.bake(baked, lambda name: together.of(name) if several else shown)
+        results = call.engine.builder.bake(baked, lambda name: warnings.of(together.of(name) if several else shown))
     except CaisError as error:
         shown.close()
         error.lines = shown.failure() + str(error.lines or "")
@@ -204,7 +266,10 @@ def _build(call: Call, baked: Baked) -> int:
         raise
     shown.close()
     if call["metadata-file"]:
-        _write(call["metadata-file"], {name: result.metadata() for name, result in results.items()})
+        document: dict[str, Any] = {name: result.metadata() for name, result in results.items()}
+        if wants_warnings(os.environ) and (found := warnings.listed()):
+            document[WARNINGS_KEY] = found
+        write(call["metadata-file"], document)
     if mode not in ("quiet", "rawjson"):
         for name, result in results.items():
             for tag in result.names:
@@ -238,18 +303,6 @@ class _Together:
 
     def _number(self, target: str, id: int) -> int:
         return self._numbers.setdefault((target, id), len(self._numbers) + 1)
-
-
-def _write(path: str, document: object) -> None:
-    import json
-
-    from cais.errors import from_os_error
-
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(json.dumps(document, indent=2) + "\n")
-    except OSError as error:
-        raise from_os_error(error, f"write {path}")
 
 
 def _print_json(document: object) -> None:

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cais.cli.build_metadata import WarningsKept
     from cais.cli.call import Call
     from cais.cli.progress import Display
     from cais.engine.build import BuildOptions, BuildResult
@@ -141,6 +142,7 @@ def run(call: Call) -> int:
     if _form(call["plan"]):
         return _show_plan(call, options)
     shown = display("quiet" if call["quiet"] else _mode(call))
+    warnings = _kept_warnings(call)
     told: list[CaisError] = []
 
     def tell(error: CaisError) -> None:
@@ -149,7 +151,8 @@ def run(call: Call) -> int:
             told.append(error)
 
     try:
-        result = call.engine.builder.build(options, shown, _on_failure(call, shown, tell))
+        progress = warnings.of(shown) if warnings is not None else shown
+        result = call.engine.builder.build(options, progress, _on_failure(call, shown, tell))
     except Cancelled:
         shown.close()
         raise
@@ -166,7 +169,7 @@ def run(call: Call) -> int:
         shown.close()
         raise
     shown.close()
-    _write_files(call, result)
+    _write_files(call, result, warnings)
     _explain(call, result.build_id)
     if _form(call["explain"]) == "json":
         pass  # the id is in what was printed
@@ -178,6 +181,28 @@ def run(call: Call) -> int:
         if result.image_id and not result.names:
             warn(f"Built {result.image_id[7:19]}")
     return 0
+
+
+def _kept_warnings(call: Call) -> WarningsKept | None:
+    """Where the file of metadata shall have them."""
+    if not call["metadata-file"]:
+        return None
+    import os
+
+    from cais.cli.build_metadata import WarningsKept, wants_warnings
+
+    return WarningsKept() if wants_warnings(os.environ) else None
+
+
+def _provenance(call: Call) -> str:
+    """What the file of metadata shall have: min, max or nothing."""
+    if not call["metadata-file"]:
+        return ""
+    import os
+
+    from cais.cli.build_metadata import provenance_mode
+
+    return provenance_mode(os.environ)
 
 
 def _on_failure(call: Call, shown: Display, tell: Callable[[CaisError], None]) -> Callable[[Place], None] | None:
@@ -199,7 +224,7 @@ def _look(call: Call, options: BuildOptions) -> int:
     if method == "build":
         method = "check"
     try:
-        return run_call(call.engine, options, method, format)
+        return run_call(call.engine, options, method, format, call["metadata-file"])
     except CaisError as error:
         import sys
 
@@ -270,6 +295,7 @@ def _options(call: Call) -> BuildOptions:
         cache_from=call["cache-from"],
         cache_to=call["cache-to"],
         attest=_attest(call),
+        result_provenance=_provenance(call),
         environment=os.environ,
     )
 
@@ -353,19 +379,19 @@ def _failure(error: CaisError, output: str) -> str:
     return text + (f"{error.hint}\n" if error.hint else "")
 
 
-def _write_files(call: Call, result: BuildResult) -> None:
+def _write_files(call: Call, result: BuildResult, warnings: WarningsKept | None) -> None:
     from cais.errors import from_os_error
 
-    contents = {}
     if call["iidfile"]:
-        contents[call["iidfile"]] = result.image_id
-    if call["metadata-file"]:
-        import json
-
-        contents[call["metadata-file"]] = json.dumps(result.metadata(), indent=2) + "\n"
-    for path, content in contents.items():
         try:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(content)
+            with open(call["iidfile"], "w", encoding="utf-8") as file:
+                file.write(result.image_id)
         except OSError as error:
-            raise from_os_error(error, f"write {path}")
+            raise from_os_error(error, f"write {call['iidfile']}")
+    if call["metadata-file"]:
+        from cais.cli.build_metadata import WARNINGS_KEY, write
+
+        document = result.metadata()
+        if warnings is not None and (found := warnings.listed()):
+            document[WARNINGS_KEY] = found
+        write(call["metadata-file"], document)
