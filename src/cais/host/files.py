@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 
 from cais.errors import Invalid
 
@@ -66,6 +67,35 @@ def write_atomically(path: str, data: bytes, mode: int = 0o600) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+# linux/fs.h, and ext4's EXT4_TOPDIR_FL.
+_FS_IOC_GETFLAGS = 0x80086601
+_FS_IOC_SETFLAGS = 0x40086602
+_TOP_OF_TREES = 0x00020000
+
+
+def make_top(path: str, mode: int) -> None:
+    """Makes a directory, if it is not there, whose subdirectories are trees that have nothing to do with each other.
+
+    ext4 (chattr +T) then gives each a place of its own on the disk, instead of one beside the last: without a journal
+    it passes over every inode there that was freed in the last minutes, once for every file that is made, which takes
+    longer than all the rest. Raises OSError where it cannot be made.
+    """
+    if os.path.isdir(path):
+        return
+    os.makedirs(path, mode, exist_ok=True)
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flags = fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, bytes(8))
+        wanted = int.from_bytes(flags[:4], sys.byteorder) | _TOP_OF_TREES
+        fcntl.ioctl(descriptor, _FS_IOC_SETFLAGS, wanted.to_bytes(4, sys.byteorder) + bytes(4))
+    except OSError:
+        pass  # another file system, which may have no such thing
+    finally:
+        os.close(descriptor)
 
 
 # How often one removal begins a directory anew that others fill meanwhile.

@@ -12,7 +12,7 @@ from _thread import RLock
 
 from cais.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, from_os_error
 from cais.host.database import Database
-from cais.host.files import random_name, remove_tree
+from cais.host.files import make_top, random_name, remove_tree
 from cais.host.leases import Leases
 from cais.snapshot import drivers
 from cais.snapshot.drivers import Driver
@@ -112,7 +112,7 @@ class SnapshotStore:
         row = self._database.row("SELECT name FROM snapshot_driver")
         name = str(row[0]) if row else ""
         if not name:
-            os.makedirs(self.directory, 0o711, exist_ok=True)
+            make_top(self.directory, 0o711)
             name = self._forced or drivers.probe(self.directory, self._leases.id)
             with self._database.transaction() as change:
                 change.execute("INSERT OR IGNORE INTO snapshot_driver VALUES (1, ?)", (name,))
@@ -356,7 +356,7 @@ class SnapshotStore:
     def _begin(self, parent: Digest | None) -> tuple[str, str]:
         self.reach()
         id = random_name(8)
-        os.makedirs(self.directory, 0o711, exist_ok=True)
+        make_top(self.directory, 0o711)
         directory = os.path.join(self.directory, id)
         with self._database.transaction() as change:
             change.execute("INSERT INTO snapshots (id, parent, lease) VALUES (?, ?, ?)", (id, parent, self._leases.id))

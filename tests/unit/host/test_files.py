@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cais.host.files import cleaned, random_name, remove_tree, tree_size_bytes, write_all, write_atomically
+from cais.host.files import cleaned, make_top, random_name, remove_tree, tree_size_bytes, write_all, write_atomically
 
 
 def deep(path: Path, depth: int) -> None:
@@ -214,3 +214,32 @@ def test_a_tree_in_which_another_still_writes(tmp_path):
 )
 def test_cleaned(path: str, expected: str) -> None:
     assert cleaned(path) == expected
+
+
+def is_top_of_trees(path: Path) -> bool:
+    listed = subprocess.run(["lsattr", "-d", path], capture_output=True, text=True, check=False)
+    return "T" in listed.stdout.split()[0] if listed.returncode == 0 else False
+
+
+def test_trees_get_places_of_their_own(tmp_path):
+    by_hand, top = tmp_path / "by-hand", tmp_path / "new" / "top"
+    by_hand.mkdir()
+    make_top(str(top), 0o711)
+    make_top(str(top), 0o700)
+    assert top.stat().st_mode & 0o777 == 0o711
+    if subprocess.run(["chattr", "+T", by_hand], capture_output=True, check=False).returncode:
+        pytest.skip("this file system knows no tops of trees (ext4 does)")
+    assert is_top_of_trees(top)
+    (top / "below").mkdir()
+    assert not is_top_of_trees(top / "below")
+
+
+def test_a_file_system_without_such_tops(tmp_path):
+    if not os.path.isdir("/dev/shm"):
+        pytest.skip("no /dev/shm")
+    top = Path("/dev/shm") / random_name()
+    try:
+        make_top(str(top), 0o700)
+        assert top.is_dir()
+    finally:
+        top.rmdir()
