@@ -22,7 +22,7 @@ class Case(NamedTuple):
     title: str
     figures: tuple[str, ...]
     targets: tuple[float | None, ...]
-    needs: str  # "builds", "runs" or "keeps"
+    needs: str  # an attribute of the peer
     prepare: Callable[[Work], None]
     before: Callable[[Work, Peer], object]
     work: Callable[[Work, Peer], list[float]]
@@ -225,26 +225,6 @@ def list_images(work: Work, peer: Peer) -> list[float]:
 
 
 # --- the build cache --------------------------------------------------------------------------------------------------
-def carry(work: Work, peer: Peer) -> list[float]:
-    """Out of one root directory into another, and into a build there that finds all of it."""
-    cache, root = work.fresh("carried"), peer.env["CAIS_ROOT"]
-    words = ["build", "-q", "-f", work.path("dockerfiles", "copy"), "--network=host"]
-    try:
-        peer.do("build", *words, work.context).ok()
-        out = peer.do("build", *words, "--cache-to", f"type=local,dest={cache},mode=max", work.context).ok().seconds
-        peer.env["CAIS_ROOT"] = work.fresh("other-root")
-        archive = work.path("base-of-cache.tar")
-        with_base = [*peer.command("save", "-o", archive, "bench/busybox")]
-        timed(with_base, peer.place, {**peer.env, "CAIS_ROOT": root}, work.path("output")).ok()
-        peer.do("load", "load", "-q", "-i", archive).ok()
-        back = peer.do("build", *words, "--cache-from", f"type=local,src={cache}", work.context).ok().seconds
-        shutil.rmtree(peer.env["CAIS_ROOT"], ignore_errors=True)
-        return [out, back]
-    finally:
-        peer.env["CAIS_ROOT"] = root
-        shutil.rmtree(cache, ignore_errors=True)
-
-
 def fill_cache(work: Work, peer: Peer) -> None:
     """A thousand results in all, in towers of fifty."""
     work.context = work.fresh("empty")
@@ -280,9 +260,7 @@ CASES = (
     Case("save", "save of debian (170 MB)", ("",), (0.5,), "keeps", nothing, nothing, save_debian),
     Case("load", "load of debian (170 MB)", ("load", "load and first run"), (0.33, None), "keeps",
          nothing, forget_debian, load_debian),
-    Case("carry", "build cache of 20,000 files", ("export", "import and build"), (None, None), "carries",
-         prepare_copy, nothing, carry),
-    Case("du", "build cache of 1,000 results", ("du", "prune --dry-run"), (None, None), "carries",
+    Case("du", "build cache of 1,000 results", ("du", "prune --dry-run"), (None, None), "foresees",
          nothing, fill_cache, look_at_cache),
     Case("list", "image ls with 200 images", ("",), (1.0,), "keeps", prepare_many, load_many, list_images),
 )  # fmt: skip

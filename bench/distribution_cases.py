@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import workloads
 from cases import Case, nothing
 from peers import BASE_ENV
-from places import start
+from places import Network, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ LAYERS = 50
 
 @contextmanager
 def registry(work: Work, place: Place | None) -> Iterator[str]:
-    """A docker-registry in a place, for as long as the block lasts; its address."""
+    """A docker-registry in the network of a place, for as long as the block lasts; its address."""
     directory = work.fresh("registry")
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -43,7 +43,8 @@ def registry(work: Work, place: Place | None) -> Iterator[str]:
         "OTEL_TRACES_EXPORTER": "none",
     }
     log = f"{directory}/log"
-    server = start(["docker-registry", "serve", config], place, environment, log)
+    network = None if place is None else Network(place)
+    server = start(["docker-registry", "serve", config], network, environment, log)
     try:
         deadline = time.monotonic() + START_SECONDS
         while "listening on" not in _text(log):
@@ -193,8 +194,8 @@ DISTRIBUTION_CASES = (
     Case("push-big", "push of a layer of 1 GiB", ("",), (0.33,), "keeps", prepare_big, load_big, push_image("big")),
     Case("pull-big", "pull of a layer of 1 GiB and first run", ("",), (0.5,), "keeps", prepare_big, nothing,
          pull_image("big")),
-    Case("image-copy", "image copy of debian from a registry to a layout", ("",), (None,), "carries",
+    Case("image-copy", "image copy of debian from a registry to a layout", ("",), (None,), "copies",
          nothing, nothing, copy_image("debian"), copy_by_skopeo("debian"), "skopeo", "at most 1"),
-    Case("image-copy-big", "image copy of a layer of 1 GiB", ("",), (None,), "carries",
+    Case("image-copy-big", "image copy of a layer of 1 GiB", ("",), (None,), "copies",
          prepare_big, nothing, copy_image("big"), copy_by_skopeo("big"), "skopeo", "at most 1"),
 )  # fmt: skip

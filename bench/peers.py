@@ -26,15 +26,17 @@ class Build(NamedTuple):
     file: str = ""
     cached: bool = True
     network: str = ""
+    more: tuple[str, ...] = ()  # other words of the command line
 
 
 class Peer:
     """A tool with its own storage below ``work``. ``builds``, ``runs``, ``keeps``, ``carries`` (a build cache in a
-    directory: BuildKit with Docker's own driver cannot): which kinds of work it can do."""
+    directory or a registry), ``foresees`` (what a prune would take), ``copies`` (images from place to place): which
+    kinds of work it can do."""
 
     name = ""
     builds = runs = keeps = True
-    carries = False
+    carries = foresees = copies = False
 
     def __init__(self, work: str, place: Place | None) -> None:
         self.work = os.path.join(work, self.name.replace(" ", "-"))
@@ -66,7 +68,12 @@ class Peer:
         words += ["-f", wanted.file] if wanted.file else []
         words += [] if wanted.cached else ["--no-cache"]
         words += [f"--network={wanted.network}"] if wanted.network else []
-        return self.do("build", *words, wanted.context)
+        return self.do("build", *words, *wanted.more, wanted.context)
+
+    def forget_builds(self, tag: str, *words: str) -> None:
+        """What was built goes, with the image ``tag``; what is kept for builds goes, too, as far as ``words`` say."""
+        self.forget(tag).ok()
+        self.do("prune", "builder", "prune", "-af", *words).ok()
 
     def run(self, image: str, network: str) -> Outcome:
         return self.do("run", "run", "--rm", "--network", network, image, "true")
@@ -92,7 +99,7 @@ class Peer:
 
 class Cais(Peer):
     name = "cais"
-    carries = True
+    carries = foresees = copies = True
 
     def __init__(self, work: str, place: Place | None, path: str) -> None:
         super().__init__(work, place)
@@ -107,6 +114,7 @@ class Docker(Peer):
     """The docker client with a daemon of its own; ``kind``: classic, BuildKit (in the daemon), buildx (the plugin)."""
 
     daemons: ClassVar[dict[int, tuple[int, str]]] = {}  # by holder of the place: one daemon for two builders
+    storage = ("--storage-driver", "overlay2")
 
     def __init__(self, work: str, place: Place, kind: str, client: str) -> None:
         self.name = f"docker {kind}"
@@ -135,7 +143,7 @@ class Docker(Peer):
         os.makedirs(area)
         socket = os.path.join(area, "socket")
         argv = ["dockerd", "--data-root", f"{area}/data", "--exec-root", f"{area}/exec", "-H", f"unix://{socket}"]
-        argv += ["--pidfile", f"{area}/pid", "--storage-driver", "overlay2", "--log-level", "warn"]
+        argv += ["--pidfile", f"{area}/pid", "--log-level", "warn", *self.storage]
         daemon = start(argv, self.place, self.env, f"{area}/log")
         Docker.daemons[self.place.holder] = (daemon, socket)
         deadline = time.monotonic() + 60
@@ -152,6 +160,27 @@ class Docker(Peer):
         if daemon:
             os.kill(daemon, signal.SIGTERM)
             os.waitpid(daemon, 0)
+
+
+class Containerd(Docker):
+    """BuildKit in a daemon that keeps images as containerd does: only there it carries its cache elsewhere."""
+
+    builds = runs = keeps = False  # the other daemon's are the same
+    carries = True
+
+    def __init__(self, work: str, place: Place, client: str) -> None:
+        super().__init__(work, place, "containerd", client)
+        self.runs = self.keeps = False
+        settings = os.path.join(self.work, "daemon.json")
+        with open(settings, "w", encoding="ascii") as file:
+            file.write('{"features": {"containerd-snapshotter": true}}')
+        self.storage = ("--config-file", settings)
+
+    def start(self) -> None:
+        super().start()
+        told = self.do("version", "info", "--format", "{{.DriverStatus}}").ok().output
+        if b"io.containerd.snapshotter" not in told:
+            raise RuntimeError("this daemon cannot keep images in containerd")
 
 
 def modest_limits(work: str) -> str:
