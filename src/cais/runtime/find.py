@@ -97,15 +97,17 @@ _CONTROLLERS = frozenset(
 )
 
 
-def facts(runtime: str) -> Host:
+def facts(runtime: Found) -> Host:
     """What a spec needs, without a seccomp profile, in the namespaces that are entered for it.
 
-    A hybrid host's v2 part is hidden on the way from the ``runtime`` crun. Raises Denied, Failed.
+    On the way crun is given what it needs there: see ``hide_unified`` and ``mount_read_only``. Raises Denied, Failed.
     """
     entered = namespaces.enter()
     groups = cgroups()
-    if groups.mode == "hybrid" and runtime == "crun":
-        hide_unified()
+    if runtime.name == "crun":
+        if groups.mode == "hybrid":
+            hide_unified()
+        mount_read_only(runtime.path)
     bounding = _bounding_set()
     return Host(
         entered.user_namespace,
@@ -123,6 +125,25 @@ def _bounding_set() -> int:
             if line.startswith(b"CapBnd:"):
                 return int(line[7:], 16)
     raise Failed("the kernel does not say which capabilities this process has (/proc/self/status)")
+
+
+def mount_read_only(program: str) -> None:
+    """Takes from crun the work of a third of its time, and gives it the same safety.
+
+    A container could write to the file of the runtime that started it, by /proc. So crun mounts its file read-only and
+    starts itself again from there, but where it finds itself on a read-only mount. Only in a private mount namespace,
+    which no container can reach; where it cannot be done, crun does it.
+    """
+    flags = os.statvfs(program).f_flag
+    if flags & os.ST_RDONLY:
+        return
+    try:
+        syscalls.mount(program, program, "", syscalls.MS_BIND)
+        # In a user namespace the flags that are there are locked: to leave one out is refused.
+        flags &= syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+        syscalls.mount("none", program, "", syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY | flags)
+    except OSError:
+        pass
 
 
 def hide_unified() -> None:

@@ -90,7 +90,7 @@ class Runtime:
         """The facts that a spec needs, without a seccomp profile; a hybrid host's v2 part is hidden on the way."""
         with self._lock:
             if self._host is None:
-                self._host = find.facts(self.found.name)
+                self._host = find.facts(self.found)
             return self._host
 
     def seccomp(self, capabilities: tuple[str, ...]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -53,3 +54,37 @@ def test_a_hybrid_host_becomes_legacy_by_hiding_and_only_here(in_child):
 
     assert in_child(action) == "legacy"
     assert find.cgroups().mode == "hybrid"
+
+
+@pytest.mark.root
+def test_crun_is_on_a_read_only_mount_and_starts_once(in_child, tmp_path):
+    program = find.find_program("crun")
+    if not program:
+        pytest.skip("needs crun")
+    os.mkfifo(tmp_path / "config.json")
+
+    def action():
+        from cais.host import namespaces
+
+        namespaces.enter()
+        for _ in range(2):
+            find.mount_read_only(program)
+        try:
+            os.close(os.open(program, os.O_WRONLY))
+            refused = 0
+        except OSError as error:
+            refused = error.errno
+        null = os.open("/dev/null", os.O_RDWR)
+        command = [program, "--root", str(tmp_path / "state"), "create", "--bundle", str(tmp_path), "one"]
+        child = os.posix_spawn(program, command, {}, file_actions=[(os.POSIX_SPAWN_DUP2, null, n) for n in (1, 2)])
+        # Opened when crun has opened it, too: it has done by then what it does to itself.
+        config = os.open(tmp_path / "config.json", os.O_WRONLY)
+        itself = os.readlink(f"/proc/{child}/exe")
+        protected = os.statvfs(itself).f_flag & os.ST_RDONLY
+        os.close(config)
+        os.waitpid(child, 0)
+        return f"{errno.errorcode.get(refused)} {itself} {protected}"
+
+    before = os.statvfs(program).f_flag
+    assert in_child(action) == f"EROFS {os.path.realpath(program)} {os.ST_RDONLY}"
+    assert os.statvfs(program).f_flag == before
