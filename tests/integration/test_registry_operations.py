@@ -63,8 +63,8 @@ def test_not_ready_where_blobs_cannot_be_stored(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         answer = server.request("GET", "/readyz")
-        assert answer.json == {"status": "not ready", "failing": ["storage"]}
-        assert "not ready" in server.log() and str(tmp_path) not in answer.body.decode()
+        assert answer.json == {"status": "not ready", "failing": ["blobs"]}
+        assert "not ready: blobs:" in server.log() and str(tmp_path) not in answer.body.decode()
         assert server.request("GET", "/healthz").status == 200
 
 

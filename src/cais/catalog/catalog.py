@@ -14,7 +14,7 @@ from cais.records.database import Database
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cais.blobs.port import Blobs
     from cais.catalog.settings import CatalogSettings
@@ -43,10 +43,9 @@ class Catalog:
         """Raises Invalid (a setting), Denied, Unavailable."""
         return cls(settings, Database(settings.database_url), open_blobs(settings))
 
-    def answers(self) -> None:
-        """Raises Unavailable, Denied where requests could not be answered now."""
-        self._database.answers()
-        self._bytes.answers()
+    def parts(self) -> dict[str, Callable[[], None]]:
+        """What has to work, by name: each raises Unavailable or Denied where it cannot be used now."""
+        return {"database": self._database.answers, "blobs": self._bytes.answers}
 
     def close(self) -> None:
         self._database.close()

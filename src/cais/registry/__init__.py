@@ -13,6 +13,7 @@ for ``tokens``, which finds out who asks).
     call          Call: one request, authorised; Response: its answer
     blobs, uploads, manifests, lists
                   the handlers, one subject each
+    observed      what stands around it: request ids, the access log (access_log), counts, probes (readiness)
     sign_ins      the threads in which passwords are hashed
     tokens        Docker's token protocol, and the challenges that send clients there
     tls           the certificate, loaded again when it changes

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 WHO = "cais.who"
 REQUEST_ID = "cais.request_id"
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,100}")
-_READY_SECONDS = 1.0  # an answer of readiness is good for so long: whoever asks often does not ask the database
-_READY_TIMEOUT_SECONDS = 5.0
 _PUBLISH_SECONDS = 1.0
 
 
@@ -41,7 +39,7 @@ class Observed:
     """
 
     def __init__(
-        self, application: Application, *, log: AccessLog, counts: Counts, failing: Callable[[], list[str]],
+        self, application: Application, *, log: AccessLog, counts: Counts, failing: Callable[[], Awaitable[list[str]]],
         metrics_path: str = "",
     ) -> None:  # fmt: skip
         self.stopping = False
@@ -50,8 +48,6 @@ class Observed:
         self._counts = counts
         self._failing = failing
         self._metrics_path = metrics_path
-        self._ready_until, self._ready_answer = 0.0, list[str]()
-        self._asking: asyncio.Task[list[str]] | None = None
         self._prefix, self._number = os.urandom(6).hex(), 0
         self._publishing = False
 
@@ -141,26 +137,9 @@ class Observed:
         self._counts.publish()
 
     async def _answer_ready(self, send: Send) -> None:
-        failing = ["stopping"] if self.stopping else await self._ask()
+        failing = ["stopping"] if self.stopping else await self._failing()
         text = {"status": "not ready", "failing": failing} if failing else {"status": "ready"}
         await _answer(send, 503 if failing else 200, json.dumps(text).encode() + b"\n")
-
-    async def _ask(self) -> list[str]:
-        """What fails, asked by one request for all that wait."""
-        if time.monotonic() < self._ready_until:
-            return self._ready_answer
-        if self._asking is None:
-            self._asking = asyncio.create_task(asyncio.to_thread(self._failing))
-            self._asking.add_done_callback(self._asked)
-        try:
-            return await asyncio.wait_for(asyncio.shield(self._asking), _READY_TIMEOUT_SECONDS)
-        except TimeoutError:
-            return ["timeout"]
-
-    def _asked(self, task: asyncio.Task[list[str]]) -> None:
-        self._asking = None
-        if not task.cancelled() and task.exception() is None:
-            self._ready_answer, self._ready_until = task.result(), time.monotonic() + _READY_SECONDS
 
 
 async def _answer(send: Send, status: int, body: bytes, kind: str = "application/json") -> None:

@@ -14,12 +14,12 @@ from functools import partial
 import uvicorn
 
 from cais.catalog.catalog import Catalog
-from cais.errors import CaisError
 from cais.registry.access_log import AccessLog
 from cais.registry.application import Application
 from cais.registry.connection import Connection, Patience
 from cais.registry.counts import Counts
 from cais.registry.observed import Observed
+from cais.registry.readiness import Readiness
 from cais.registry.settings import of_catalog
 from cais.registry.tls import Certificates
 
@@ -40,9 +40,10 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str) -> 
     count = settings.threads or (64 if settings.s3_bucket else 16)
     threads = ThreadPoolExecutor(count, thread_name_prefix="catalog")
     counts, log = Counts(counts_directory), AccessLog(settings.log_access)
+    readiness = Readiness(catalog.parts(), _tell)
     observed = Observed(
         Application(catalog, threads, realm=settings.access_realm),
-        log=log, counts=counts, failing=lambda: _failing(catalog), metrics_path=settings.metrics_path,
+        log=log, counts=counts, failing=readiness.failing, metrics_path=settings.metrics_path,
     )  # fmt: skip
     certificates = None
     if settings.tls_certificate:
@@ -70,7 +71,7 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str) -> 
         observed,
         settings.stop_delay,
     )
-    threads.submit(_failing, catalog)  # what is out of reach is said now, and not when the first one asks
+    threads.submit(readiness.look)  # what is out of reach is said now, and not when the first one asks
     threading.Thread(target=_end_with_parent, args=(os.getppid(), server), daemon=True).start()
     server.run(sockets=[listener])
     threads.shutdown()
@@ -101,16 +102,6 @@ class _Server(uvicorn.Server):
                 if isinstance(connection, Connection):
                     connection.look(now)
         return await super().on_tick(counter)
-
-
-def _failing(catalog: Catalog) -> list[str]:
-    """Which parts cannot be reached now. The reason stands in our log: whoever asks may be anybody."""
-    try:
-        catalog.answers()
-    except CaisError as error:
-        _tell(f"not ready: {error.message} {error.hint}".rstrip())
-        return ["storage"]
-    return []
 
 
 def _tell(line: str) -> None:

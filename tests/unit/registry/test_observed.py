@@ -17,10 +17,11 @@ import pytest
 
 uvicorn = pytest.importorskip("uvicorn", reason="cais[registry] is not installed")
 
-from cais.errors import CaisError  # noqa: E402
+from cais.errors import CaisError, Unavailable  # noqa: E402
 from cais.registry.access_log import AccessLog, Answered  # noqa: E402
 from cais.registry.counts import OTHERS, Counts, exposition, route_of  # noqa: E402
 from cais.registry.observed import REQUEST_ID, WHO, Observed  # noqa: E402
+from cais.registry.readiness import Readiness  # noqa: E402
 
 Message = dict[str, Any]
 
@@ -49,12 +50,14 @@ class Served:
 
     def __init__(self, log: Path) -> None:
         self.log_path = log
-        self.failing: list[str] = []
+        self.problem = ""
         self.asked = 0
         self.counts = Counts()
+        readiness = Readiness({"blobs": lambda: None, "database": self._ask_database}, lambda line: None)
         self.observed = Observed(
-            application, log=AccessLog(str(log)), counts=self.counts, failing=self._fails, metrics_path="/metrics"
-        )
+            application, log=AccessLog(str(log)), counts=self.counts, failing=readiness.failing,
+            metrics_path="/metrics",
+        )  # fmt: skip
         config = uvicorn.Config(self.observed, log_level="critical", access_log=False, lifespan="off", loop="uvloop")
         self.server = uvicorn.Server(config)
         listener = socket.create_server(("127.0.0.1", 0))
@@ -62,9 +65,10 @@ class Served:
         self.thread = threading.Thread(target=self.server.run, args=([listener],))
         self.thread.start()
 
-    def _fails(self) -> list[str]:
+    def _ask_database(self) -> None:
         self.asked += 1
-        return self.failing
+        if self.problem:
+            raise Unavailable(self.problem)
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> HTTPResponse:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -130,7 +134,7 @@ def test_alive_ready_and_not_ready(served: Served) -> None:
         answer = served.ask("/readyz")
         assert (answer.status, json.loads(answer.read())) == (200, {"status": "ready"})
     assert served.asked == 1, "an answer of readiness holds for a moment"
-    served.failing = ["database"]
+    served.problem = "secret"
     deadline = time.monotonic() + 10
     while (answer := served.ask("/readyz")).status == 200:
         assert time.monotonic() < deadline
@@ -140,6 +144,37 @@ def test_alive_ready_and_not_ready(served: Served) -> None:
     served.observed.stopping = True
     assert json.loads(served.ask("/readyz").read())["failing"] == ["stopping"]
     assert served.log_path.read_text() == "", "probes are not logged"
+
+
+def test_a_part_that_does_not_answer_is_named_and_asked_by_one_thread() -> None:
+    hangs, goes_on = threading.Semaphore(0), threading.Event()
+
+    def hang() -> None:
+        hangs.release()
+        goes_on.wait()
+
+    async def ask() -> list[str]:
+        try:
+            first = await readiness.failing()
+            assert first == await readiness.failing()
+            return first
+        finally:
+            goes_on.set()
+
+    told: list[str] = []
+    readiness = Readiness({"blobs": hang, "database": lambda: None}, told.append, timeout_seconds=1)
+    assert asyncio.run(ask()) == ["blobs"]
+    assert hangs.acquire(blocking=False) and not hangs.acquire(blocking=False), "asked once, while it hangs"
+
+
+def test_the_log_says_why_a_part_fails_and_the_answer_does_not() -> None:
+    def fail() -> None:
+        raise Unavailable("no route to db.internal", hint="Look at the network.")
+
+    told: list[str] = []
+    readiness = Readiness({"database": fail, "blobs": lambda: None}, told.append)
+    assert asyncio.run(readiness.failing()) == ["database"]
+    assert told == ["not ready: database: no route to db.internal Look at the network."]
 
 
 def test_metrics_are_what_was_counted(served: Served) -> None:
