@@ -8,7 +8,7 @@ answers any request.
     settings   CatalogSettings: one value, made by a door
     access     who asks, and what they may: every request is decided there
     rules      the rules of it, pure: grants, patterns, public and private
-    passwords, tokens, scopes, keys
+    passwords, attempts, tokens, scopes, keys
                how somebody proves who they are, and what a token says
     accounts, robots, grants
                who there is, and what is granted to them

@@ -19,6 +19,7 @@ import secrets
 import time
 
 from cais.catalog import rules
+from cais.catalog.attempts import Attempts
 from cais.catalog.errors import CatalogError, NameInvalid, NameUnknown, NotAllowed, NotGranted, NotKnown
 from cais.catalog.grants import account_rights, rights_of, robot_rights
 from cais.catalog.keys import SigningKeys
@@ -79,7 +80,7 @@ class Access:
         self._database, self._settings = database, settings
         keys = SigningKeys(database, settings.token_seconds, settings.key_seconds)
         self._tokens = Tokens(keys, settings.service, int(settings.token_seconds))
-        self._passwords = Passwords()
+        self._passwords = Passwords(Attempts(database))
 
     # Who it is
 

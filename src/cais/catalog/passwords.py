@@ -2,7 +2,7 @@
 
 A hash takes 19 MiB and some 20 ms (the parameters that OWASP names), two are computed at a time, and a process in which
 too many wait turns away the rest. A right password is remembered for a minute, a wrong one for some seconds, by an
-HMAC with a key that only this process has; who fails too often from one address is turned away.
+HMAC with a key that only this process has; who fails too often from one address is turned away (``attempts``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import os
 import threading
 import time
 
-from cais.errors import CaisError, Invalid
+from cais.catalog.attempts import TooManyAttempts
+from cais.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from argon2 import PasswordHasher
+
+    from cais.catalog.attempts import Attempts
 
 # Of secrets that we make. A scanner for secrets in sources can find one by it, and nobody's password begins so: what
 # does is looked up, and never hashed.
@@ -32,18 +35,6 @@ _WAITING_LIMIT = 64
 _ANY = "any"  # in place of a hash, which it cannot be taken for
 _RIGHT_SECONDS, _WRONG_SECONDS = 60.0, 5.0
 _REMEMBERED = 4096
-_FAILURES, _FAILURES_SECONDS = 10, 60.0  # of one name from one address; of one address, ten times as many
-
-
-class TooManyAttempts(CaisError):
-    """Whoever this is has to wait: ``retry_seconds``."""
-
-    kind = "unavailable"
-    code, status = "TOOMANYREQUESTS", 429
-
-    def __init__(self, retry_seconds: int) -> None:
-        super().__init__("too many attempts to sign in", hint=f"Try again in {retry_seconds} s.")
-        self.retry_seconds = retry_seconds
 
 
 def check_strength(password: str) -> str:
@@ -67,14 +58,13 @@ def hashed(password: str) -> str:
 class Passwords:
     """Checks passwords; one for a process. Safe to use from several threads."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, attempts: Attempts, clock: Callable[[], float] = time.monotonic) -> None:
+        self._attempts, self._clock = attempts, clock
         self._key = os.urandom(32)
         self._turn = threading.BoundedSemaphore(_AT_ONCE)
         self._lock = threading.Lock()
         self._waiting = 0
         self._known: dict[bytes, tuple[bool, float]] = {}
-        self._failures: dict[tuple[str, ...], tuple[int, float]] = {}
         self._nobody = ""
 
     def remembers(self, name: str, password: str, kept: str) -> bool:
@@ -92,7 +82,7 @@ class Passwords:
     def right(self, name: str, password: str, kept: str, address: str) -> bool:
         """Whether ``password`` is that of the hash ``kept`` ("": there is no such account, found out no faster).
 
-        ``address`` is where the attempt comes from. Raises TooManyAttempts.
+        ``address`` is where the attempt comes from. Raises TooManyAttempts, Unavailable.
         """
         if _is_endless(name, password):
             return False
@@ -101,7 +91,7 @@ class Passwords:
         mark = self._mark(name, password, kept)
         now = self._clock()
         known = self._known.get(mark)
-        self._hold_off(name, address, now)
+        self._attempts.hold_off(name, address)
         if known is None or known[1] <= now:
             right = self._compute(password, kept)
             self._remember(mark, right)
@@ -110,7 +100,7 @@ class Passwords:
         else:
             right = False
         if not right:
-            self._count(name, address)
+            self._attempts.failed(name, address)
         return right
 
     def _mark(self, name: str, password: str, kept: str) -> bytes:
@@ -139,22 +129,6 @@ class Passwords:
             self._known.pop(mark, None)
             self._known[mark] = (right, now + (_RIGHT_SECONDS if right else _WRONG_SECONDS))
             _shrink(self._known, now)
-
-    def _hold_off(self, name: str, address: str, now: float) -> None:
-        for key, limit in (((address, name), _FAILURES), ((address,), 10 * _FAILURES)):
-            count, until = self._failures.get(key, (0, 0.0))
-            if count >= limit and until > now:
-                raise TooManyAttempts(int(until - now) + 1)
-
-    def _count(self, name: str, address: str) -> None:
-        now = self._clock()
-        with self._lock:
-            for key in ((address, name), (address,)):
-                count, until = self._failures.pop(key, (0, 0.0))
-                if until <= now:
-                    count, until = 0, now + _FAILURES_SECONDS
-                self._failures[key] = (count + 1, until)
-            _shrink(self._failures, now)
 
 
 def _is_endless(name: str, password: str) -> bool:

@@ -9,6 +9,7 @@ migrations. It knows rows, and no rules: those are the catalog's.
     metadata     the one MetaData, and the types that mean the same on both databases
     repositories, blobs, manifests, tags, uploads, accounts, robots, grants, signing_keys
                  one subject each: its tables, and the rows that are read and written
+    failures     failed attempts to sign in
     jobs         who does what one of all replicas does at a time
     unneeded, foresight, known
                  what the collector removes, what it would remove, and which bytes are somebody's

@@ -1,6 +1,7 @@
 """All records at once, as JSON values, table by table: what a backup keeps, on whichever of the databases.
 
-What belongs to a moment (uploads that are not finished, rubbish, who does which job) is not in it.
+What belongs to a moment (uploads that are not finished, rubbish, who does which job, who failed to sign in) is not
+in it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from cais.records.database import Database
 
-OF_THE_MOMENT = frozenset(("uploads", "garbage", "jobs"))
+OF_THE_MOMENT = frozenset(("uploads", "garbage", "jobs", "sign_in_failures"))
 _PAGE = 1000
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from cais.catalog.passwords import TooManyAttempts
+from cais.catalog.attempts import TooManyAttempts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from cais.catalog import access as module
 from cais.catalog.access import Access, NotGranted, NotKnown, Who
 from cais.catalog.accounts import Accounts
+from cais.catalog.attempts import TooManyAttempts
 from cais.catalog.errors import NameUnknown, NotAllowed
 from cais.catalog.grants import Grants
 from cais.catalog.keys import SigningKeys
-from cais.catalog.passwords import TooManyAttempts
 from cais.catalog.robots import Robots
 from cais.catalog.scopes import parse
 from cais.catalog.settings import AccessSettings

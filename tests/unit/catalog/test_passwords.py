@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from cais.catalog import passwords
-from cais.catalog.passwords import Passwords, TooManyAttempts, check_strength, hashed
+from cais.catalog.attempts import Attempts, TooManyAttempts
+from cais.catalog.passwords import Passwords, check_strength, hashed
 from cais.errors import Invalid
+from cais.records.database import Database
 
 SECRET = "correct horse"
 KEPT = hashed(SECRET)
@@ -19,6 +23,19 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/records.db")
+    database.upgrade()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def attempts(database: Database) -> Attempts:
+    return Attempts(database)
 
 
 @pytest.fixture
@@ -40,8 +57,8 @@ def test_a_hash_is_argon2id_and_never_the_same() -> None:
     assert hashed(SECRET) != KEPT
 
 
-def test_right_and_wrong() -> None:
-    checker = Passwords()
+def test_right_and_wrong(attempts: Attempts) -> None:
+    checker = Passwords(attempts)
     assert checker.right("alice", SECRET, KEPT, "a")
     assert not checker.right("alice", SECRET + "x", KEPT, "a")
     assert not checker.right("nobody", SECRET, "", "a")
@@ -49,9 +66,9 @@ def test_right_and_wrong() -> None:
     assert not checker.right("alice", SECRET, "no hash at all", "a")
 
 
-def test_a_right_password_is_remembered_for_a_minute(computed: list[str]) -> None:
+def test_a_right_password_is_remembered_for_a_minute(attempts: Attempts, computed: list[str]) -> None:
     clock = Clock()
-    checker = Passwords(clock)
+    checker = Passwords(attempts, clock)
     for _ in range(3):
         assert checker.right("alice", SECRET, KEPT, "a")
     assert len(computed) == 1
@@ -61,9 +78,9 @@ def test_a_right_password_is_remembered_for_a_minute(computed: list[str]) -> Non
     assert SECRET.encode() not in b"".join(checker._known)
 
 
-def test_how_long_it_will_take_is_no_answer(computed: list[str]) -> None:
+def test_how_long_it_will_take_is_no_answer(attempts: Attempts, computed: list[str]) -> None:
     clock = Clock()
-    checker = Passwords(clock)
+    checker = Passwords(attempts, clock)
     assert not checker.was_right("alice", SECRET)
     assert checker.right("alice", SECRET, KEPT, "a") and checker.was_right("alice", SECRET)
     assert not checker.was_right("alice", "guess") and not checker.was_right("bob", SECRET)
@@ -72,27 +89,27 @@ def test_how_long_it_will_take_is_no_answer(computed: list[str]) -> None:
     assert not checker.was_right("alice", SECRET)
 
 
-def test_another_password_hash_is_another_question(computed: list[str]) -> None:
+def test_another_password_hash_is_another_question(attempts: Attempts, computed: list[str]) -> None:
     """Who changes the password shuts the old one out at once."""
-    checker = Passwords()
+    checker = Passwords(attempts)
     assert checker.right("alice", SECRET, KEPT, "a")
     assert not checker.right("alice", SECRET, hashed("another one"), "a")
 
 
-def test_an_unknown_name_costs_as_much_as_a_known_one(computed: list[str]) -> None:
-    assert not Passwords().right("nobody", "guess", "", "a")
+def test_an_unknown_name_costs_as_much_as_a_known_one(attempts: Attempts, computed: list[str]) -> None:
+    assert not Passwords(attempts).right("nobody", "guess", "", "a")
     assert computed == ["guess"]
 
 
-def test_an_endless_password_costs_nothing(computed: list[str]) -> None:
-    assert not Passwords().right("alice", "x" * 5000, KEPT, "a")
-    assert not Passwords().right("a" * 5000, "x", KEPT, "a")
+def test_an_endless_password_costs_nothing(attempts: Attempts, computed: list[str]) -> None:
+    assert not Passwords(attempts).right("alice", "x" * 5000, KEPT, "a")
+    assert not Passwords(attempts).right("a" * 5000, "x", KEPT, "a")
     assert computed == []
 
 
-def test_who_fails_too_often_waits_and_others_do_not(computed: list[str]) -> None:
+def test_who_fails_too_often_waits_and_others_do_not(database: Database, computed: list[str]) -> None:
     clock = Clock()
-    checker = Passwords(clock)
+    checker = Passwords(Attempts(database, clock), clock)
     for number in range(10):
         assert not checker.right("alice", f"guess {number}", KEPT, "bad")
     with pytest.raises(TooManyAttempts) as raised:
@@ -108,14 +125,45 @@ def test_who_fails_too_often_waits_and_others_do_not(computed: list[str]) -> Non
     assert not checker.right("alice", "guess", KEPT, "bad")
 
 
-def test_a_wrong_password_that_comes_again_is_not_computed_again(computed: list[str]) -> None:
-    checker = Passwords()
+def test_processes_and_replicas_count_together(database: Database, computed: list[str]) -> None:
+    clock = Clock()
+    checkers = [Passwords(Attempts(database, clock), clock) for _ in range(3)]
+    for number in range(10):
+        assert not checkers[number % 3].right("alice", f"guess {number}", KEPT, "bad")
+    for checker in checkers:
+        with pytest.raises(TooManyAttempts):
+            checker.right("alice", SECRET, KEPT, "bad")
+    assert len(computed) == 10
+
+
+def test_one_address_may_not_try_many_names(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_verify", lambda kept, password: False)
+    clock = Clock()
+    checkers = [Passwords(Attempts(database, clock), clock) for _ in range(2)]
+    for number in range(100):
+        assert not checkers[number % 2].right(f"name{number}", "guess", KEPT, "bad")
+    with pytest.raises(TooManyAttempts):
+        checkers[0].right("name100", "guess", KEPT, "bad")
+    assert not checkers[0].right("name100", "guess", KEPT, "good")
+    rows = "SELECT count(*) FROM sign_in_failures"
+    with database.reading() as connection:
+        assert connection.exec_driver_sql(rows).scalar() == 103
+    clock.now += 61
+    assert not checkers[1].right("name100", "guess", KEPT, "bad")
+    with database.reading() as connection:
+        assert connection.exec_driver_sql(rows).scalar() == 2, "what counts no more is not kept"
+
+
+def test_a_wrong_password_that_comes_again_is_not_computed_again(attempts: Attempts, computed: list[str]) -> None:
+    checker = Passwords(attempts)
     for _ in range(5):
         assert not checker.right("alice", "old password", KEPT, "a")
     assert computed == ["old password"]
 
 
-def test_two_are_computed_at_a_time_and_a_crowd_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_are_computed_at_a_time_and_a_crowd_is_turned_away(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inside, most, release, crowd = [0], [0], threading.Event(), threading.Event()
     lock = threading.Lock()
 
@@ -129,7 +177,7 @@ def test_two_are_computed_at_a_time_and_a_crowd_is_turned_away(monkeypatch: pyte
         return False
 
     monkeypatch.setattr(passwords, "_verify", slow)
-    checker = Passwords()
+    checker = Passwords(attempts)
     turned_away: list[int] = []
 
     def guess(number: int) -> None:
@@ -151,13 +199,13 @@ def test_two_are_computed_at_a_time_and_a_crowd_is_turned_away(monkeypatch: pyte
     assert len(turned_away) == 6, "64 wait, or are at it"
 
 
-def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_remembered_has_a_bound(attempts: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_verify", lambda kept, password: False)
     monkeypatch.setattr(passwords, "_REMEMBERED", 50)
-    checker = Passwords()
+    checker = Passwords(attempts)
     for number in range(200):
         checker.right(f"name{number}", "guess", KEPT, f"address{number}")
-    assert len(checker._known) <= 50 and len(checker._failures) <= 50
+    assert len(checker._known) <= 50
 
 
 @pytest.mark.parametrize("password", ["", "1234567", "cais_secret", "x" * 1025, "with\nnewline", "surrogate\udc80"])

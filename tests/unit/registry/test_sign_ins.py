@@ -13,8 +13,8 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="cais[registry] is not installed")
 
+from cais.catalog.attempts import TooManyAttempts
 from cais.catalog.catalog import Catalog, prepare
-from cais.catalog.passwords import TooManyAttempts
 from cais.catalog.scopes import parse
 from cais.catalog.settings import AccessSettings, CatalogSettings
 from cais.registry.application import Application
