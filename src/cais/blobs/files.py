@@ -8,6 +8,7 @@ The upload is renamed when it is finished: its bytes are written once.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
@@ -18,11 +19,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cais.blobs.port import Location, Parts
+    from cais.blobs.port import Location, Parts, Pieces
 
 _PIECE_BYTES = 1 << 20
 _SUFFIX_LENGTH = 16
 _MOST_VECTORS = 1024  # IOV_MAX
+# What an upload has from there on goes past the kernel's cache, in such pieces at least, and whole blocks of any disk.
+_LARGE_BYTES = 32 << 20
+_DIRECT_BYTES = 1 << 20
+_BLOCK_BYTES = 4096
 
 
 class FileBlobs:
@@ -126,6 +131,7 @@ class FileWriter:
         """Raises Conflict, Corrupt."""
         self._path, self._blobs, self._upload = os.path.join(uploads, upload), blobs, upload
         self._offset = offset_bytes
+        self._refuses_direct = False
         self._descriptor = -1
         try:
             # Where bytes should be, a file without any must not be made: it would be nobody's.
@@ -145,11 +151,14 @@ class FileWriter:
             self.close()
             raise Corrupt(f"only {size} of the upload's {offset_bytes} bytes are left")
 
-    def write(self, pieces: list[bytes]) -> None:
+    def write(self, pieces: Pieces) -> None:
         start = self._offset
         try:
-            for first in range(0, len(pieces), _MOST_VECTORS):
-                views = [memoryview(piece) for piece in pieces[first : first + _MOST_VECTORS]]
+            rest = [memoryview(piece) for piece in pieces]
+            if len(rest) == 1 and self._offset >= _LARGE_BYTES:
+                rest = self._write_past_cache(rest[0])
+            for first in range(0, len(rest), _MOST_VECTORS):
+                views = rest[first : first + _MOST_VECTORS]
                 while views:
                     written = os.pwritev(self._descriptor, views, self._offset)
                     self._offset += written
@@ -162,6 +171,26 @@ class FileWriter:
             self._offset = start
             os.ftruncate(self._descriptor, start)
             raise from_os_error(error, "write to the upload") from None
+
+    def _write_past_cache(self, view: memoryview) -> list[memoryview]:
+        """Writes whole blocks without a copy in the kernel's memory, which costs as much as hashing them, and would
+        push out what is read more often. Returns what is left: file systems and blocks have their conditions."""
+        whole = len(view) // _BLOCK_BYTES * _BLOCK_BYTES
+        if whole < _DIRECT_BYTES or self._offset % _BLOCK_BYTES or self._refuses_direct:
+            return [view]
+        flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
+        try:
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
+            written = os.pwrite(self._descriptor, view[:whole], self._offset)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self._refuses_direct = True
+            written = 0
+        finally:
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags)
+        self._offset += written
+        return [view[written:]] if written < len(view) else []
 
     def commit(self) -> Parts:
         return []  # the kernel has the bytes: they outlive the process

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any, Protocol
 
     from cais.spec.digest import Digest
 
+    Pieces = Sequence[bytes | memoryview]
     Parts = list[Any]
     Location = dict[str, Any]
 
     class Writer(Protocol):
         """Appends to one upload; used by one thread at a time."""
 
-        def write(self, pieces: list[bytes]) -> None:
-            """The pieces, in order, all or none; usually about a MiB together."""
+        def write(self, pieces: Pieces) -> None:
+            """The pieces, in order, all or none; usually some MiB together. They are the caller's again afterwards."""
 
         def commit(self) -> Parts:
             """Returning means that all written so far survives this process. The writer may go on."""

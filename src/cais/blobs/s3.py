@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
-    from cais.blobs.port import Location, Parts
+    from cais.blobs.port import Location, Parts, Pieces
     from cais.blobs.s3_settings import S3Settings
     from cais.spec.digest import Digest
 
@@ -156,7 +156,7 @@ class S3Writer:
         self._is_open = True
         blobs.enter()
 
-    def write(self, pieces: list[bytes]) -> None:
+    def write(self, pieces: Pieces) -> None:
         limit = self._blobs.part_bytes()
         for piece in pieces:
             rest = memoryview(piece)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 DEFAULT_ALGORITHM = "sha256"
 _REMEMBERED = 1024
+# So much takes longer than it takes to ask another thread; and of these there is one for each processor.
+_BESIDE_BYTES = 512 << 10
 
 
 class RunningHash:
@@ -23,7 +27,7 @@ class RunningHash:
         self.algorithm, self.offset_bytes = algorithm, 0
         self._state = hashlib.new(algorithm)
 
-    def update(self, pieces: Iterable[bytes]) -> None:
+    def update(self, pieces: Iterable[bytes | memoryview]) -> None:
         for piece in pieces:
             self._state.update(piece)
             self.offset_bytes += len(piece)
@@ -39,6 +43,14 @@ class Hashes:
     def __init__(self) -> None:
         self._known: OrderedDict[str, RunningHash] = OrderedDict()
         self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="hash")
+
+    def update(self, known: RunningHash, pieces: Sequence[bytes | memoryview], size_bytes: int) -> Future[None] | None:
+        """``known`` is of these pieces, too, when the result is there, or (None: there were few bytes) now."""
+        if size_bytes >= _BESIDE_BYTES:
+            return self._threads.submit(known.update, pieces)
+        known.update(pieces)
+        return None
 
     def take(self, upload: str, offset_bytes: int, algorithm: str = "") -> RunningHash | None:
         """Of exactly so many bytes of the upload (by ``algorithm``, if it is given); it is the caller's from then on.

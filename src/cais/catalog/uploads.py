@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from cais.blobs.port import Blobs, Location, Writer
+    from cais.blobs.port import Blobs, Location, Pieces, Writer
     from cais.catalog.settings import CatalogSettings
     from cais.records.database import Database
     from cais.spec.digest import Digest
@@ -183,17 +183,24 @@ class Receiving:
     def began_at_bytes(self) -> int:
         return self._row.offset_bytes
 
-    def write(self, pieces: list[bytes]) -> None:
+    def write(self, pieces: Pieces) -> None:
         """Raises TooLarge."""
-        if not pieces:
+        size_bytes = sum(map(len, pieces))
+        if not size_bytes:
             return
-        end_bytes = self.offset_bytes + sum(map(len, pieces))
+        end_bytes = self.offset_bytes + size_bytes
         if 0 < self._uploads.limit_bytes < end_bytes:
             raise TooLarge(f"a blob has at most {self._uploads.limit_bytes} bytes here")
-        self._writer.write(pieces)
+        hashing = None if self._hash is None else self._uploads.hashes.update(self._hash, pieces, size_bytes)
+        try:
+            self._writer.write(pieces)
+        except BaseException:
+            self._hash = None  # it knows of what was not written
+            raise
+        finally:
+            if hashing is not None:
+                hashing.result()
         self.offset_bytes = end_bytes  # what was not written (a full disk) is not committed
-        if self._hash is not None:
-            self._hash.update(pieces)
 
     def commit(self) -> None:
         """What was written is part of the upload from now on. Raises UploadBusy."""

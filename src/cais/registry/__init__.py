@@ -8,11 +8,13 @@ for ``tokens``, which finds out who asks).
     serve         the processes: one that listens and keeps its workers alive, and stops them gracefully
     listening     sockets to listen on
     connection    a client's connection: uvicorn's protocol with sendfile, limits and timeouts
+    incoming      a large body, straight from the socket
     application   the ASGI application: from a request to its answer
     routes        which path is what
     call          Call: one request, authorised; Response: its answer
     blobs, uploads, manifests, lists
                   the handlers, one subject each
+    portions      the body of an upload, in portions
     observed      what stands around it: request ids, the access log (access_log), counts, probes (readiness)
     sign_ins      the threads in which passwords are hashed
     tokens        Docker's token protocol, and the challenges that send clients there

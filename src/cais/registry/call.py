@@ -182,6 +182,13 @@ class Call:
             raise Disconnected
         return message["body"], message["more_body"]
 
+    @property
+    def receive_into(self) -> Callable[[memoryview], Awaitable[tuple[int, bool]]] | None:
+        """Where there is one, it takes the place of ``piece``: it fills a buffer with the next bytes of the body, and
+        says how many these are, and whether there may be more. None, and more: the client is gone."""
+        found: Callable[[memoryview], Awaitable[tuple[int, bool]]] | None = self._scope.get("receive_into")
+        return found
+
     async def body(self, limit_bytes: int, too_large: Callable[[], Exception]) -> bytes:
         """The whole body. Raises what ``too_large`` makes, where it has more than ``limit_bytes``."""
         if (self.content_length() or 0) > limit_bytes:

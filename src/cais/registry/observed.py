@@ -106,6 +106,16 @@ class Observed:
                 sent += length
 
             scope["send_file"] = watched_send_file
+        receive_into = scope.get("receive_into")
+        if receive_into is not None:
+
+            async def watched_receive_into(buffer: memoryview) -> tuple[int, bool]:
+                nonlocal received
+                count, more = await receive_into(buffer)
+                received += count
+                return count, more
+
+            scope["receive_into"] = watched_receive_into
         method: str = scope["method"]
         counts = self._counts
         counts.running += 1

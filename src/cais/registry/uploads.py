@@ -9,6 +9,7 @@ from cais.catalog import names
 from cais.catalog.access import PULL
 from cais.catalog.errors import DigestInvalid, RangeInvalid, SizeInvalid, UploadUnknown
 from cais.registry.call import Response
+from cais.registry.portions import Portions
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from cais.registry.call import Call, Header
     from cais.spec.digest import Digest
 
-# What is hashed and written at once: the larger, the fewer times one thread waits for another; of all bodies that come
-# in at a time so much is held in memory.
-_LEAST_PIECE_BYTES, _MOST_PIECE_BYTES = 256 << 10, 4 << 20
-_HELD_BYTES = 32 << 20
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,19})-(\d{1,19})(?:/(?:\d+|\*))?")
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
 
@@ -58,9 +55,10 @@ async def append(call: Call) -> Response:
     name, upload = names.repository_name(call.repository), _upload(call)
     span = _span(call)
     received = await call.run(_receive, name, upload, None if span is None else span.first, "")
-    rest: list[bytes] = []
+    rest = memoryview(b"")
     try:
-        await _write(call, received, rest, span)
+        rest = await _write(call, received, span)
+        _check_end(received, rest, span)
     finally:
         # Also of a request that broke off: the client goes on from the byte that it is told.
         await call.run(_commit, received, rest)
@@ -89,9 +87,9 @@ async def cancel(call: Call) -> Response:
 
 
 async def _finish(call: Call, received: Receiving, name: str, digest: Digest, span: _Span | None = None) -> Response:
-    rest: list[bytes] = []
     try:
-        await _write(call, received, rest, span)
+        rest = await _write(call, received, span)
+        _check_end(received, rest, span)
     except BaseException:
         await call.run(_close, received)
         raise
@@ -99,39 +97,33 @@ async def _finish(call: Call, received: Receiving, name: str, digest: Digest, sp
     return _created(name, digest)
 
 
-async def _write(call: Call, received: Receiving, rest: list[bytes], span: _Span | None) -> None:
-    """The body, in pieces of about a MiB: while one is hashed and written, the next one comes in. What is left of it
-    is in ``rest``, to be written with what has to be done then.
+async def _write(call: Call, received: Receiving, span: _Span | None) -> memoryview:
+    """All of the body but its last portion, which is returned, to be written with what has to be done then.
 
-    Raises SizeInvalid where the client has said that it is ``span`` of the upload, and it is not: before anything is
-    written, where that can be known.
+    Raises SizeInvalid where the client has said that it is ``span`` of the upload, and its length is another one.
     """
     length = call.content_length()
     if span is not None and length not in (None, span.stop - span.first):
         raise SizeInvalid(f"the Content-Range is not of {length} bytes, as Content-Length says")
-    size, more = 0, True
-    most = max(_LEAST_PIECE_BYTES, min(_MOST_PIECE_BYTES, _HELD_BYTES // call.running))
+    portions = Portions(call)
     writing: Awaitable[None] | None = None
     try:
-        while more:
-            piece, more = await call.piece()
-            if piece:
-                rest.append(piece)
-                size += len(piece)
-            if size >= most:
-                if writing is not None:
-                    await writing
-                writing = asyncio.ensure_future(call.run(_put, received, rest[:]))
-                rest.clear()
-                size = 0
-    finally:
-        try:
+        while True:
+            portion, more = await portions.next()
             if writing is not None:
                 await writing
-        except BaseException:
-            rest.clear()  # what stands behind bytes that were not written is worth nothing
-            raise
-    end = received.offset_bytes + sum(map(len, rest))
+                writing = None
+            if not more:
+                return portion
+            writing = asyncio.ensure_future(call.run(_put, received, portion))
+    finally:
+        if writing is not None:
+            await writing
+
+
+def _check_end(received: Receiving, rest: memoryview, span: _Span | None) -> None:
+    """Of a body without a length. Raises SizeInvalid."""
+    end = received.offset_bytes + len(rest)
     if span is not None and end != span.stop:
         raise SizeInvalid(f"the body ended before byte {end}, not before {span.stop}, as its Content-Range says")
 
@@ -200,21 +192,21 @@ def _receive_whole(catalog: Catalog, name: str, algorithm: str) -> Receiving:
     return catalog.uploads.receive_whole(name, algorithm)
 
 
-def _put(catalog: Catalog, received: Receiving, pieces: list[bytes]) -> None:
-    received.write(pieces)
+def _put(catalog: Catalog, received: Receiving, portion: memoryview) -> None:
+    received.write([portion])
 
 
-def _commit(catalog: Catalog, received: Receiving, rest: list[bytes]) -> None:
+def _commit(catalog: Catalog, received: Receiving, rest: memoryview) -> None:
     try:
-        received.write(rest)
+        received.write([rest])
         received.commit()
     finally:
         received.close()
 
 
-def _end(catalog: Catalog, received: Receiving, rest: list[bytes], digest: Digest) -> None:
+def _end(catalog: Catalog, received: Receiving, rest: memoryview, digest: Digest) -> None:
     try:
-        received.write(rest)
+        received.write([rest])
         received.finish(digest)
     finally:
         received.close()
