@@ -71,6 +71,36 @@ def test_followed_from_the_tail_until_it_is_removed(box):
     assert follower.stdout.read() == b""
 
 
+def _large_log(box, name: str) -> bytes:
+    """A container with more of a log than one process writes; what it has written."""
+    box("create", "--network", "none", "--name", name, "box", "true")
+    path = Path(box.inspect(name)["LogPath"])
+    texts = [b"%d %b\n" % (number, b"x" * 200) for number in range(170_000)]
+    path.write_bytes(b"".join(b"2026-11-23T14:08:07.%09d+00:00 stdout F %b" % pair for pair in enumerate(texts)))
+    return b"".join(texts)
+
+
+def test_a_large_one_is_written_by_several_processes(box, tmp_path):
+    wanted = _large_log(box, "large")
+    with open(tmp_path / "out", "wb") as out:
+        subprocess.run(box.command("logs", "large"), env=box.env, stdout=out, check=True)
+    assert (tmp_path / "out").read_bytes() == wanted
+    reader = box.start("logs", "large", stderr=subprocess.PIPE)
+    assert reader.stdout.read(1 << 20) == wanted[: 1 << 20]  # it is at its work, and waits for the rest to be read
+    children = Path(f"/proc/{reader.pid}/task/{reader.pid}/children").read_text().split()
+    if not children:
+        pytest.skip("this host has one processor")
+    os.kill(int(children[0]), signal.SIGKILL)
+    assert wanted[1 << 20 :].startswith(reader.stdout.read())
+    assert reader.stderr.read() == b"Error: one of the processes that write the log was killed\n"
+    assert reader.wait(60) == 1
+    reader = box.start("logs", "large", stderr=subprocess.PIPE)
+    assert reader.stdout.read(1 << 20)
+    reader.stdout.close()  # as `head` does
+    assert (reader.stderr.read(), reader.wait(60)) == (b"", 141)
+    box("rm", "large")
+
+
 def test_two_streams_times_and_details(box):
     box("run", "-d", "--network", "none", "--name", "two", "--label", "app=a b", "--log-opt", "labels=app",
         "box", "sh", "-c", "echo out; echo err >&2; printf part; echo ed")  # fmt: skip

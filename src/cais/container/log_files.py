@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 # Larger ones do not stay in the processor's cache while they are taken apart, and are slower.
-BLOCK_BYTES = 1 << 17
+BLOCK_BYTES = 1 << 16
 
 # So often a log that is renamed all the time is tried to be seen whole.
 _ATTEMPTS = 200
@@ -90,7 +90,7 @@ def is_current(descriptor: int, path: str) -> bool:
 
 
 def pieces(file: LogFile, offset: int = 0) -> Iterator[bytes]:
-    """Its bytes from ``offset`` on (from the beginning of a compressed one), 128 KiB at most at a time."""
+    """Its bytes from ``offset`` on (from the beginning of a compressed one), 64 KiB at most at a time."""
     if not file.packed:
         os.lseek(file.descriptor, offset, os.SEEK_SET)
         while piece := os.read(file.descriptor, BLOCK_BYTES):

@@ -85,7 +85,7 @@ def texts(
 
 
 def blocks(path: str, *, follow: Callable[[], bool] | None = None, tail: int | None = None) -> Iterator[bytes]:
-    """The raw lines of a log, its older files first: whole lines, about 128 KiB at a time.
+    """The raw lines of a log, its older files first: whole lines, about 64 KiB at a time.
 
     ``tail``: only so many of the last lines. ``follow`` waits for more, and says False when no more will come; with it
     this goes on until then, over whatever is renamed meanwhile.

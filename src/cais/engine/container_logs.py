@@ -10,11 +10,12 @@ from cais.container.plan import Plan
 from cais.container.records import ContainerRecord, ContainerRecords
 from cais.engine.container_runs import ContainerRuns
 from cais.errors import NotFound, Unsupported
+from cais.host.files import write_all
 from cais.host.watching import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 # Between two looks at a container that writes nothing.
 _LOOK_SECONDS = 0.2
@@ -53,6 +54,16 @@ class ContainerLog:
         if self._driver == "journald":
             return ((line.stream, line.text) for line in self.lines(tail, None, None))
         return logs.texts(self._path, follow=self._wait if self._watch is not None else None, tail=tail)
+
+    def write(self, tail: int | None, outputs: Mapping[str, int]) -> None:
+        """See ``Containers.write_log``."""
+        if self._watch is None and tail is None and self._driver != "journald":
+            from cais.container import log_large
+
+            if log_large.write(self._path, outputs):
+                return
+        for stream, text in self.texts(tail):
+            write_all(outputs[stream], text)
 
     def details(self) -> dict[str, str]:
         """See ``Containers.log_details``."""

@@ -176,6 +176,15 @@ class Containers(ContainerLife):
         """As ``logs``, but what stands together at once: (stream, bytes)."""
         return self._logs(id, follow).texts(tail)
 
+    def write_log(
+        self, id: str, follow: bool = False, tail: int | None = None, *, stdout: int = 1, stderr: int = 2
+    ) -> None:
+        """Writes what it wrote to the descriptors ``stdout`` and ``stderr``: a large log faster than by ``log_texts``.
+
+        Raises as ``logs``; OSError where it cannot be written.
+        """
+        self._logs(id, follow).write(tail, {"stdout": stdout, "stderr": stderr})
+
     def log_details(self, id: str) -> dict[str, str]:
         """The labels and variables that its log options name. Raises NotFound."""
         return self._logs(id, False).details()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import os
+import random
 import time
 
 import pytest
 
-from cais.container import logs
+from cais.container import log_files, log_large, logs
 from cais.container.logs import timestamp
 
 
@@ -86,31 +88,101 @@ def test_follow_reads_what_comes_with_the_end(log):
     assert texts(path, follow=still_runs) == [b"first\n", b"more 1\n", b"more 2\n"]
 
 
-def raw(path):
-    return b"".join(text for _, text in logs.texts(path))
+KINDS = (b"stdout F", b"stdout P", b"stderr F", b"stderr P")
+
+
+def random_log(chosen: random.Random) -> tuple[bytes, dict[str, bytes]]:
+    """Times of both lengths, both streams, parts, and lines that are none; and what was written to each stream."""
+    stamp, kind, raw, wanted = b"2026-11-23T14:08:07.000000000Z", KINDS[0], b"", {"stdout": b"", "stderr": b""}
+    for _ in range(chosen.randrange(300)):
+        if chosen.random() < 0.3:
+            stamp = b"2026-11-23T14:08:07.%09d" % chosen.randrange(10**9) + chosen.choice([b"Z", b"+00:00"])
+        if chosen.random() < 0.1:
+            kind = chosen.choice(KINDS)
+        if chosen.random() < 0.02:
+            raw += chosen.choice([b"garbage", b"", b"  ", b"x" * 50]) + b"\n"
+        text = bytes(chosen.choices(b"ab \x00\xff stdout F", k=chosen.choice([0, 1, 5, 100, 3000])))
+        raw += b"%b %b %b\n" % (stamp, kind, text)
+        wanted[kind[:6].decode()] += text + (b"\n" if kind.endswith(b"F") else b"")
+    return raw, wanted
 
 
 def test_texts_are_what_was_written(tmp_path):
-    """Times of both lengths, both streams, parts, and lines that are none; in order."""
-    import random
-
-    kinds = [b"stdout F", b"stdout P", b"stderr F", b"stderr P"]
     path = tmp_path / "log"
-    for seed in range(150):
+    for seed in range(60):
+        raw, wanted = random_log(random.Random(seed))
+        path.write_bytes(raw)
+        found = {"stdout": b"", "stderr": b""}
+        for stream, text in logs.texts(str(path)):
+            found[stream] += text
+        assert found == wanted, seed
+
+
+def test_streams_of_one_line_each_stay_in_order(tmp_path):
+    path = tmp_path / "log"
+    lines = [(("stdout", "stderr")[number % 3 > 0], b"%d\n" % number) for number in range(3000)]
+    stamp = "2026-11-23T14:08:07.000000000Z"
+    path.write_bytes(b"".join(f"{stamp} {stream} F ".encode() + text for stream, text in lines))
+    assert b"".join(text for _, text in logs.texts(str(path))) == b"".join(text for _, text in lines)
+    assert [line.stream for line in logs.lines(str(path))] == [stream for stream, _ in lines]
+    runs = [stream for stream, _ in logs.texts(str(path))]
+    assert len(runs) < len(lines) and set(runs) == {"stdout", "stderr"}
+
+
+def written_by_turns(path: str, count: int, turn_bytes: int) -> dict[str, bytes]:
+    """What several processes write of a log, each stream to a file."""
+    outputs = {stream: os.memfd_create(stream) for stream in ("stdout", "stderr")}
+    files = log_files.opened(path)
+    try:
+        log_large.by_turns(files[0], outputs, count, turn_bytes)
+        return {stream: os.pread(output, 1 << 24, 0) for stream, output in outputs.items()}
+    finally:
+        log_files.close(files)
+        for output in outputs.values():
+            os.close(output)
+
+
+def test_several_processes_write_the_same(tmp_path):
+    """Wherever a turn begins: at a line, within one, within one that is longer than several turns."""
+    path = tmp_path / "log"
+    before = len(os.listdir("/proc/self/fd"))
+    for seed in range(12):
         chosen = random.Random(seed)
-        stamp, kind, wanted, written = b"2026-11-23T14:08:07.000000000Z", kinds[0], b"", b""
-        for _ in range(chosen.randrange(300)):
-            if chosen.random() < 0.3:
-                stamp = b"2026-11-23T14:08:07.%09d" % chosen.randrange(10**9) + chosen.choice([b"Z", b"+00:00"])
-            if chosen.random() < 0.1:
-                kind = chosen.choice(kinds)
-            if chosen.random() < 0.02:
-                written += chosen.choice([b"garbage", b"", b"  ", b"x" * 50]) + b"\n"
-            text = bytes(chosen.choices(b"ab \x00\xff stdout F", k=chosen.choice([0, 1, 5, 100, 3000])))
-            written += b"%b %b %b\n" % (stamp, kind, text)
-            wanted += text + (b"\n" if kind.endswith(b"F") else b"")
-        path.write_bytes(written)
-        assert raw(str(path)) == wanted, seed
+        raw, wanted = random_log(chosen)
+        path.write_bytes(raw + b"2026-11-23T14:08:07.000000000Z stdout F not yet whole")
+        turn_bytes = chosen.choice([300, 1000, 4096, max(len(raw) // 2, 1), len(raw) + 1])
+        assert written_by_turns(str(path), chosen.choice([2, 3, 4]), turn_bytes) == wanted, seed
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_every_place_where_a_turn_may_begin(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(b"".join(b"2026-11-23T14:08:07.000000000Z stdout F %s\n" % (b"x" * size) for size in range(4)))
+    wanted = written_by_turns(str(path), 1, 1 << 20)
+    assert wanted["stdout"] == b"\nx\nxx\nxxx\n"
+    for turn_bytes in range(41, 90):
+        assert written_by_turns(str(path), 1, turn_bytes) == wanted, turn_bytes
+
+
+def test_whoever_cannot_write_says_why(tmp_path):
+    line = b"2026-11-23T14:08:07.000000000Z stdout F text\n"
+    path = tmp_path / "log"
+    path.write_bytes(line * 1000)
+    files = log_files.opened(str(path))
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        with pytest.raises(BlockingIOError):  # the first turn fits, the second one, of another process, does not
+            log_large.by_turns(files[0], {"stdout": writing}, 2, len(line) * 600)
+        assert os.read(reading, 1 << 16) == b"text\n" * 600
+        os.close(reading)
+        for count in (1, 2, 3):
+            with pytest.raises(BrokenPipeError):
+                log_large.by_turns(files[0], {"stdout": writing}, count, 1000)
+    finally:
+        os.close(writing)
+        log_files.close(files)
 
 
 def test_older_and_compressed_files_are_one_log(tmp_path):

@@ -44,14 +44,11 @@ def run(call: Call) -> int:
     containers = call.engine.containers
     name = call.arguments[0]
     if since is None and until is None and not call["timestamps"] and not call["details"]:
-        pieces = containers.log_texts(name, follow=call["follow"], tail=count)
-    else:
-        lines = containers.logs(
-            name, follow=call["follow"], tail=count, since_nanoseconds=since, until_nanoseconds=until
-        )
-        details = _details(containers.log_details(name)) if call["details"] else None
-        pieces = _marked(lines, call["timestamps"], details)
-    for stream, text in pieces:
+        containers.write_log(name, follow=call["follow"], tail=count)
+        return 0
+    lines = containers.logs(name, follow=call["follow"], tail=count, since_nanoseconds=since, until_nanoseconds=until)
+    details = _details(containers.log_details(name)) if call["details"] else None
+    for stream, text in _marked(lines, call["timestamps"], details):
         descriptor = 1 if stream == "stdout" else 2
         view = memoryview(text)
         while view:
