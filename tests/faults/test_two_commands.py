@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from container_process import Cais, wait_until
 
+from cais.host.locks import FileLock
+
 pytestmark = pytest.mark.root
 
 PATIENT = "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"
@@ -95,11 +97,43 @@ def test_waits(box):
     assert "invalid condition" in box("wait", "--condition", "later", "late", code=125)
 
 
+def waiting(box: Cais, id: str) -> subprocess.Popen[bytes]:
+    """A ``wait`` that is at its work."""
+    process = box.start("wait", id, stderr=subprocess.PIPE)
+    lock = box.root / "containers" / id / "witness"
+    wait_until(lambda: lock.exists() and not FileLock(str(lock)).acquire(blocking=False))
+    return process
+
+
 def test_the_exit_code_of_what_is_removed_with_its_end_is_known(box):
-    for number in range(5):
-        box("run", "-d", "--rm", "--name", "short", "box", "sh", "-c", f"sleep 0.2; exit {number + 3}")
-        assert box("wait", "short") == f"{number + 3}\n"
+    for number in range(3, 6):
+        script = f"until [ -e /go ]; do sleep 0.02; done; exit {number}"
+        id = box("run", "-d", "--rm", "box", "sh", "-c", script).strip()
+        late = waiting(box, id)
+        box("exec", id, "touch", "/go")
+        assert finished(late) == (0, f"{number}\n")
         wait_until(lambda: box("ps", "-aq") == "")
+
+
+def test_the_exit_code_of_what_ran_in_the_foreground_is_known(box):
+    running = box.start("run", "--rm", "-i", "box", "sh", "-c", "read word; exit 7", stdin=subprocess.PIPE)
+    wait_until(lambda: box("ps", "-q"))
+    late = waiting(box, box("ps", "-q", "--no-trunc").strip())
+    late.send_signal(signal.SIGSTOP)
+    running.communicate(b"go\n", timeout=60)  # it waits for who waits for it, and not for ever
+    assert running.returncode == 7
+    late.send_signal(signal.SIGCONT)
+    assert finished(late) == (0, "7\n")
+    box("create", "box")  # whoever comes next removes it
+    assert box("ps", "-aq").count("\n") == 1
+
+
+def test_the_exit_code_of_what_is_removed_while_it_runs_is_known(box):
+    for _ in range(3):
+        box("run", "-d", "--name", "short", "box", "sleep", "1000")
+        late = waiting(box, box.inspect("short")["Id"])
+        box("rm", "-f", "short")
+        assert finished(late) == (0, "137\n")
 
 
 def test_memory_that_is_used_up_is_told(box):

@@ -28,6 +28,9 @@ LOG = "log"
 _NAME_ATTEMPTS = 30
 # A directory without a record is younger than this while somebody makes it, or removes it.
 _MAKING_SECONDS = 10
+_STEP_SECONDS = 0.005
+# Who waits for a container's end has read it long before, unless it stands still itself.
+_PATIENCE_SECONDS = 1.0
 _STOP = ": stop the container before removing or force remove"
 _NOT_YET = {
     "running": f"running{_STOP}",
@@ -87,10 +90,17 @@ class Witness:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def unseen(self, *, wait: bool) -> bool:
-        """Whether nobody needs the exit code any more; with ``wait`` it is so when this returns."""
+    def unseen(self, patience_seconds: float | None = None) -> bool:
+        """Whether nobody needs the exit code any more; for that this waits, if need be for ever."""
         try:
-            return self._lock.acquire(blocking=wait)
+            if patience_seconds is None:
+                return self._lock.acquire()
+            end = time.monotonic() + patience_seconds
+            while not self._lock.acquire(blocking=False):
+                if time.monotonic() >= end:
+                    return False
+                time.sleep(_STEP_SECONDS)
+            return True
         except FileNotFoundError:
             return True
         finally:
@@ -197,18 +207,22 @@ class Containers:
         found = look(record, self.rooms.runtime, self.rooms.directory)
         if record.state in ("running", "restarting") and not found.is_up:
             try:
-                self.ended(record, found)
+                if not self.ended(record, found):
+                    # Another has noted it since the record was read, and may know better.
+                    return look(self.records.get(record.id), self.rooms.runtime, self.rooms.directory)
             except CaisError:
                 pass  # a root directory that cannot be written can still be read
         return found
 
-    def ended(self, record: ContainerRecord, found: State) -> None:
-        """Notes the end of a run; the first one who does so tells it."""
+    def ended(self, record: ContainerRecord, found: State) -> bool:
+        """Notes the end of a run; the first one who does so tells it. Whether that was this call."""
         code, finished = found.exit_code, found.finished
-        if self.records.correct(record, code, finished, oom_killed=found.oom_killed) and record.state == "running":
+        noted = self.records.correct(record, code, finished, oom_killed=found.oom_killed)
+        if noted and record.state == "running":
             if found.oom_killed:
                 self.happenings.container("oom", record)
             self.happenings.died(record, code, finished)
+        return noted
 
     def witness(self, record: ContainerRecord) -> Witness:
         """``with store.witness(record):`` one that is removed with its end stays until its exit code was read."""
@@ -238,6 +252,7 @@ class Containers:
 
                 ending.end_now(self, record, found)
                 self.state(record)
+                self.witness(record).unseen(_PATIENCE_SECONDS)
             self._set_removing(record)
             self.end_watch(record)
             self.leave_networks(record)

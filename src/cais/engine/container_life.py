@@ -192,7 +192,8 @@ class ContainerLife:
         if condition == "removed":
             return ending.wait(self._runs.store, record, condition)
         with self._runs.store.witness(record):
-            return ending.wait(self._runs.store, record, condition)
+            # As it is now: it may have ended, and be on its way out, since somebody looked.
+            return ending.wait(self._runs.store, self._records.get(record.id), condition)
 
     @property
     def _records(self) -> ContainerRecords:

@@ -32,6 +32,8 @@ ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
 }
 
+# Who waits for a container's end has read it long before.
+_PATIENCE_SECONDS = 1.0
 _RUN = "import sys; sys.exit(__import__(sys.argv[1], None, None, ('main',)).main(sys.argv[2:]))"
 
 
@@ -95,7 +97,7 @@ class ContainerRuns:
             if state.lives and watched:
                 self._resume_watch(record)
         for record in self.records.forgotten():
-            if self.store.witness(record).unseen(wait=False):
+            if self.store.witness(record).unseen(0):
                 self.remove_quietly(record, wait=False)
         for bundle in self.runtime.leftovers(frozenset(running)):
             self.runtime.delete(bundle)
@@ -211,7 +213,9 @@ class ContainerRuns:
         try:
             return starting.directly(self.store, record, streams, warn)
         finally:
-            self.remove_quietly(record)
+            # Else somebody stands still; the next command that sweeps removes it.
+            if self.store.witness(record).unseen(_PATIENCE_SECONDS):
+                self.remove_quietly(record)
             self.runtime.close()
 
     def detached(
@@ -273,7 +277,7 @@ class ContainerRuns:
 
             return delayed(restarts.wait_milliseconds / 1000, self.command("finish", "--restart", id))
         if record.auto_remove:
-            self.store.witness(record).unseen(wait=True)
+            self.store.witness(record).unseen()
             if not self.store.state(self.records.get(id)).is_up:
                 self.remove_quietly(record)
         return ()
