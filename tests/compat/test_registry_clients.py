@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from peer_tools import need, run
 from registry_process import OCI_INDEX, RegistryProcess
 
 
@@ -48,3 +51,49 @@ def test_skopeo_copies_all_platforms_lists_and_deletes(registry: RegistryProcess
     assert b'"1"' in listed.stdout
     subprocess.run([skopeo, "delete", "--tls-verify=false", f"{target}:1"], check=True)
     assert registry.request("HEAD", "/v2/clients/mounted/manifests/1").status == 404
+
+
+@pytest.mark.peer
+def test_oras_attaches_discovers_and_copies_with_referrers(registry: RegistryProcess, tmp_path: Path) -> None:
+    need("oras")  # a package from Debian 13 on
+    (tmp_path / "file.txt").write_text("hello")
+    (tmp_path / "sbom.json").write_text("{}")
+
+    def oras(command: str, *arguments: str) -> str:
+        return run("oras", *command.split(), "--plain-http", *arguments, cwd=tmp_path)
+
+    image, copied = f"{registry.address}/clients/oras:1", f"{registry.address}/clients/oras-copy:1"
+    oras("push", image, "--artifact-type", "application/vnd.example", "file.txt:text/plain")
+    oras("attach", image, "--artifact-type", "sbom/example", "sbom.json")
+    oras("attach", image, "--artifact-type", "signature/example", "sbom.json")
+    found = json.loads(oras("discover", "--format", "json", "--artifact-type", "sbom/example", image))
+    assert [one["artifactType"] for one in found["manifests"]] == ["sbom/example"]
+    run("oras", "cp", "-r", "--from-plain-http", "--to-plain-http", image, copied)
+    assert len(json.loads(oras("discover", "--format", "json", copied))["manifests"]) == 2
+    oras("tag", copied, "b", "a")
+    assert oras("repo tags", copied.rpartition(":")[0]).split() == ["1", "a", "b"]
+    oras("pull", "-o", "out", copied)
+    assert (tmp_path / "out/file.txt").read_text() == "hello"
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("kind", ["legacy", "oci-1-1"])
+def test_cosign_signs_and_verifies(registry: RegistryProcess, tmp_path: Path, kind: str) -> None:
+    """With a tag made of the digest, and as a referrer."""
+    need("cosign")  # a package from Debian 13 on
+    image = f"{registry.address}/clients/cosign-{kind}:1"
+    registry.push_image(f"clients/cosign-{kind}", "1", b"signed")
+    variables = {**os.environ, "COSIGN_PASSWORD": "x", "COSIGN_EXPERIMENTAL": "1", "HOME": str(tmp_path)}
+
+    def cosign(*arguments: str) -> None:
+        run("cosign", *arguments, cwd=tmp_path, env=variables)
+
+    cosign("generate-key-pair")
+    how = ["--allow-http-registry", f"--registry-referrers-mode={kind}"]
+    cosign("sign", "--yes", "--key=cosign.key", "--tlog-upload=false", *how, image)
+    if kind == "legacy":
+        cosign("verify", "--key=cosign.pub", "--insecure-ignore-tlog", "--allow-http-registry", image)
+    else:
+        digest = registry.request("HEAD", "/v2/clients/cosign-oci-1-1/manifests/1").headers["docker-content-digest"]
+        (signature,) = registry.request("GET", f"/v2/clients/cosign-oci-1-1/referrers/{digest}").json["manifests"]
+        assert signature["artifactType"] == "application/vnd.dev.cosign.artifact.sig.v1+json"

@@ -151,6 +151,14 @@ MANIFESTS = {
     "a negative size": (b'{"schemaVersion":2,"config":{"digest":"%s","size":-1},"layers":[]}' % DIGEST.encode(), 400),
     "a digest of another kind": (b'{"schemaVersion":2,"config":{"digest":"md5:x","size":1},"layers":[]}', 400),
     "both": (b'{"schemaVersion":2,"manifests":[],"layers":[],"config":{}}', 400),
+    "half a character": (
+        b'{"schemaVersion":2,"artifactType":"\\ud800","config":{"digest":"%s","size":1},"layers":[]}' % DIGEST.encode(),
+        400,
+    ),
+    "a NUL": (
+        b'{"schemaVersion":2,"artifactType":"\\u0000","config":{"digest":"%s","size":1},"layers":[]}' % DIGEST.encode(),
+        400,
+    ),
     "NaN": (b'{"schemaVersion":NaN,"config":{},"layers":[]}', 400),
     "a large number": (b'{"schemaVersion":2,"config":{"digest":"x","size":' + b"9" * 5000 + b'},"layers":[]}', 400),
 }

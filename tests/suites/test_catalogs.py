@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import stored_catalogs
-from cais.errors import CaisError
+from cais.errors import CaisError, Invalid
 from cais.spec.digest import Digest
 
 pytest.importorskip("sqlalchemy")
@@ -31,6 +32,7 @@ from cais.catalog.errors import (
     DigestInvalid,
     ManifestBlobUnknown,
     ManifestUnknown,
+    NotKnown,
     RangeInvalid,
     UploadBusy,
     UploadUnknown,
@@ -367,6 +369,18 @@ def test_a_manifest_is_refused_where_a_blob_has_just_gone(replica: Callable[[], 
         if isinstance(pushed, Digest):
             continue  # the push was first: that a blob is deleted from below a manifest is the deleter's wish
         assert isinstance(pushed, ManifestBlobUnknown)
+
+
+def test_texts_that_a_database_cannot_hold_are_the_mistake_of_who_asks(replica: Callable[[], Catalog]) -> None:
+    catalog = replica()
+    put(catalog, "app", manifest(catalog, "app", "config"), "1")
+    for ask in (
+        partial(catalog.tags.page, "app", "\0", 10),
+        partial(catalog.manifests.referrers, "app", Digest("sha256:" + "0" * 64), "\0", "\0"),
+        partial(catalog.access.identify, "Basic " + base64.b64encode(b"a\0b:c").decode()),
+    ):
+        with suppress(Invalid, NotKnown):  # SQLite holds them
+            ask()
 
 
 def test_each_algorithm_is_verified_when_another_replica_ends(replica: Callable[[], Catalog]) -> None:
