@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from cais.errors import Denied, Invalid, Unauthorized
-from cais.remote.endpoint import host_of, is_loopback, origin_of, shown
+from cais.remote.endpoint import host_of, is_loopback, leads_here, origin_of, shown
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -159,7 +159,7 @@ class Authorization:
             raise Denied(f"{self._endpoint.registry} names a token server that is none: {error.message}")
         endpoint = self._endpoint
         own = host_of(endpoint.address)
-        if is_loopback(origin.host) and not is_loopback(own):
+        if leads_here(origin.host, endpoint.address):
             raise Denied(f"{endpoint.registry} names a token server on this machine ({shown(realm)}): not asked")
         if origin.scheme == "https" or is_loopback(origin.host):
             return realm

@@ -76,6 +76,27 @@ def is_loopback(host: str) -> bool:
     return len(numbers) == 4 and numbers[0] == "127" and all(part.isdigit() and int(part) < 256 for part in numbers)
 
 
+def leads_here(host: str, address: str) -> bool:
+    """Whether a registry at ``address``, which is elsewhere, names ``host`` and means this machine: however that is
+    written (``127.1``, ``0``, ``::ffff:127.0.0.1``, ``localhost.``)."""
+    return _is_here(host) and not _is_here(host_of(address))
+
+
+def _is_here(host: str) -> bool:
+    from _socket import AF_INET6, inet_aton, inet_pton
+
+    if is_loopback(host.removesuffix(".")):
+        return True
+    try:
+        number = inet_pton(AF_INET6, host.partition("%")[0]) if ":" in host else inet_aton(host)
+    except OSError:
+        return False
+    if len(number) == 16:
+        number = number.removeprefix(bytes(10) + b"\xff\xff")
+    # The address that is none is this machine's, too.
+    return number[0] in (0, 127) if len(number) == 4 else number[:15] == bytes(15) and number[15] < 2
+
+
 def origin_of(url: str) -> Origin:
     """Raises Invalid where ``url`` is no http(s) URL with a host, or has credentials of its own."""
     from urllib.parse import urlsplit

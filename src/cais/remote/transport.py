@@ -20,7 +20,7 @@ from cais.remote import answers
 from cais.remote.authorization import Authorization
 from cais.remote.connections import Connections
 from cais.remote.credentials import Login
-from cais.remote.endpoint import Endpoint, host_of, is_loopback, joined, origin_of, shown
+from cais.remote.endpoint import Endpoint, host_of, joined, leads_here, origin_of, shown
 from cais.spec.encoding import decode_object
 from cais.spec.named import NamedTuple
 
@@ -126,7 +126,7 @@ class Transport:
         origin = origin_of(url)
         if base.startswith("https:") and origin.scheme != "https":
             raise Denied(f"{self.endpoint.registry} leads from https to {shown(url)}: not followed")
-        if is_loopback(origin.host) and not is_loopback(host_of(self.endpoint.address)):
+        if leads_here(origin.host, self.endpoint.address):
             raise Denied(f"{self.endpoint.registry} leads to this machine ({shown(url)}): not followed")
 
     def _is_own(self, url: str) -> bool:

@@ -555,6 +555,13 @@ def test_a_far_registry_does_not_lead_here() -> None:
     for realm in (
         "http://127.0.0.1:80/token",
         "https://localhost/token",
+        "https://localhost./token",
+        "https://127.1/token",
+        "https://2130706433/token",
+        "https://0/token",
+        "https://[::]/token",
+        "https://[::1]/token",
+        "https://[::ffff:127.0.0.1]/token",
         "http://reg.test/token",
         "file:///x",
         "x",
