@@ -214,11 +214,19 @@ def test_a_mount_reveals_nothing(server: RegistryProcess) -> None:
             answer = mount(digest, source, who)
             assert answer.status == 202, (digest, source)
             assert set(answer.headers) - {"x-request-id"} == {
-                "date", "docker-distribution-api-version", "location", "range", "docker-upload-uuid", "content-length"
+                "date", "docker-distribution-api-version", "x-content-type-options", "location", "range",
+                "docker-upload-uuid", "content-length",
             }  # fmt: skip
         assert server.request("HEAD", f"/v2/bob/x/blobs/{there}", headers=who).status == 404
     assert mount(there, "open/app", token(server, "bob", scopes[0])).status == 202, "the token is not for its source"
     assert mount(there, "open/app", token(server, "bob", *scopes)).status == 201
+    assert server.request("DELETE", f"/v2/bob/x/blobs/{there}", headers=basic("bob")).status == 202
+    # Without a source any repository will do, of those that may be read.
+    anywhere = f"/v2/bob/x/blobs/uploads/?mount={there}"
+    assert server.request("POST", anywhere, headers=token(server, "bob", *scopes[:2])).status == 202
+    assert server.request("POST", anywhere, headers=token(server, "bob", *scopes)).status == 201
+    assert server.request("DELETE", f"/v2/bob/x/blobs/{there}", headers=basic("bob")).status == 202
+    assert server.request("POST", anywhere, headers=basic("bob")).status == 201
     assert server.request("DELETE", f"/v2/bob/x/blobs/{there}", headers=basic("bob")).status == 202
 
 

@@ -261,6 +261,13 @@ class Access:
         elif not who.name and not who.rights.everything:
             raise NotKnown("authentication required", scope)
 
+    def readable(self, who: Who) -> tuple[Seen, ...]:
+        """The repositories that ``allows`` lets ``who`` pull, for a query."""
+        if who.claims is None:
+            return rules.seen(who.rights)
+        scopes = [scope for scope in who.claims.scopes if scope.kind == REPOSITORY and PULL in scope.actions]
+        return (Seen(False, False, tuple(scope.name for scope in scopes)),)
+
     def seen(self, who: Who) -> tuple[Seen, ...]:
         """What a list of repositories may show to ``who``."""
         if who.claims is None:

@@ -17,6 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
+    from cais.cli.call import Call
+    from cais.spec.reference import Reference
+
 PULL = {
     "waiting": "Pulling fs layer",
     "moving": "Downloading",
@@ -45,6 +48,23 @@ COPY = {
 _ENDED = frozenset(("done", "exists", "mounted"))
 _BAR = 50
 _SECONDS_BETWEEN_DRAWINGS = 0.1
+
+
+def named(call: Call) -> Reference:
+    """What a pull or a push is about; it says so where it takes a tag that was not given. Raises Invalid."""
+    from cais.cli.call import say
+    from cais.errors import Invalid
+    from cais.spec.reference import DEFAULT_TAG, Reference
+
+    name = Reference.parse(call.arguments[0], default_tag="")
+    if name.tag or name.digest is not None:
+        if call["all-tags"]:
+            raise Invalid("tag can't be used with --all-tags/-a")
+    elif not call["all-tags"]:
+        name = name._replace(tag=DEFAULT_TAG)
+        if not call["quiet"]:
+            say(f"Using default tag: {name.tag}")
+    return name
 
 
 class Transfer:

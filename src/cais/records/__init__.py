@@ -10,6 +10,7 @@ migrations. It knows rows, and no rules: those are the catalog's.
     repositories, blobs, manifests, tags, uploads, accounts, robots, grants, signing_keys
                  one subject each: its tables, and the rows that are read and written
     failures     failed attempts to sign in
+    links        which repositories have a blob or a manifest: both are kept alike
     jobs         who does what one of all replicas does at a time
     unneeded, foresight, known
                  what the collector removes, what it would remove, and which bytes are somebody's

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import time
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Table, bindparam, delete, insert, select, update
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Table, bindparam, delete, insert, select
 
+from cais.records import links
 from cais.records.lookup import Lookup
 from cais.records.metadata import DIGEST, IDENTITY, METADATA, UNIX_SECONDS
-from cais.records.repositories import REPOSITORIES
+from cais.records.repositories import REPOSITORIES, Shown, is_shown
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from sqlalchemy import Connection, Insert
@@ -72,16 +73,16 @@ def find(database: Database, repository: str, digest: str) -> StoredBlob | None:
     return StoredBlob(name, size_bytes, json.loads(location) if isinstance(location, str) else location, linked_unix)
 
 
-def owners(connection: Connection, digest: str, limit: int) -> list[str]:
-    """The names of up to ``limit`` repositories that have the blob."""
+def owner(connection: Connection, digest: str, shown: Sequence[Shown]) -> str | None:
+    """The name of a repository that has the blob, of those that are ``shown``."""
     linked = (
         select(REPOSITORIES.c.name)
         .join(REPOSITORY_BLOBS, REPOSITORY_BLOBS.c.repository_id == REPOSITORIES.c.id)
-        .where(REPOSITORY_BLOBS.c.digest == digest)
-        .order_by(REPOSITORIES.c.name)
-        .limit(limit)
+        .where(REPOSITORY_BLOBS.c.digest == digest, *map(is_shown, shown))
+        .limit(1)
     )
-    return list(connection.execute(linked).scalars())
+    found: str | None = connection.execute(linked).scalar()
+    return found
 
 
 def is_stored(connection: Connection, digest: str) -> bool:
@@ -123,28 +124,13 @@ def link(database: Database, connection: Connection, repository_id: int, digest:
 
 
 def renew(connection: Connection, repository_id: int, digests: Iterable[str]) -> set[str]:
-    """Those of ``digests`` that the repository has; their links are fresh again, and stay while this lasts.
-
-    In the order of the digests: two transactions that renew the same links wait for each other and for nothing else.
-    """
-    found = set()
-    table = REPOSITORY_BLOBS
-    renewed = (
-        update(table)
-        .where(table.c.repository_id == repository_id, table.c.digest == bindparam("wanted"))
-        .values(linked_unix=time.time())
-    )
-    for digest in sorted(set(digests)):
-        if connection.execute(renewed, {"wanted": digest}).rowcount:
-            found.add(digest)
-    return found
+    """Those of ``digests`` that the repository has; their links are fresh again (``links.renew``)."""
+    return links.renew(connection, REPOSITORY_BLOBS, repository_id, digests)
 
 
 def unlink(connection: Connection, repository_id: int, digest: str) -> bool:
     """Whether the repository had it."""
-    table = REPOSITORY_BLOBS
-    gone = delete(table).where(table.c.repository_id == repository_id, table.c.digest == digest)
-    return bool(connection.execute(gone).rowcount)
+    return links.remove(connection, REPOSITORY_BLOBS, repository_id, digest)
 
 
 def throw_away(connection: Connection, location: dict[str, Any]) -> int:

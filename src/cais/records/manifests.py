@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Column,
-    ForeignKey,
-    LargeBinary,
-    String,
-    Table,
-    bindparam,
-    delete,
-    select,
-    update,
-)
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, LargeBinary, String, Table, bindparam, delete, select
 
+from cais.records import links
 from cais.records.lookup import Lookup
 from cais.records.metadata import DIGEST, IDENTITY, METADATA, UNIX_SECONDS
 from cais.records.repositories import REPOSITORIES
@@ -167,23 +156,11 @@ def add(database: Database, connection: Connection, repository_id: int, manifest
 
 
 def renew(connection: Connection, repository_id: int, digests: Iterable[str]) -> set[str]:
-    """Those of ``digests`` that the repository has; their links are fresh again (``blobs.renew``)."""
-    found = set()
-    table = REPOSITORY_MANIFESTS
-    renewed = (
-        update(table)
-        .where(table.c.repository_id == repository_id, table.c.digest == bindparam("wanted"))
-        .values(linked_unix=time.time())
-    )
-    for digest in sorted(set(digests)):
-        if connection.execute(renewed, {"wanted": digest}).rowcount:
-            found.add(digest)
-    return found
+    """Those of ``digests`` that the repository has; their links are fresh again (``links.renew``)."""
+    return links.renew(connection, REPOSITORY_MANIFESTS, repository_id, digests)
 
 
 def unlink(connection: Connection, repository_id: int, digest: str) -> bool:
     """Takes the manifest and the tags that name it from the repository; whether it had it."""
     connection.execute(delete(TAGS).where(TAGS.c.repository_id == repository_id, TAGS.c.digest == digest))
-    table = REPOSITORY_MANIFESTS
-    gone = delete(table).where(table.c.repository_id == repository_id, table.c.digest == digest)
-    return bool(connection.execute(gone).rowcount)
+    return links.remove(connection, REPOSITORY_MANIFESTS, repository_id, digest)

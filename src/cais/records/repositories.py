@@ -83,7 +83,7 @@ def ensure(database: Database, connection: Connection, name: str, *, public: boo
 def page(connection: Connection, behind: str, limit: int, shown: Sequence[Shown], term: str = "") -> list[str]:
     """Up to ``limit`` names behind ``behind``, in order, of those that are ``shown`` and contain ``term``."""
     table = REPOSITORIES
-    wanted = select(table.c.name).where(table.c.name > behind, *map(_is_shown, shown)).order_by(table.c.name)
+    wanted = select(table.c.name).where(table.c.name > behind, *map(is_shown, shown)).order_by(table.c.name)
     if term:
         wanted = wanted.where(table.c.name.contains(term, autoescape=True))
     return list(connection.execute(wanted.limit(limit)).scalars())
@@ -102,8 +102,9 @@ def publish(connection: Connection, name: str, is_public: bool) -> bool:
     return bool(connection.execute(change).rowcount)
 
 
-def _is_shown(rule: Shown) -> ColumnElement[bool]:
-    """In a pattern ``*`` stands for any characters; all else, and LIKE's own signs, for themselves."""
+def is_shown(rule: Shown) -> ColumnElement[bool]:
+    """The condition on a row. In a pattern ``*`` stands for any characters; all else, and LIKE's own signs, for
+    themselves."""
     everything, public, patterns = rule
     if everything:
         return true()

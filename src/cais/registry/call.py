@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cais.catalog.access import Access, Who
     from cais.catalog.blobs import OpenBlob
     from cais.catalog.catalog import Catalog
+    from cais.catalog.rules import Seen
     from cais.registry.sign_ins import SignIns
 
     Result = TypeVar("Result")
@@ -151,6 +152,11 @@ class Call:
         """Whether the caller may do something besides what the route says; for use inside of ``run``."""
         assert self.who is not None
         return catalog.access.allows(self.who, action, repository)
+
+    def readable(self, catalog: Catalog) -> tuple[Seen, ...]:
+        """What the caller may pull, for a query; for use inside of ``run``."""
+        assert self.who is not None
+        return catalog.access.readable(self.who)
 
     def _work(self, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
         if not self._admitted:

@@ -8,6 +8,8 @@ compared with it.
 
 from __future__ import annotations
 
+import math
+
 from cais.catalog.settings import AccessSettings, CatalogSettings, Policy, S3Settings
 from cais.errors import Invalid, from_os_error
 from cais.spec.named import NamedTuple
@@ -160,6 +162,7 @@ SETTINGS = (
     Setting("metrics.listen", "text", "an address of its own that serves `/metrics` to Prometheus, without a password"),
     Setting("metrics.path", "text", "a path of the main address that serves the same (`/metrics`); empty: none"),
 )  # fmt: skip
+_ROWS = {row.name: row for row in SETTINGS}
 
 
 def of_catalog(settings: Settings) -> CatalogSettings:
@@ -211,23 +214,14 @@ def load(
 
     Raises Invalid: an unknown name, a value that cannot be read, a file that cannot be understood.
     """
-    rows = {row.name: row for row in SETTINGS}
-    values: dict[str, Any] = {}
-    for name, value in (flags or {}).items():
-        if value:
-            values[name] = read_value(rows[name], value, f"--{name.replace('.', '-')}")
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise Invalid(f"--set {name}: no value is given", hint="Write --set NAME=VALUE.")
-        if name not in rows:
-            raise _unknown(name, "--set")
-        values.setdefault(name, read_value(rows[name], text, "--set"))
-    for name, value in _from_environment(environment).items():
-        values.setdefault(name, value)
-    for name, value in _from_file(config or environment.get(PREFIX + "CONFIG", "")).items():
-        values.setdefault(name, value)
-    return Settings(**{rows[name].field: value for name, value in values.items()})
+    given = {
+        name: read_value(_ROWS[name], value, f"--{name.replace('.', '-')}")
+        for name, value in (flags or {}).items()
+        if value
+    }
+    file = _from_file(config or environment.get(PREFIX + "CONFIG", ""))
+    values = file | _from_environment(environment) | _from_pairs(pairs) | given
+    return Settings(**{_ROWS[name].field: value for name, value in values.items()})
 
 
 def read_value(row: Setting, value: Any, where: str) -> Any:
@@ -291,22 +285,20 @@ def _count(value: Any) -> int:
 def _size(value: Any) -> int:
     if isinstance(value, str):
         number = value.rstrip("KMGTiB ")
-        unit = value[len(number) :].strip()
-        return int(float(number) * _UNITS[unit]) if unit in _UNITS else _count(value)
+        size = float(number) * _UNITS.get(value[len(number) :].strip(), math.nan)
+        if not 0 <= size < math.inf:
+            raise ValueError
+        return int(size)
     return _count(value)
 
 
 def _duration(value: Any) -> float:
     from cais.spec.duration import parse_duration
 
-    if isinstance(value, str):
-        seconds = parse_duration(value)
-        if seconds is None:
-            raise ValueError
-        return seconds
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    seconds = parse_duration(value) if isinstance(value, str) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise ValueError
-    return float(value)
+    return float(seconds)
 
 
 def _switch(value: Any) -> bool:
@@ -330,6 +322,18 @@ _READERS: dict[str, tuple[Any, str]] = {
     "duration": (_duration, 'a duration ("30s", "12h", "7d")'),
     "switch": (_switch, "true or false"),
 }
+
+
+def _from_pairs(pairs: Iterable[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise Invalid(f"--set {name}: no value is given", hint="Write --set NAME=VALUE.")
+        if name not in _ROWS:
+            raise _unknown(name, "--set")
+        values[name] = read_value(_ROWS[name], text, "--set")
+    return values
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -365,7 +369,6 @@ def _from_file(config: str) -> dict[str, Any]:
         document = tomllib.loads(_read(path, "read the settings").decode())
     except ValueError as error:  # no UTF-8, no TOML
         raise Invalid(f"{path}: {error}")
-    rows = {row.name: row for row in SETTINGS}
     tables = {row.name.partition(".")[0] for row in SETTINGS if "." in row.name}
     found: dict[str, Any] = {}
     for key, value in document.items():
@@ -374,9 +377,9 @@ def _from_file(config: str) -> dict[str, Any]:
         else:
             found[key] = value
     for name in found:
-        if name not in rows:
+        if name not in _ROWS:
             raise _unknown(name, path)
-    return {name: read_value(rows[name], value, path) for name, value in found.items()}
+    return {name: read_value(_ROWS[name], value, path) for name, value in found.items()}
 
 
 def _read(path: str, doing: str) -> bytes:

@@ -170,13 +170,10 @@ def _created(name: str, digest: Digest) -> Response:
 
 def _mount(catalog: Catalog, call: Call, source: str, name: str, digest: Digest) -> bool:
     """Not from where the caller may not read: whether the blob is there must not be seen."""
-
-    def readable(repository: str) -> bool:
-        return call.allows(catalog, PULL, repository)
-
-    found = source if source and readable(source) else None
-    if not source:
-        found = catalog.blobs.source(digest, readable)
+    if source:
+        found = source if call.allows(catalog, PULL, source) else None
+    else:
+        found = catalog.blobs.source(digest, call.readable(catalog))
     return found is not None and catalog.blobs.mount(found, name, digest)
 
 

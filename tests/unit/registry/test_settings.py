@@ -115,7 +115,19 @@ def test_kinds(kind: str, value: object, read: object) -> None:
     assert read_value(Setting("name", kind, ""), value, "test") == read
 
 
-@pytest.mark.parametrize(("kind", "value"), [("switch", "maybe"), ("size", "GB"), ("texts", [1]), ("one|two", "three")])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("switch", "maybe"),
+        ("size", "GB"),
+        ("size", "-5MB"),
+        ("size", "1e999"),
+        ("duration", float("inf")),
+        ("duration", float("nan")),
+        ("texts", [1]),
+        ("one|two", "three"),
+    ],
+)
 def test_kinds_refuse(kind: str, value: object) -> None:
     with pytest.raises(Invalid, match=r"test: .*name"):
         read_value(Setting("name", kind, ""), value, "test")

@@ -38,23 +38,13 @@ COMMAND = Command(
 def run(call: Call) -> int:
     from cais.cli.call import say
     from cais.cli.platforms import chosen
-    from cais.cli.progress_transfer import PULL, Transfer
-    from cais.errors import Invalid
-    from cais.spec.reference import Reference
+    from cais.cli.progress_transfer import PULL, Transfer, named
 
-    text, quiet = call.arguments[0], call["quiet"]
-    bare = Reference.parse(text, default_tag="")
-    if call["all-tags"]:
-        if bare.tag or bare.digest is not None:
-            raise Invalid("tag can't be used with --all-tags/-a")
-    elif not bare.tag and bare.digest is None:
-        bare = bare._replace(tag="latest")
-        if not quiet:
-            say(f"Using default tag: {bare.tag}")
-    display = Transfer(PULL, quiet=quiet)
+    name = named(call)
+    display = Transfer(PULL, quiet=call["quiet"])
     try:
         call.engine.images.pull(
-            text,
+            call.arguments[0],
             all_tags=call["all-tags"],
             platform=chosen(call["platform"]),
             all_platforms=call["all-platforms"],
@@ -64,5 +54,5 @@ def run(call: Call) -> int:
         )
     finally:
         display.close()
-    say(str(bare))
+    say(str(name))
     return 0

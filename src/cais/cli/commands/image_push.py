@@ -52,23 +52,13 @@ COMMAND = Command(
 def run(call: Call) -> int:
     from cais.cli.call import say
     from cais.cli.platforms import chosen
-    from cais.cli.progress_transfer import PUSH, Transfer
-    from cais.errors import Invalid
-    from cais.spec.reference import Reference
+    from cais.cli.progress_transfer import PUSH, Transfer, named
 
-    text, quiet = call.arguments[0], call["quiet"]
-    bare = Reference.parse(text, default_tag="")
-    if call["all-tags"]:
-        if bare.tag:
-            raise Invalid("tag can't be used with --all-tags/-a")
-    elif not bare.tag:
-        bare = bare._replace(tag="latest")
-        if not quiet:
-            say(f"Using default tag: {bare.tag}")
-    display = Transfer(PUSH, quiet=quiet)
+    name = named(call)
+    display = Transfer(PUSH, quiet=call["quiet"])
     try:
         call.engine.images.push(
-            text,
+            call.arguments[0],
             all_tags=call["all-tags"],
             platform=chosen(call["platform"]),
             compression=call["compression"],
@@ -77,6 +67,6 @@ def run(call: Call) -> int:
         )
     finally:
         display.close()
-    if quiet:
-        say(str(bare))
+    if call["quiet"]:
+        say(str(name))
     return 0
