@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 class FaultyTcp:
     """Passes everything on. After ``lose(marker)`` the connection on which ``marker`` is sent next is closed when the
-    other side has answered it."""
+    other side has answered it. ``accepted`` counts connections."""
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
@@ -18,7 +18,7 @@ class FaultyTcp:
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._marker = b""
-        self.lost = 0
+        self.lost = self.accepted = 0
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -38,6 +38,7 @@ class FaultyTcp:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self.accepted += 1
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:

@@ -155,8 +155,6 @@ def _accepted(status: int, name: str, upload: str, offset: int) -> Response:
         (b"range", b"0-%d" % max(0, offset - 1)),
         (b"docker-upload-uuid", upload.encode()),
     ]
-    if status != 204:
-        headers.append((b"content-length", b"0"))
     return Response(status, headers)
 
 

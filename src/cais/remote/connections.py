@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -89,20 +90,23 @@ class _Bounded:
         sock, seconds = self.sock, self.timeout  # type: ignore[attr-defined]
         if sock is None or not isinstance(seconds, int | float):
             return super().getresponse()  # type: ignore[misc]
+        # A thread that nobody waits for: threading's would be waited for until it has begun.
+        answered = _thread.allocate_lock()
+        answered.acquire()
         over = threading.Event()
-        timer = threading.Timer(2 * seconds, _end, (sock, over))
-        timer.daemon = True
-        timer.start()
+        _thread.start_new_thread(_end_unless, (answered, 2 * seconds, sock, over))
         try:
             response = super().getresponse()  # type: ignore[misc]
         finally:
-            timer.cancel()
+            answered.release()
         if over.is_set():  # half a head looks like a whole one
             raise TimeoutError
         return response
 
 
-def _end(sock: Any, over: threading.Event) -> None:
+def _end_unless(answered: _thread.LockType, seconds: float, sock: Any, over: threading.Event) -> None:
+    if answered.acquire(timeout=seconds):
+        return
     import socket
 
     over.set()

@@ -240,7 +240,7 @@ class Transport:
             data = body()
             all_headers["Content-Length"] = str(size_bytes)
         try:
-            return self._connections.to(url).request(
+            response = self._connections.to(url).request(
                 method,
                 url,
                 headers=all_headers,
@@ -251,6 +251,12 @@ class Transport:
                 decode_content=False,
                 timeout=urllib3.Timeout(connect=self.limits.connect_seconds, read=self._patience(size_bytes)),
             )
+            if method == "HEAD" or response.status == 204 or response.headers.get("Content-Length") == "0":
+                # It has no body: its connection is the next request's. (Read to its end, it must not close itself.)
+                if isinstance(response, urllib3.HTTPResponse):
+                    response.auto_close = False
+                response.drain_conn()
+            return response
         except CaisError:
             raise
         except (HTTPError, OSError, ValueError) as error:

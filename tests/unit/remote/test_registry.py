@@ -21,6 +21,7 @@ from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 from cais.spec.encoding import encode
 from cais.spec.manifest import Index, Manifest
+from faulty_tcp import losing
 from registry_process import RegistryProcess
 from registry_servers import PASSWORD, USER, Server, free_port
 
@@ -63,6 +64,21 @@ def pushed(registry: Registry, *layers: bytes, tag: str = "") -> Descriptor:
         registry.take(described(data), Bytes(data))
     manifest = Manifest.encode(described(config, types.OCI_CONFIG), [described(data) for data in layers])
     return registry.put_manifest(manifest.raw, manifest.media_type, tag)
+
+
+def test_one_thread_needs_one_connection(server: Server) -> None:
+    with losing(int(server.address.rpartition(":")[2])) as proxy:
+        registry = Registry(Transport(endpoint_of(f"127.0.0.1:{proxy.port}")), "connections/here", pushing=True)
+        data = os.urandom(3_000_000)
+        target = pushed(registry, data, tag="1")
+        assert registry.resolve("1").digest == target.digest and registry.exists(described(data))
+        assert not registry.exists(described(b"other"))
+        assert b"".join(registry.fetch(described(data))) == data
+        assert registry.manifest("1").descriptor.digest == target.digest
+        with pytest.raises(NotFound):
+            registry.manifest("2")
+        assert proxy.accepted == 1
+        registry.transport.close()
 
 
 def test_a_blob_comes_back_as_it_went(server: Server) -> None:
