@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import pytest
 from container_process import wait_until
 
 
@@ -68,7 +69,7 @@ def test_seen_while_they_happen(box):
     assert [line["timeNano"] for line in watcher.lines] == sorted(line["timeNano"] for line in watcher.lines)
 
 
-_OF_LIFE = ("create", "start", "kill", "rename", "die", "stop", "destroy")
+_OF_LIFE = ("create", "attach", "start", "kill", "rename", "die", "stop", "destroy")
 
 
 def _between(box, since: str, *words: str) -> list[str]:
@@ -81,7 +82,7 @@ def test_in_the_foreground(box):
     box("run", "--rm", "--network", "none", "box", "no-such-program", code=127)
     found = _between(box, since, "--filter", "type=container")
     life = [line.partition(" ")[2] for line in found if line.partition(" ")[2] in _OF_LIFE]
-    assert life == ["create", "start", "die", "destroy", "create", "destroy"]
+    assert life == ["create", "attach", "start", "die", "destroy", "create", "destroy"]
     assert _between(box, since, "--filter", "event=die", "--filter", "container=front") == ["container die"]
 
 
@@ -109,6 +110,47 @@ def test_images_and_volumes(box):
         assert found.count(line) == 1, line
     assert _between(box, since, "--filter", "type=image", "--filter", "event=tag") == ["image tag"]
     assert _between(box, since, "--filter", "image=other") == ["image tag"]
+
+
+def test_networks_and_volumes_are_told_of_before_the_start_and_after_the_end(box):
+    since = f"{time.time():.9f}"
+    box("network", "create", "told")
+    box("run", "--rm", "--network", "told", "-v", "kept:/data", "box", "true")
+    box("network", "rm", "told")
+    found = _between(box, since)
+    if "network connect" not in found:
+        pytest.skip("no bridges here")
+    assert [line for line in found if line != "container attach"] == [
+        "network create", "volume create", "container create", "network connect", "volume mount", "container start",
+        "container die", "network disconnect", "volume unmount", "container destroy", "network destroy",
+    ]  # fmt: skip
+    told = box(
+        "events", "--since", since, "--until", "0s", "--filter", "event=disconnect", "--format",
+        "{{.Actor.Attributes.name}} {{.Actor.Attributes.type}} {{len .Actor.Attributes.container}}",
+    )  # fmt: skip
+    assert told == "told bridge 64\n"
+
+
+def test_archives_of_images_and_files(box, tmp_path):
+    since = f"{time.time():.9f}"
+    (id,) = box("images", "-q", "--no-trunc", "box").split()
+    box("save", "-o", str(tmp_path / "box.tar"), "box")
+    box("load", "-q", "-i", str(tmp_path / "box.tar"))
+    box("create", "--name", "files", "box")
+    box("cp", "files:/bin", str(tmp_path / "bin"))
+    box("cp", str(tmp_path / "box.tar"), "files:/")
+    box("rm", "files")
+    words = ("--format", "{{.Action}} {{.ID}} {{.Actor.Attributes.name}}")
+    told = box("events", "--since", since, "--until", "0s", "--filter", "type=image", *words)
+    assert told.splitlines() == [f"save {id} {id}", f"load {id} {id}"]
+    found = _between(box, since, "--filter", "container=files")
+    assert found == [f"container {word}" for word in ("create", "archive-path", "extract-to-dir", "destroy")]
+
+
+def test_since_the_beginning(box):
+    box("tag", "box", "since:0")
+    assert "image tag" in _between(box, "0", "--filter", "image=since:0")
+    box("rmi", "since:0")
 
 
 def test_a_build_names_its_image(box, tmp_path):

@@ -13,10 +13,13 @@ _FORMATS = {10: "%Y-%m-%d", 13: "%Y-%m-%dT%H", 16: "%Y-%m-%dT%H:%M", 19: "%Y-%m-
 def nanoseconds(text: str, now: int) -> int:
     """A moment in nanoseconds since 1970: a duration before ``now``, RFC 3339 or the beginning of one, or seconds.
 
-    Without a zone the time is this host's, as with Docker's client. Raises Invalid with its words.
+    ``0`` are seconds, ``0s`` is now. Without a zone the time is this host's, as with Docker's client. Raises Invalid
+    with its words.
     """
     from cais.errors import Invalid
 
+    if text == "0":
+        return 0
     try:
         return max(now - duration_nanoseconds(text), 0)
     except BadValue:

@@ -7,6 +7,7 @@ from cais.cli.template import TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from cais.cli.template import Node, Template
@@ -20,7 +21,8 @@ MAPS = frozenset((
 LISTS = frozenset((
     "Cmd", "Env", "Entrypoint", "OnBuild", "Shell", "RepoTags", "RepoDigests", "Layers", "Args", "Binds", "Mounts",
     "CapAdd", "CapDrop", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd", "Links", "SecurityOpt",
-    "VolumesFrom", "Devices", "Ulimits", "ExecIDs", "MaskedPaths", "ReadonlyPaths", "Test",
+    "VolumesFrom", "Devices", "Ulimits", "ExecIDs", "MaskedPaths", "ReadonlyPaths", "Test", "Aliases", "DNSNames",
+    "DeviceCgroupRules", "DeviceRequests", "SecondaryIPAddresses", "SecondaryIPv6Addresses",
 ))  # fmt: skip
 # What Docker's client calls a row of a list, where it is not formatter.KINDContext.
 GO_TYPES = {
@@ -30,11 +32,12 @@ GO_TYPES = {
 # Keys of pointers there, which print as <nil>.
 POINTERS = frozenset((
     "Health", "Healthcheck", "Init", "StopTimeout", "SizeRw", "SizeRootFs", "PidsLimit", "MemorySwappiness", "Node",
+    "IPAMConfig", "UsageData", "ClusterVolume", "ImageManifestDescriptor",
 ))  # fmt: skip
 # Keys that documents leave out where there is nothing, and templates may ask for all the same.
-LEFT_OUT = POINTERS | {
-    "Sysctls", "StorageOpt", "Annotations", "Tmpfs", "Mounts", "Shell", "ExposedPorts", "StopSignal", "NetworkDisabled",
-}  # fmt: skip
+LEFT_OUT = POINTERS | {"Sysctls", "StorageOpt", "Annotations", "Tmpfs", "Mounts", "Shell", "ExposedPorts"}
+LEFT_OUT_TEXTS = frozenset(("StopSignal", "Variant", "OsVersion", "MacAddress"))
+LEFT_OUT_TRUTHS = frozenset(("NetworkDisabled", "ArgsEscaped"))
 
 
 class Map(dict[str, object]):
@@ -202,6 +205,8 @@ class _Machine:
     def fields(self, value: Any, names: tuple[str, ...], arguments: Any, text: str, position: int) -> Any:
         last = len(names) - 1
         for index, name in enumerate(names):
+            if isinstance(value, Map) and name not in value:
+                return None  # and so is, as in Go, whatever is asked of it
             value = self.field(value, name, arguments if index == last else (), text, position)
         return value
 
@@ -214,10 +219,16 @@ class _Machine:
                 if found is None:
                     return _zero(name)
                 return Map(found) if name in MAPS and isinstance(found, dict) else found
-            if isinstance(value, Map):
-                return None
-            if name in LEFT_OUT and not arguments:
-                return False if name == "NetworkDisabled" else "" if name == "StopSignal" else _zero(name)
+            spelt = _spelt(value, name)
+            if spelt:
+                return self.field(value, spelt, arguments, text, position)
+            if not arguments:
+                if name in LEFT_OUT:
+                    return _zero(name)
+                if name in LEFT_OUT_TEXTS:
+                    return ""
+                if name in LEFT_OUT_TRUTHS:
+                    return False
             raise self.error(f'map has no entry for key "{name}"', text, position)
         row_fields = getattr(value, "fields", None)
         if isinstance(row_fields, dict):
@@ -235,6 +246,14 @@ class _Machine:
         if value is None or isinstance(value, functions.NilPointer):
             raise self.error(f"nil pointer evaluating interface {{}}.{name}", text, position)
         raise self.error(f"can't evaluate field {name} in type {functions.type_name(value)}", text, position)
+
+
+def _spelt(value: Mapping[str, Any], name: str) -> str:
+    """The key that Docker's types call ``name``, or "": Id, Dns and CpuShares are ID, DNS and CPUShares there."""
+    if name[:1].islower():
+        return ""
+    small = name.lower()
+    return next((key for key in value if key.lower() == small), "")
 
 
 def _zero(name: str) -> Any:

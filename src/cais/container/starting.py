@@ -52,7 +52,6 @@ def directly(store: Containers, record: ContainerRecord, streams: Streams, warn:
         record = record._replace(state="running", started=time.time())
         store.records.set_started(record.id, record.started)
         store.rooms.volumes.let_go()
-    store.happenings.mounted(record, plan)
     for line in ready.warnings:
         warn(line)
     with Signals() as signals:
@@ -63,7 +62,7 @@ def directly(store: Containers, record: ContainerRecord, streams: Streams, warn:
                 streams,
                 signals,
                 sig_proxy=plan.sig_proxy,
-                on_begun=lambda: store.happenings.container("start", record),
+                on_begun=lambda: store.happenings.started(record, plan, attached=True),
             )
         except BaseException as error:
             _note_failure(store, record, error)
@@ -134,9 +133,8 @@ def under_conmon(
                 watch.begin(store.directory(record.id), plan.health, commands.on_check, commands.environment)
             store.records.set_started(record.id, time.time(), restarts=restarts or Restarts())
             store.rooms.volumes.let_go()
-            store.happenings.mounted(record, plan)
             conmon.start(runtime, ready.spec, ready.bundle)
-            store.happenings.container("start", record)
+            store.happenings.started(record, plan, attached=before is not None)
         except BaseException as error:
             if ready is not None:
                 runtime.end(ready.bundle)

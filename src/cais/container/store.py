@@ -111,7 +111,7 @@ class Containers:
     def __init__(self, database: Database, rooms: Rooms) -> None:
         self.records = ContainerRecords(database)
         self.rooms = rooms
-        self.happenings = Happenings(rooms.events)
+        self.happenings = Happenings(rooms.events, lambda name: rooms.connections.networks.records.get(name))
 
     def create(
         self,

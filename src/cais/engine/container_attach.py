@@ -60,6 +60,7 @@ def start_attached(
             for item in attached:
                 item.__exit__()
         if not ended:
+            runs.store.happenings.container("detach", record)
             return 0
         code = ending.wait(runs.store, record)
     if record.auto_remove:

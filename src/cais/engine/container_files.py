@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from cais.container.records import ContainerRecord, ContainerRecords
 from cais.engine.container_runs import ContainerRuns
 from cais.engine.stores import Stores
@@ -35,7 +37,7 @@ class ContainerFiles:
         from cais.container import copy
         from cais.container.files import Files
 
-        with Files(self._runs.store, self._found(id)) as files:
+        with self._told("archive-path", id) as record, Files(self._runs.store, record) as files:
             return copy.copy_out(files, path, local, _wanted(id, follow, archive, counted))
 
     def copy_in(
@@ -49,7 +51,7 @@ class ContainerFiles:
         from cais.container import copy
         from cais.container.files import Files
 
-        with Files(self._runs.store, self._found(id)) as files:
+        with self._told("extract-to-dir", id) as record, Files(self._runs.store, record) as files:
             return copy.copy_in(files, local, path, _wanted(id, follow, archive, counted))
 
     def archive(self, id: str, path: str, file: BinaryIO, *, follow: bool = False) -> None:
@@ -57,7 +59,7 @@ class ContainerFiles:
         from cais.container import copy
         from cais.container.files import Files
 
-        with Files(self._runs.store, self._found(id)) as files:
+        with self._told("archive-path", id) as record, Files(self._runs.store, record) as files:
             for piece in copy.archive(files, path, _wanted(id, follow)):
                 file.write(piece)
             file.flush()
@@ -71,7 +73,7 @@ class ContainerFiles:
             while piece := file.read(_PIECE_BYTES):
                 yield piece
 
-        with Files(self._runs.store, self._found(id)) as files:
+        with self._told("extract-to-dir", id) as record, Files(self._runs.store, record) as files:
             copy.extract(files, pieces(), path, _wanted(id, archive=archive))
 
     def diff(self, id: str) -> list[tuple[str, str]]:
@@ -93,10 +95,13 @@ class ContainerFiles:
         file.flush()
         self._runs.store.happenings.container("export", record)
 
-    def _found(self, id: str) -> ContainerRecord:
+    @contextmanager
+    def _told(self, action: str, id: str) -> Iterator[ContainerRecord]:
+        """The container of ``id``; what was done with it is told when it has come true. Raises NotFound."""
         record = self._records.get(id)
         self._runs.enter_beside(record)
-        return record
+        yield record
+        self._runs.store.happenings.container(action, record)
 
     @property
     def _records(self) -> ContainerRecords:

@@ -28,6 +28,7 @@ def top(runs: ContainerRuns, record: ContainerRecord, options: Sequence[str]) ->
     note = runs.runtime.note(runs.runtime.opened(record.id))
     pids = cgroup_usage.processes(note.group if note is not None else "")
     pids = _in_namespace(state.process.pid) if pids is None else pids
+    runs.happenings.container("top", record)
     program = find_program("ps")
     if not program:
         if options:

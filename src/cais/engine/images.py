@@ -199,7 +199,7 @@ class Images(ImageTransfers):
             loaded = load(stores.images, received)
             done = True
             for item in loaded:
-                self._tell("load", item.id, item.name_or_id)
+                self._tell("load", item.id, item.id)
             return loaded
         finally:
             stores.close()
@@ -222,8 +222,8 @@ class Images(ImageTransfers):
             for piece in pieces:
                 write.write(piece)
             write.flush()
-            for image, saved in wanted:
-                self._tell("save", image.id, str(saved[0]) if saved else image.id)
+            for image, _ in wanted:
+                self._tell("save", image.id, image.id)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -262,7 +262,9 @@ class Images(ImageTransfers):
                 platform=platform or stores.platform,
                 names=names,
             )
-            self._tell("import", id, reference or id)
+            self._tell("import", id, id)
+            for name in names:
+                self._tell("tag", id, name.familiar)
             return id
         finally:
             stores.close()

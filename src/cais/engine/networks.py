@@ -147,6 +147,7 @@ class Networks:
                 continue  # it is in use, or another command has removed it
             self._note("destroy", network)
             removed.append(network.name)
+        self._stores.events.write("network", "prune", "", {"reclaimed": "0"})
         return removed
 
     def connect(self, name: str, container: str, wanted: Attachment | None = None) -> None:

@@ -33,6 +33,8 @@ def run(template: str, dot: Any = DOCUMENT) -> str:
         ("{{.Config.Env}} {{.Config.Labels}}", "[A=1 B=2] map[b:c x:y]"),
         ("{{.Config.Cmd}} {{.Config.ExposedPorts}}", "[] map[]"),
         ("{{.Config.Labels.nope}}", "<no value>"),
+        ("{{.Config.Labels.nope.x}}", "<no value>"),
+        ("{{.ID}}", "sha256:abc"),
         ('{{index .Config.Labels "x"}}{{index .Config.Labels "nope"}}', "y"),
         ("{{index .Config.Env 1}}", "B=2"),
         ("{{(index .Mounts 0).Name}}", "a"),
@@ -143,16 +145,26 @@ def test_hostile_templates_end() -> None:
 
 
 def test_what_a_document_leaves_out_is_asked_for_all_the_same() -> None:
-    document = {"State": {"Status": "running"}, "HostConfig": {"PidsLimit": None}, "Config": {"Cmd": None}}
+    document = {
+        "State": {"Status": "running"},
+        "HostConfig": {"PidsLimit": None, "Dns": [], "CpuShares": 5},
+        "Config": {"Cmd": None},
+        "Networks": {"bridge": {"Aliases": None, "DNSNames": None, "IPAMConfig": None}},
+    }
     for template, text in (
         ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
         ("{{.State.Health}} {{json .State.Health}}", "<nil> null"),
         ("{{.HostConfig.PidsLimit}} {{.HostConfig.Init}} {{.HostConfig.Sysctls}}", "<nil> <nil> map[]"),
         ("{{.Config.StopSignal}}|{{.Config.Healthcheck}}|{{.Config.NetworkDisabled}}", "|<nil>|false"),
         ("{{range .HostConfig.Mounts}}x{{end}}{{.Config.Shell}}{{.SizeRw}}", "[]<nil>"),
+        ("{{.HostConfig.DNS}} {{.HostConfig.CPUShares}} {{.Config.ArgsEscaped}}{{.Config.MacAddress}}", "[] 5 false"),
+        ("{{range .Networks}}{{.Aliases}} {{.DNSNames}} {{.IPAMConfig}}{{end}}", "[] [] <nil>"),
+        ("{{.Networks.other.IPAddress}}", "<no value>"),
     ):
         assert Template(template).run(document) == text
     with pytest.raises(TemplateError, match="nil pointer"):
         Template("{{.State.Health.Status}}").run(document)
+    with pytest.raises(TemplateError, match='map has no entry for key "state"'):
+        Template("{{.state}}").run(document)
     with pytest.raises(TemplateError, match='map has no entry for key "Other"'):
         Template("{{.State.Other}}").run(document)
