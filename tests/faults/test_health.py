@@ -10,6 +10,7 @@ import pytest
 from container_process import Cais, wait_until
 
 from cais.events.log import EventLog
+from cais.host.processes import ProcessName, is_ending, start_ticks
 
 pytestmark = pytest.mark.root
 
@@ -39,6 +40,12 @@ def run(cais: Cais, name: str, *flags: str) -> None:
 
 def health(cais: Cais, name: str) -> dict:
     return cais.state(name)["Health"]
+
+
+def said(cais: Cais, name: str) -> list[str]:
+    """What the events said of its health."""
+    actions = [event.action for event in EventLog(str(cais.root)).read() if event.attributes["name"] == name]
+    return [action.removeprefix("health_status: ") for action in actions if action.startswith("health_status: ")]
 
 
 def watchers(cais: Cais) -> list[int]:
@@ -72,11 +79,32 @@ def test_a_status_follows_the_checks_and_is_seen_everywhere(cais):
     cais("start", "changing")
     assert health(cais, "changing")["Log"]
     wait_until(lambda: health(cais, "changing")["Status"] == "healthy")
-    actions = [event.action for event in EventLog(str(cais.root)).read() if event.attributes["name"] == "changing"]
-    said = [action.removeprefix("health_status: ") for action in actions if action.startswith("health_status: ")]
-    assert said == ["unhealthy", "healthy", "healthy"], health(cais, "changing")
+    assert said(cais, "changing") == ["unhealthy", "healthy", "healthy"], health(cais, "changing")
     cais("rm", "-f", "changing")
     wait_until(lambda: not watchers(cais))
+
+
+def test_what_a_check_finds_in_one_that_is_dying_is_not_told(cais):
+    """A pid namespace's first process stays until the last one has gone, and nobody can be started beside it."""
+    run(cais, "dying", "--health-cmd", "true", "--health-retries", "1")
+    wait_until(lambda: said(cais, "dying") == ["healthy"])
+    command = cais.start("exec", "dying", "sh", "-c", "echo up; exec sleep 1000")
+    assert command.stdout.readline() == b"up\n"
+    (runtime,) = (int(pid) for pid in Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split())
+    pid = cais.pid("dying")
+    os.kill(runtime, signal.SIGSTOP)  # it does not see what it has started end
+    try:
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: is_ending(ProcessName(pid, start_ticks(pid) or 0)))
+        assert start_ticks(pid) is not None
+        run(cais, "clock2", "--health-cmd", "true")
+        wait_until(lambda: len(health(cais, "clock2")["Log"]) == 5)  # as many, and more, were tried here
+    finally:
+        os.kill(runtime, signal.SIGCONT)
+    assert command.wait(20) == 137
+    wait_until(lambda: cais.state("dying")["Status"] == "exited")
+    assert said(cais, "dying") == ["healthy"]
+    cais("rm", "-f", "dying", "clock2")
 
 
 def test_the_image_says_how_and_no_healthcheck_takes_it_away(cais):

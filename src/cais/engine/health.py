@@ -44,6 +44,7 @@ def check(stores: Stores, id: str) -> list[str]:
     from cais.container.health import Health
     from cais.container.plan import Plan
     from cais.engine.container_runs import ContainerRuns
+    from cais.host.processes import is_ending
     from cais.runtime.notes import read_configuration
 
     runs = ContainerRuns(stores)
@@ -68,10 +69,11 @@ def check(stores: Stores, id: str) -> list[str]:
     if state.process is not None and state.status == "running" and given is not None:
         pid = state.process.pid
         result = probe.run(runs.runtime, bundle, record.plan, plan.health, given["process"], pid, stands_still)
-        # What was found while it was paused, or at its end, says nothing.
+        # What was found while it was paused, or at its end, says nothing: what ends it kills the check, too.
         if not watch.is_wanted(directory):
             return []
-        if result is not None and runs.store.state(record).status == "running":
+        now = runs.store.state(record)
+        if result is not None and now == state and not is_ending(state.process):
             found = health.after(plan.health, result, record.started)
             watch.write(directory, found)
             if found.status != health.status:

@@ -9,6 +9,8 @@ from cais.spec.named import NamedTuple
 
 _DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/libexec")
 
+_PF_EXITING = 0x4
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
@@ -51,6 +53,19 @@ def children(pid: int) -> list[ProcessName]:
 
 def is_alive(process: ProcessName) -> bool:
     return start_ticks(process.pid) == process.start_ticks
+
+
+def is_ending(process: ProcessName) -> bool:
+    """Whether it is dead, or dying: the first of a pid namespace stays until all others there are gone, killed with it.
+
+    proc(5), stat, field 9: PF_EXITING.
+    """
+    try:
+        with open(f"/proc/{process.pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return True
+    return bool(int(fields[6]) & _PF_EXITING) or int(fields[19]) != process.start_ticks
 
 
 def boot_id() -> str:

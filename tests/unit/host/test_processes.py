@@ -61,3 +61,14 @@ def test_a_process_of_another_user_is_refused(ordinary_user, in_child):
     finally:
         os.kill(target, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(target, 0)[1]) == -signal.SIGKILL
+
+
+def test_who_has_died_is_ending():
+    assert not processes.is_ending(processes.ProcessName(os.getpid(), processes.start_ticks(os.getpid()) or 0))
+    assert processes.is_ending(processes.ProcessName(os.getpid(), 1))  # another one had this number
+    child = os.posix_spawn("/bin/true", ["true"], {})
+    name = processes.ProcessName(child, processes.start_ticks(child) or 0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert processes.is_ending(name)
+    processes.wait(child)
+    assert processes.is_ending(name)
