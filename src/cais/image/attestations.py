@@ -133,15 +133,19 @@ def attestations_of(images: Images, image: Image, kind: str = "") -> list[Attest
     for item in Index.decode(raw, image.target.media_type).manifests:
         if not is_attestation(item) or (item.annotations or {}).get(REFERENCE_DIGEST) != image.manifest.digest:
             continue
-        if not images.content.exists(item):
-            continue
-        manifest = Manifest.decode(images.content.read(item.digest, types.MANIFEST_LIMIT_BYTES), item.media_type)
-        found += [
-            _statement(images, layer)
-            for layer in manifest.layers
-            if layer.media_type == IN_TOTO and (layer.annotations or {}).get(PREDICATE_TYPE, "").startswith(kind)
-        ]
+        if images.content.exists(item):
+            found += statements_of(images, item, kind)
     return found
+
+
+def statements_of(images: Images, item: Descriptor, kind: str = "") -> list[Attestation]:
+    """Of an attestation manifest that is here; raises as ``attestations_of``."""
+    manifest = Manifest.decode(images.content.read(item.digest, types.MANIFEST_LIMIT_BYTES), item.media_type)
+    return [
+        _statement(images, layer)
+        for layer in manifest.layers
+        if layer.media_type == IN_TOTO and (layer.annotations or {}).get(PREDICATE_TYPE, "").startswith(kind)
+    ]
 
 
 def _statement(images: Images, layer: Descriptor) -> Attestation:

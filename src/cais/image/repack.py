@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from cais.errors import Invalid, NotFound
 from cais.image.assemble import Assembled, store, store_index, with_layers
-from cais.image.attestations import REFERENCE_DIGEST, Attestation, attestations_of, is_attestation, store_attestations
+from cais.image.attestations import REFERENCE_DIGEST, is_attestation, statements_of, store_attestations
 from cais.image.compress import Compression, compressed_layers
 from cais.image.layers import LayerSource
-from cais.image.store import Image, Images
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.manifest import Index, Manifest
@@ -16,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cais.image.store import Images
     from cais.spec.platform import Platform
 
     Named = Callable[[Platform], list[str]]
@@ -52,7 +52,8 @@ def packed(
     """``target``, or another where layers of it had to be packed; those that ``keeps`` stay as they are.
 
     ``named``: what the image of a platform is called (purls), for attestations, which are about a manifest and are made
-    anew with it. Manifests that are not here stay as they are. Raises Corrupt, Unavailable (no space).
+    anew with it. Manifests that are not here stay as they are; an attestation that is not here goes, where it was about
+    what has changed. Raises Corrupt, Unavailable (no space).
     """
     if target.media_type not in types.INDEXES:
         return _packed_manifest(images, target, how, keeps)
@@ -71,7 +72,8 @@ def packed(
         if item.digest in changed:
             entries.append(changed[item.digest])
         elif is_attestation(item) and about in changed:
-            entries.append(_said_again(images, target, about, changed[about], named))
+            if images.content.exists(item):  # what is not here cannot be said again
+                entries.append(_said_again(images, item, changed[about], named))
         else:
             entries.append(item)
     made = Index.encode(entries, media_type=index.media_type, annotations=index.annotations)
@@ -95,12 +97,10 @@ def _packed_manifest(
     return store(images.content, made)
 
 
-def _said_again(images: Images, target: Descriptor, about: str, new: Descriptor, named: Named) -> Descriptor:
-    """What was said about a manifest, about the one in its place."""
-    old = next(item for item in _index(images, target).manifests if item.digest == about)
-    manifest, config = images.read_manifest(old)
-    said: list[Attestation] = attestations_of(images, Image(config.digest, target, manifest, config, ()))
-    return store_attestations(images.content, new.digest, named(config.platform), said)
+def _said_again(images: Images, item: Descriptor, new: Descriptor, named: Named) -> Descriptor:
+    """What an attestation says, about ``new``: the manifest in the place of that which it was about."""
+    names = [] if new.platform is None else named(new.platform)
+    return store_attestations(images.content, new.digest, names, statements_of(images, item))
 
 
 def _index(images: Images, target: Descriptor) -> Index:
