@@ -102,11 +102,14 @@ class Connections:
             self._networks = Networks(self._root, self._database)
         return self._networks
 
-    def begin(self, record: ContainerRecord, plan: Plan) -> Connecting:
-        """Starts to connect a container that is about to run. ``leave`` undoes it, whatever came of it."""
-        return Connecting(lambda: self._connect(record, plan), beside=bool(plan.networking.networks))
+    def begin(self, record: ContainerRecord, plan: Plan, *, join: bool = True) -> Connecting:
+        """Starts to connect a container that is about to run. ``leave`` undoes it, whatever came of it.
 
-    def _connect(self, record: ContainerRecord, plan: Plan) -> Connection:
+        Without ``join`` only its namespace is made, and ``join`` has to follow.
+        """
+        return Connecting(lambda: self._connect(record, plan, join), beside=bool(plan.networking.networks))
+
+    def _connect(self, record: ContainerRecord, plan: Plan, join: bool) -> Connection:
         wanted = plan.networking
         warnings: tuple[str, ...] = ()
         if wanted.mode == "host":
@@ -120,7 +123,7 @@ class Connections:
         descriptor = new_namespace()
         made = Connection(path=f"/proc/{os.getpid()}/fd/{descriptor}", descriptors=(descriptor,))
         try:
-            return self._join(record, plan, made)
+            return self.join(record, plan, made) if join else made
         except BaseException:
             made.close()
             raise
@@ -144,7 +147,8 @@ class Connections:
         path = f"/proc/{found.process.pid}/ns/net"
         return Connection(path=path, files_of=files_of, hostname=plan.hostname)
 
-    def _join(self, record: ContainerRecord, plan: Plan, made: Connection) -> Connection:
+    def join(self, record: ContainerRecord, plan: Plan, made: Connection) -> Connection:
+        """``made``, whose namespace is there, in its networks. Raises as the networks do."""
         from cais.host.namespaces import in_user_namespace
         from cais.network.wishes import PortWish
 

@@ -59,8 +59,18 @@ def container_directory(rooms: Rooms, id: str) -> str:
     return os.path.join(rooms.directory, id)
 
 
-def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: tuple[int, int] | None = None) -> Ready:
-    """Mounts, and builds the spec. The caller starts ``Ready`` or gives it to ``undo``. Raises what is wrong."""
+def prepare(
+    rooms: Rooms,
+    record: ContainerRecord,
+    plan: Plan,
+    *,
+    console_size: tuple[int, int] | None = None,
+    join: bool = True,
+) -> Ready:
+    """Mounts, and builds the spec. The caller starts ``Ready`` or gives it to ``undo``. Raises what is wrong.
+
+    Without ``join`` its networks are still to be joined (``join``), before the program inside runs.
+    """
     runtime = rooms.runtime
     host = runtime.host
     given = _limits(plan, host)
@@ -69,7 +79,7 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
     bundle = runtime.bundle(record.id, plan.runtime)
     made: tuple[mount_points.Made, ...] = ()
     joins = bool(plan.networking.networks)
-    connecting = rooms.connections.begin(record, plan)
+    connecting = rooms.connections.begin(record, plan, join=join)
     try:
         # What goes with its container need not outlive a crash of the host.
         parent = Digest(record.chain) if record.chain else None
@@ -113,6 +123,13 @@ def prepare(rooms: Rooms, record: ContainerRecord, plan: Plan, *, console_size: 
     if plan.cgroup_parent and not host.cgroups_writable:
         warnings = (*warnings, "WARNING: --cgroup-parent is not used: this user may not write control groups.")
     return Ready(bundle, document, made, warnings, connection, joins)
+
+
+def join(rooms: Rooms, record: ContainerRecord, plan: Plan, ready: Ready) -> Ready:
+    """``ready``, which was prepared without it, in its networks. Raises as these do."""
+    connection = rooms.connections.join(record, plan, ready.connection)
+    network_files_of(rooms, record.id, plan, connection)  # the same files: they may be mounted already
+    return ready._replace(connection=connection, warnings=(*connection.warnings, *ready.warnings))
 
 
 def network_files_of(rooms: Rooms, id: str, plan: Plan, connection: Connection) -> network_files.NetworkFiles:

@@ -106,11 +106,10 @@ def under_conmon(
         try:
             _clear(store, record)
             os.makedirs(exits, 0o700, exist_ok=True)
-            ready = prepare.prepare(store.rooms, record, plan, console_size=console_size)
-            for line in ready.warnings:
-                warn(line)
+            beside = _joins_beside(plan)
+            ready = prepare.prepare(store.rooms, record, plan, console_size=console_size, join=not beside)
             with LogSink(plan.log, store.log_path(record.id), ready.bundle.directory) as sink:
-                conmon.create(
+                creating = conmon.create(
                     runtime,
                     ready.spec,
                     ready.bundle,
@@ -124,6 +123,14 @@ def under_conmon(
                     environment=commands.environment,
                     keep=ready.connection.reserved,
                 )
+                try:
+                    if beside:
+                        ready = prepare.join(store.rooms, record, plan, ready)
+                finally:
+                    answer = conmon.answer(creating)
+            for line in ready.warnings:
+                warn(line)
+            conmon.check(answer, ready.spec, ready.bundle, runtime)
             ready.connection.close()
             if before is not None:
                 before(ready.bundle)
@@ -143,6 +150,14 @@ def under_conmon(
             _note_failure(store, record, error)
             raise
     return True
+
+
+def _joins_beside(plan: Plan) -> bool:
+    """Whether a container may join its networks while the runtime makes it.
+
+    Not where conmon has to hold its ports open, or the runtime needs the networks themselves (sysctls, hooks).
+    """
+    return bool(plan.networking.networks) and plan.is_plain and not plan.sysctls and not plan.networking.wanted_ports
 
 
 def finish(store: Containers, record: ContainerRecord) -> Restarts | None:

@@ -11,11 +11,20 @@ from cais.runtime.failures import explain
 from cais.runtime.find import find_program
 from cais.runtime.runner import Bundle, Runtime
 from cais.spec.encoding import decode
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
+
+
+class Creating(NamedTuple):
+    """A conmon that was started: the child to be waited for, and a descriptor from which its answer is read."""
+
+    child: int
+    pipe: int
+
 
 _SYNC_DESCRIPTOR = 3
 _FIRST_KEPT = 16
@@ -34,14 +43,12 @@ def create(
     on_exit: Sequence[str],
     environment: Mapping[str, str],
     keep: Sequence[int] = (),
-) -> int:
-    """Makes the container of ``bundle`` under conmon, ready for ``start``; the pid of its first process.
+) -> Creating:
+    """Begins to make the container of ``bundle`` under conmon; ``answer`` and ``check`` must follow, then ``start``.
 
-    Its attach socket is there: who connects now gets all that it will write. ``leave_stdin_open``: its input does not
-    end with that of the first who attaches. ``log`` are conmon's arguments for it; the exit code goes to
-    ``exit_directory/<id>``; then the command ``on_exit`` is run with ``environment``. conmon keeps the descriptors
-    ``keep`` open. Raises Unavailable without
-    conmon; Failed or NotFound with Docker's exit codes where the container did not start.
+    ``leave_stdin_open``: its input does not end with that of the first who attaches. ``log`` are conmon's arguments for
+    it; the exit code goes to ``exit_directory/<id>``; then the command ``on_exit`` is run with ``environment``. conmon
+    keeps the descriptors ``keep`` open. Raises Unavailable without conmon.
     """
     conmon = find_program("conmon")
     if not conmon:
@@ -83,10 +90,18 @@ def create(
     finally:
         for descriptor in (write, null, *kept):
             os.close(descriptor)
-    with open(read, "rb") as pipe:
-        answer = pipe.readline()
-    wait(child)
-    return _answered(answer, spec, bundle, runtime)
+    return Creating(child, read)
+
+
+def answer(creating: Creating) -> bytes:
+    """Waits until the container is made, or cannot be: what conmon says of it.
+
+    Its attach socket is there: who connects now gets all that it will write.
+    """
+    with open(creating.pipe, "rb") as pipe:
+        said = pipe.readline()
+    wait(creating.child)
+    return said
 
 
 def _spawn(command: list[str], environment: Mapping[str, str], actions: list[Any]) -> int:
@@ -120,16 +135,16 @@ def holder(bundle: Bundle) -> int:
         return 0
 
 
-def _answered(answer: bytes, spec: dict[str, Any], bundle: Bundle, runtime: Runtime) -> int:
+def check(answer: bytes, spec: dict[str, Any], bundle: Bundle, runtime: Runtime) -> None:
+    """Raises Failed or NotFound, with Docker's exit codes, where the container was not made."""
     try:
         said = decode(answer)
         pid = int(said.get("pid", said.get("data", -1)))
         message = str(said.get("message", ""))
     except (ValueError, TypeError, AttributeError):
         pid, message = -1, "conmon ended without an answer"
-    if pid > 0:
-        return pid
-    raise _failure(bundle, spec, runtime, message)
+    if pid <= 0:
+        raise _failure(bundle, spec, runtime, message)
 
 
 def _failure(bundle: Bundle, spec: dict[str, Any], runtime: Runtime, message: str) -> Exception:
