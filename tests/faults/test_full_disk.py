@@ -6,8 +6,10 @@ import http.server
 import os
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
+from container_process import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -35,6 +37,17 @@ def cais_on_it(cais, small_disk):
 def assert_full(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 1 and "no space left on" in done.stderr.lower(), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def fill(directory: Path) -> None:
+    """To the last byte, by the file ``filler``."""
+    with open(directory / "filler", "ab", buffering=0) as filler:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    filler.write(bytes(size))
+            except OSError:
+                continue
 
 
 class Large(http.server.BaseHTTPRequestHandler):
@@ -102,12 +115,7 @@ def test_a_record_that_does_not_fit(cais_on_it, small_disk):
     cais = cais_on_it
     context = cais.context("context", "FROM base\nRUN echo x > /x\n")
     cais("build", "-q", "-t", "app", str(context))
-    with open(small_disk / "filler", "wb", buffering=0) as filler:
-        try:
-            while True:
-                filler.write(bytes(1 << 16))
-        except OSError:
-            pass
+    fill(small_disk)
     done = cais("build", "--progress=plain", "-t", "app", str(context), check=False)
     assert "Traceback" not in done.stderr
     if done.returncode:
@@ -118,3 +126,20 @@ def test_a_record_that_does_not_fit(cais_on_it, small_disk):
     cais.assert_sound()
     cais("build", "-q", "-t", "app", str(context))
     assert cais("run", "--rm", "--network", "none", "app", "cat", "/x").stdout == "x\n"
+
+
+def test_not_even_room_for_what_the_database_shares_between_processes(cais_on_it, small_disk):
+    """What is there can be seen and ended; what would be new cannot be, and it is said why."""
+    cais = cais_on_it
+    cais("run", "-d", "--name", "busy", "--network", "none", "base", "sleep", "1000")
+    (index,) = cais.root.glob("*.db-shm")
+    index.unlink()
+    fill(small_disk)
+    assert "busy" in cais("ps").stdout and "base" in cais("image", "ls").stdout
+    assert_full(cais("volume", "create", "data", check=False))
+    cais("kill", "busy")
+    wait_until(lambda: cais("ps", "-q").stdout == "")
+    os.unlink(small_disk / "filler")
+    cais("volume", "create", "data")
+    cais("rm", "busy")
+    cais.assert_sound()

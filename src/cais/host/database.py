@@ -44,6 +44,9 @@ else:
     sqlite3 = _load()
 
 BUSY_TIMEOUT_SECONDS = 60.0
+# The index of the log, a file that processes share, could not be made as large as it has to be (32 KiB).
+_NO_ROOM_FOR_INDEX = "SQLITE_IOERR_SHMSIZE"
+_FULL_BYTES = 1 << 16
 
 
 class _Held:
@@ -133,6 +136,10 @@ class Database:
             os.close(descriptor)
             os.unlink(path)
 
+    def _is_full(self) -> bool:
+        found = os.statvfs(os.path.dirname(self.path))
+        return found.f_bavail * found.f_frsize < _FULL_BYTES
+
     def _foreign(self, owner: int) -> Denied:
         import pwd
 
@@ -196,10 +203,7 @@ class Database:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except OSError:
             pass  # it is there; or SQLite says what is wrong
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA synchronous=NORMAL")
+        connection = self._connect()
         with self._lock:
             if not self._migrated:
                 try:
@@ -210,6 +214,23 @@ class Database:
                     connection.close()
                     connection = self._open_read_only()
                 self._migrated = True
+        return connection
+
+    def _connect(self, *, alone: bool = False) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        if alone:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        try:
+            connection.execute("PRAGMA synchronous=NORMAL")
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if alone or error.sqlite_errorname != _NO_ROOM_FOR_INDEX:
+                raise
+            # In this process's own memory, then, which keeps others out for as long as it takes: what fills the disk
+            # can still be seen, and be ended and removed.
+            return self._connect(alone=True)
         return connection
 
     def _open_read_only(self) -> sqlite3.Connection:
@@ -261,7 +282,8 @@ class Database:
     def _explained(self, error: sqlite3.Error) -> CaisError:
         text = str(error)
         directory = os.path.dirname(self.path)
-        if "full" in text:
+        name = getattr(error, "sqlite_errorname", "")  # those that Python itself raises have none
+        if "full" in text or (name.startswith("SQLITE_IOERR") and self._is_full()):
             return Unavailable(
                 f"cannot write the database {self.path}: no space left on the device",
                 hint="Free some space (cais system df, cais image prune) and run it again.",
