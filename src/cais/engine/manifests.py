@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.remote.registry import Document, Registry
+    from cais.spec.progress import Progress
 
 
 class Manifests:
@@ -28,7 +29,7 @@ class Manifests:
 
     def create(self, name: str, members: Sequence[str], *, amend: bool = False, insecure: bool = False) -> str:
         """A list that is to be pushed to ``name``; its name in full. Raises Conflict, NotFound, Invalid."""
-        reference = Reference.parse(name)
+        reference = _named(name, "manifest list")
         if self._lists.members(reference) and not amend:
             self._lists.create(reference, ())  # raises
         found = [self._member(Reference.parse(text), insecure) for text in members]
@@ -55,7 +56,7 @@ class Manifests:
             "variant": variant,
         }
         given = {key: value for key, value in said.items() if value}
-        self._lists.annotate(Reference.parse(name), Reference.parse(member), given)
+        self._lists.annotate(_named(name, "manifest list"), _named(member, "manifest"), given)
 
     def inspect(self, name: str, member: str = "", *, insecure: bool = False) -> dict[str, Any]:
         """The document of a list that is here, of one of its members, or of a name in a registry.
@@ -87,8 +88,13 @@ class Manifests:
             found.append(_verbose(Member(own, _ordered(fields), registry.manifest(item.digest).raw)))
         return found
 
-    def push(self, name: str, *, purge: bool = False, insecure: bool = False) -> Digest:
-        """Sends the list, and what the repository lacks of its members; its digest. Raises NotFound, Denied, ..."""
+    def push(
+        self, name: str, *, purge: bool = False, insecure: bool = False, progress: Progress | None = None
+    ) -> Digest:
+        """Sends the list, and what the repository lacks of its members; its digest. Raises NotFound, Denied, ...
+
+        ``progress`` has a note for each member that came from another repository.
+        """
         from cais.engine.arriving import Layers
         from cais.engine.copy import read_graph
         from cais.engine.push import send
@@ -107,6 +113,9 @@ class Manifests:
                 graph = read_graph(source, item)
                 by_digest = reference._replace(tag="", digest=item.digest)
                 send(self._stores, registry, by_digest, source, graph, item, Layers(silent, None), own)
+                if progress is not None:
+                    text = f"Pushed ref {by_digest} with digest: {item.digest}"
+                    progress({"event": "note", "text": text})
         media_type, raw = document_of(members)
         digest = registry.put_manifest(raw, media_type, reference.tag).digest
         if purge:
@@ -148,6 +157,13 @@ class Manifests:
             keys = ("architecture", "os", "os.version", "os.features", "variant")
             fields["platform"] = {key: said[key] for key in keys if said.get(key)}
         return Member(reference, fields, document.raw)
+
+
+def _named(text: str, what: str) -> Reference:
+    try:
+        return Reference.parse(text)
+    except Invalid as error:
+        raise Invalid(f"error parsing name for {what} {text[:300]}: {error.message}") from None
 
 
 def _of(members: Sequence[Member], name: Reference, wanted: Reference) -> Member:

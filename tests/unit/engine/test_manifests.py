@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,11 @@ def test_a_list_of_two(here: Host, there: Host, repository: str, members: list[s
 
 def test_members_of_another_repository_go_along(here: Host, there: Host, repository: str, members: list[str]) -> None:
     there.engine.manifests.create(f"{repository}-list:1", members)
-    digest = there.engine.manifests.push(f"{repository}-list:1", purge=True)
+    told: list[dict[str, Any]] = []
+    digest = there.engine.manifests.push(f"{repository}-list:1", purge=True, progress=told.append)
+    digests = [item["digest"] for item in there.engine.manifests.inspect(f"{repository}-list:1")["manifests"]]
+    name = f"{repository}-list"
+    assert [event["text"] for event in told] == [f"Pushed ref {name}@{one} with digest: {one}" for one in digests]
     assert there.pull(f"{repository}-list:1").digest == digest
     with pytest.raises(NotFound, match="No such manifest"):
         there.engine.manifests.push(f"{repository}-list:1")
@@ -54,6 +59,12 @@ def test_what_is_refused(here: Host, repository: str, members: list[str]) -> Non
     manifests.create(f"{repository}:1", members[:1])
     with pytest.raises(Conflict, match="refusing to amend an existing manifest list with no --amend flag"):
         manifests.create(f"{repository}:1", members)
+    with pytest.raises(Invalid, match=r"^error parsing name for manifest list n!: invalid reference format"):
+        manifests.create("n!", members)
+    with pytest.raises(Invalid, match=r"^error parsing name for manifest list n!: invalid reference format"):
+        manifests.annotate("n!", members[0])
+    with pytest.raises(Invalid, match=r"^error parsing name for manifest n!: invalid reference format"):
+        manifests.annotate(f"{repository}:1", "n!")
     manifests.create(f"{repository}:1", members[1:], amend=True)
     assert len(manifests.inspect(f"{repository}:1")["manifests"]) == 2
     with pytest.raises(Invalid, match="unsupported os/arch combination: linux/vax"):
@@ -89,4 +100,11 @@ def test_as_docker_does(here: Host, repository: str, members: list[str], tmp_pat
     here.engine.manifests.create(f"{repository}:c", members)
     here.engine.manifests.annotate(f"{repository}:c", members[1], architecture="arm64", variant="v8")
     assert say("push", "--insecure", f"{repository}:d").strip() == here.engine.manifests.push(f"{repository}:c")
+    # Members of another repository.
+    say("create", "--insecure", f"{repository}-list:1", *members)
+    here.engine.manifests.create(f"{repository}-list:1", members)
+    told: list[dict[str, Any]] = []
+    digest = here.engine.manifests.push(f"{repository}-list:1", progress=told.append)
+    lines = say("push", "--insecure", f"{repository}-list:1").splitlines()
+    assert lines == [*(event["text"] for event in told), digest]
     assert here.engine.manifests.inspect(f"{repository}:d")["mediaType"] == types.OCI_INDEX

@@ -23,5 +23,12 @@ COMMAND = Command(
 def run(call: Call) -> int:
     from cais.cli.call import say
 
-    say(call.engine.manifests.push(call.arguments[0], purge=call["purge"], insecure=call["insecure"]))
+    say(
+        call.engine.manifests.push(
+            call.arguments[0],
+            purge=call["purge"],
+            insecure=call["insecure"],
+            progress=lambda event: say(event["text"]),
+        )
+    )
     return 0
