@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cais.host.files import overwrite
+from cais.host.files import overwrite, read_small
 from cais.host.processes import ProcessName, boot_id, is_alive, start_ticks
 
 
@@ -14,12 +14,11 @@ def note(path: str, pid: int) -> None:
     os.replace(f"{path}.new", path)
 
 
-def find(path: str) -> ProcessName | None:
-    """The process that ``path`` names, while it lives."""
+def find(path: str, this_boot: str = "") -> ProcessName | None:
+    """The process that ``path`` names, while it lives. ``this_boot``: ``boot_id()``, for who looks at many."""
     try:
-        with open(path, encoding="utf-8") as file:
-            pid, started, boot = file.read().split()
+        pid, started, boot = read_small(path).decode().split()
         name = ProcessName(int(pid), int(started))
     except (OSError, ValueError):
         return None
-    return name if boot == boot_id() and is_alive(name) else None
+    return name if boot == (this_boot or boot_id()) and is_alive(name) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from cais.host.files import read_small
 from cais.spec.named import NamedTuple
 
 _DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/libexec")
@@ -29,8 +30,7 @@ class ProcessName(NamedTuple):
 def start_ticks(pid: int) -> int | None:
     """proc(5), stat, field 22; None where there is no such process or it is dead and not yet waited for."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        fields = read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
         return None
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
@@ -71,8 +71,7 @@ def is_ending(process: ProcessName) -> bool:
 def boot_id() -> str:
     """Another after each boot of this host."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
-            return file.read().strip()
+        return read_small("/proc/sys/kernel/random/boot_id").decode().strip()
     except OSError:
         return ""
 

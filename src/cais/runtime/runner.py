@@ -9,7 +9,7 @@ from _thread import allocate_lock
 from cais.errors import CaisError, from_os_error
 from cais.host import process_files
 from cais.host.files import overwrite, random_name
-from cais.host.processes import ProcessName, is_alive, kill_family, send_signal, start_ticks, wait
+from cais.host.processes import ProcessName, boot_id, is_alive, kill_family, send_signal, start_ticks, wait
 from cais.runtime import find
 from cais.runtime.notes import Note, read_configuration, read_note
 from cais.runtime.spec import Host
@@ -396,7 +396,13 @@ class Runtime:
             names = os.listdir(self.directory)
         except FileNotFoundError:
             return frozenset()
-        return frozenset(name for name in names if not name.startswith(".") and self.is_owned(name))
+        boot = boot_id()
+        return frozenset(
+            name
+            for name in names
+            if not name.startswith(".")
+            and process_files.find(os.path.join(self.directory, name, "owner"), boot) is not None
+        )
 
     def close(self) -> None:
         """Lets the guardian go."""

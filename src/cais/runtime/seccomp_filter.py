@@ -1,7 +1,7 @@
 """Seccomp profiles compiled once: crun takes the finished filter, where it would else compile it for every start.
 
 Compiling Docker's profile takes libseccomp three times as long as crun takes for all the rest. The filter is made by
-the same libseccomp, and is kept in the root directory under a name made of all that it depends on.
+the same libseccomp, and is kept in the root directory, as crun takes it, under a name made of all that it depends on.
 """
 
 from __future__ import annotations
@@ -49,23 +49,28 @@ class _NotCompiled(Exception):
 def annotation(profile: dict[str, Any], directory: str) -> dict[str, str]:
     """The annotation that hands crun the filter of ``profile`` (OCI's ``linux.seccomp``), or nothing where it cannot
     be made; crun compiles the profile itself then. ``directory`` keeps filters."""
-    import binascii
-
     name = Digest.of(encode([profile, os.uname().machine])).hex[:32]
-    path = os.path.join(directory, name)
+    path = os.path.join(directory, f"{name}.base64")
     try:
         with open(path, "rb") as file:
-            data = file.read(_LIMIT_BYTES + 1)
+            kept = file.read()
+        # After the host went down, a file that was just written may be empty, or zeros.
+        if kept and b"\0" not in kept:
+            return {ANNOTATION: kept.decode("ascii")}
     except FileNotFoundError:
-        try:
-            data = compile_filter(profile)
-            os.makedirs(directory, 0o700, exist_ok=True)
-            write_atomically(path, data)
-        except (_NotCompiled, OSError, AttributeError):
+        pass
+    import binascii
+
+    try:
+        data = compile_filter(profile)
+        if not data or len(data) % 8 or len(data) > _LIMIT_BYTES:
             return {}
-    if not data or len(data) % 8 or len(data) > _LIMIT_BYTES:
+        text = binascii.b2a_base64(data, newline=False)
+        os.makedirs(directory, 0o700, exist_ok=True)
+        write_atomically(path, text)
+        return {ANNOTATION: text.decode("ascii")}
+    except (_NotCompiled, OSError, AttributeError):
         return {}
-    return {ANNOTATION: binascii.b2a_base64(data, newline=False).decode()}
 
 
 def compile_filter(profile: dict[str, Any]) -> bytes:
