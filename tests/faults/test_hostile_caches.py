@@ -72,12 +72,9 @@ def test_what_is_not_as_it_should_be(exported, which, what):
     elif what == "other":
         path.write_bytes(b"x" * size)
     done = build(cais, context, cache, check=False)
-    if (which, what) == ("layer0", "other"):
-        # It is looked at when something stands on it.
-        assert done.returncode == 1 and "damaged" in done.stderr, done.stderr
-    else:
-        assert done.returncode == 0, done.stderr
-        assert which == "layer0" or "is not used" in done.stderr
+    assert done.returncode == 0, done.stderr
+    # A layer that is none is as good as gone; one with other bytes is said to be damaged, and its step is built.
+    assert "is not used" in done.stderr or (which == "layer0" and what != "other")
     assert "root:x" not in done.stderr
     cais.assert_sound()
     again = cais("build", "-q", "--cache-to", f"type=local,dest={cache}", str(context), check=False)

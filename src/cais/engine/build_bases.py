@@ -137,6 +137,16 @@ class Bases:
                 with self._unpacking:  # stages that begin with the same image do it once
                     self._stores.images.ensure_unpacked(image)
 
+    def keep(self, chain: Digest) -> None:
+        """Makes snapshots of the image that ends with ``chain``, if it is one; files that nothing needs stay packed."""
+        if self._stores.snapshots.hold(chain):
+            return
+        for key, image in [*self._found.items()]:
+            if image.chain == chain:
+                image = self.bring(*key)
+                with self._unpacking:
+                    self._stores.images.ensure_kept(image)
+
     def time(self, chain: Digest) -> int:
         """When the image that ends with ``chain`` was made, in seconds since 1970; 0 where it does not say."""
         from cais.spec import timestamp

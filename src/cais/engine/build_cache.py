@@ -59,8 +59,9 @@ def _layers(stores: Stores) -> list[CacheEntry]:
         """WITH RECURSIVE cached(id) AS (
                SELECT chain_id FROM build_records
                UNION SELECT parent FROM snapshots JOIN cached ON chain_id = cached.id WHERE parent NOTNULL
-           ) SELECT chain_id, parent, iif(files NOTNULL, 0, size_bytes), created FROM snapshots
-           WHERE chain_id IN (SELECT id FROM cached)"""
+           ) SELECT chain_id, parent, CASE WHEN files NOTNULL THEN 0 WHEN packed NOTNULL THEN
+               coalesce((SELECT size_bytes FROM blobs WHERE digest = packed), 0) ELSE size_bytes END, created
+           FROM snapshots WHERE chain_id IN (SELECT id FROM cached)"""
     )
     parents = {chain: parent for chain, parent, _, _ in rows}
     records: dict[str, list[tuple[str, str, str, float, float, int]]] = {}

@@ -94,7 +94,7 @@ class Run:
         if options.cache_from:
             from cais.engine.cache_import import CacheImports
 
-            self.imports = CacheImports(stores, options.cache_from, progress, self.platforms)
+            self.imports = CacheImports(stores, options.cache_from, progress, self.platforms, self.bases.keep)
         if any(options.limits):
             step_settings(options)  # what is wrong with them is said before anything is done
 
@@ -109,6 +109,9 @@ class Run:
         vertices, verdicts = self.plan()
         ids = self._ids
         brought = self._bring(vertices, verdicts, images)
+        while not self._import(vertices, verdicts):
+            verdicts = self._verdicts = self._held(vertices)
+            brought |= self._bring(vertices, verdicts, images)
         self._show_hits([vertex for vertex in vertices if vertex not in brought], verdicts, ids)
         results = {vertex: verdict.result for vertex, verdict in verdicts.items() if verdict.result is not None}
         open = [target for target in self._target_vertices if verdicts[target].state != "hit"]
@@ -119,7 +122,7 @@ class Run:
             for platform, lowered in zip(self.platforms, self._targets, strict=True)
         ]
         if self.imports is not None:
-            self.imports.settle([results[target] for target in self._target_vertices], results, self._ensure)
+            self.imports.settle(results)
         return built
 
     def _bring(self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], images: bool) -> set[Vertex]:
@@ -144,12 +147,19 @@ class Run:
         standing = {(lowered.base_reference, lowered.base_platform) for lowered in self._targets} if images else set()
         return [vertex for vertex in sources if vertex in read or vertex.op in standing]
 
+    def _import(self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict]) -> bool:
+        """Brings what is read of imported caches, be it by a step or as the result; False where the plan was wrong."""
+        if self.imports is None:
+            return True
+        again = needed(self._target_vertices, verdicts)
+        read = {item for vertex in again for item in vertex.inputs if item is not None}
+        wanted = [verdicts[vertex] for vertex in vertices if vertex in read or vertex in self._target_vertices]
+        return self.imports.bring(verdict.result for verdict in wanted if verdict.result is not None)
+
     def _ensure(self, chain: Digest) -> None:
-        """What is not unpacked yet is: of a base image, or of an imported cache."""
+        """What is not here yet is brought: of a base image, or of an imported cache."""
         self.bases.ensure(chain)
         if self.imports is not None:
-            if (below := self.imports.base(chain)) is not None:
-                self.bases.ensure(below)
             self.imports.ensure(chain)
 
     def _solve(
@@ -180,7 +190,7 @@ class Run:
             self._progress,
             ensure=self._ensure,
             base_time=self.bases.time,
-            can_ensure=self.imports.has if self.imports is not None else lambda chain: False,
+            can_ensure=self.imports.hold if self.imports is not None else lambda chain: False,
             listing_of=self._records.listing,
             epoch=self._options.epoch,
             settings=step_settings(self._options),
@@ -263,11 +273,16 @@ class Run:
             facts = self._facts(vertices)
             lookup = _Lookup(self._records, self._given.contexts, facts, self.imports)
             self._planner = Planner(facts, lookup, self._given.scope, changes, self._given.place)
-            verdicts = self._planner.plan(vertices)
-            while hold and not self._hold(verdicts):
-                verdicts = self._planner.plan(vertices)
+            verdicts = self._held(vertices) if hold else self._planner.plan(vertices)
         self._verdicts = verdicts
         return vertices, verdicts
+
+    def _held(self, vertices: Sequence[Vertex]) -> dict[Vertex, Verdict]:
+        """The plan, with its hits held."""
+        verdicts = self._planner.plan(vertices)
+        while not self._hold(verdicts):
+            verdicts = self._planner.plan(vertices)
+        return verdicts
 
     @property
     def made_something(self) -> bool:

@@ -1,9 +1,13 @@
-"""``--cache-from``: results of builds elsewhere, found by their keys, and unpacked only when something needs them."""
+"""``--cache-from``: results of builds elsewhere, found by their keys; their layers come when something stands on them.
+
+What comes is verified and kept as it is, packed: its files are unpacked when something reads them. A layer that cannot
+be had is withdrawn, with a warning, and its step is built.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from cais.build.cache_config import INLINE_FIELD, CachedLayer, decode_inline
 from cais.build.cache_layout import CacheDirectory, read_cache
@@ -36,9 +40,17 @@ class CacheImports:
     """What the sources of one build have. A source that cannot be read is a warning, as with BuildKit."""
 
     def __init__(
-        self, stores: Stores, texts: Sequence[str], progress: Progress, platforms: Sequence[Platform] = ()
+        self,
+        stores: Stores,
+        texts: Sequence[str],
+        progress: Progress,
+        platforms: Sequence[Platform] = (),
+        keep_base: Callable[[Digest], None] = lambda chain: None,
     ) -> None:
-        """``platforms``: which images of an index may have a cache in them."""
+        """``platforms``: which images of an index may have a cache in them. ``keep_base`` makes the snapshots of a base
+        image be there."""
+        self._progress = progress
+        self._keep_base = keep_base
         self._platforms = platforms or (stores.platform,)
         self._stores = stores
         self._keys: dict[str, CachedLayer] = {}
@@ -99,20 +111,9 @@ class CacheImports:
         self.lent.add(key)
         return layer.record(key)
 
-    def has(self, chain: Digest) -> bool:
-        """Whether ``ensure`` can make its file system."""
-        return chain in self._chains
-
     def keys(self, chain: Digest) -> tuple[str, ...]:
         layer = self._chains.get(chain)
         return layer.keys if layer is not None else ()
-
-    def base(self, chain: Digest) -> Digest | None:
-        """What the layers from here stand on at last; None where that is nothing, or ``chain`` is not from here."""
-        item: Digest | None = chain if chain in self._chains else None
-        while item is not None and (layer := self._chains.get(item)) is not None:
-            item = layer.parent
-        return item
 
     def parent(self, chain: Digest) -> Digest | None:
         return self._chains[chain].parent
@@ -122,51 +123,79 @@ class CacheImports:
         layer, place = self._chains.get(chain), self._places.get(chain)
         return None if layer is None or layer.blob is None or place is None else (place, layer.blob)
 
-    def ensure(self, chain: Digest) -> None:
-        """Unpacks ``chain`` and what it stands on, where it came from here and is not unpacked yet.
+    def bring(self, results: Iterable[Result]) -> bool:
+        """Makes what is from here of ``results``, and what that stands on, be here; False where some of it cannot be
+        had, and is not found here any more."""
+        whole = True
+        for result in results:
+            item: Result | None = result
+            while item is not None:
+                # What is laid upon something was made on nothing; it stands there when something needs it.
+                chain = item.chain if item.below is None or item.layer is None else item.layer.chain_id
+                whole = (chain not in self._chains or self.hold(chain)) and whole
+                item = item.below
+        return whole
 
-        Raises Corrupt, NotFound, Unavailable.
-        """
+    def hold(self, chain: Digest) -> bool:
+        """Whether ``chain`` is from here, and is here now; where it cannot be had, a warning says so."""
+        if chain not in self._chains:
+            return False
+        try:
+            self.ensure(chain)
+        except CaisError as error:
+            self._progress({"event": "warning", "message": f"a cached step is not used: {error.message}", "line": 0})
+            return False
+        return True
+
+    def ensure(self, chain: Digest) -> None:
+        """Makes ``chain`` and what it stands on be here, where it is from here. Raises Corrupt, NotFound, Unavailable;
+        what failed is not found here any more."""
         if chain not in self._chains:
             return
         with self._lock:
             waiting: list[CachedLayer] = []
             item: Digest | None = chain
-            while item is not None and (layer := self._chains.get(item)) is not None:
-                if self._stores.snapshots.hold(item):
-                    break
-                waiting.append(layer)
-                item = layer.parent
-            self._stores.snapshots.reach()
-            for layer in reversed(waiting):
-                self._unpack(layer)
+            while item is not None and not self._stores.snapshots.hold(item) and item in self._chains:
+                waiting.append(self._chains[item])
+                item = waiting[-1].parent
+            try:
+                if waiting and item is not None:
+                    self._keep_base(item)
+                while waiting:
+                    self._keep(waiting[-1])
+                    waiting.pop()
+            except CaisError:
+                self._withdraw(waiting[-1])
+                raise
 
-    def _unpack(self, layer: CachedLayer) -> None:
+    def _keep(self, layer: CachedLayer) -> None:
+        from cais.image.layers import keep_packed, present
+
         image = self._images.get(layer.chain)
         if image is not None:
-            self._stores.images.ensure_unpacked(image)
+            self._stores.images.ensure_kept(image)
             return
         found = self.blob(layer.chain)
         if found is None:
             raise NotFound(f"the layer {layer.diff_id} of the imported cache is gone")
-        try:
-            self._stores.snapshots.unpack(layer.parent, layer.diff_id, plain_pieces(*found))
-        except Corrupt as error:
-            error.hint = f"The cache {found[0].name} is damaged: build without it, and export it again."
-            raise
+        place, blob = found
+        content = self._stores.content
+        if not present(content, blob.digest, blob.size_bytes):
+            content.push(blob, place.fetch(blob))
+        keep_packed(self._stores.images, layer.parent, blob, layer.diff_id)
+        size_bytes = self._stores.snapshots.layer(layer.chain).size_bytes
+        if size_bytes != layer.size_bytes:
+            raise Corrupt(
+                f"the layer {layer.diff_id} of the cache {place.name} has {size_bytes} bytes, not those it says"
+            )
 
-    def settle(
-        self, targets: Sequence[Result], results: Mapping[Vertex, Result], ensure: Callable[[Digest], None]
-    ) -> None:
-        """At a build's end: unpacks what ``targets`` still need, and keeps the records that were used and whose layers
-        are here now: the next build needs no import for them."""
-        from cais.build.standing import Standing
+    def _withdraw(self, layer: CachedLayer) -> None:
+        self._chains.pop(layer.chain, None)
+        self._keys = {key: known for key, known in self._keys.items() if known.chain != layer.chain}
 
-        standing = Standing(self._stores.snapshots, ensure)
-        for target in targets:
-            standing.know(target)
-            if target.chain is not None:
-                standing.ensure(target.chain)
+    def settle(self, results: Mapping[Vertex, Result]) -> None:
+        """At a build's end: keeps the records that were used and whose layers are here now: the next build needs no
+        import for them."""
         records = Records(self._stores.database)
         for result in results.values():
             record = result.layer

@@ -126,14 +126,17 @@ def _blobs(stores: Stores, repair: bool) -> list[Finding]:
 
 def _snapshots(stores: Stores, repair: bool) -> list[Finding]:
     rows = stores.database.rows(
-        "SELECT id, chain_id, parent, diff_id, coalesce(files, id), unpacked FROM snapshots WHERE chain_id NOTNULL"
+        """SELECT id, chain_id, parent, diff_id, coalesce(files, id), unpacked, packed NOTNULL
+           FROM snapshots WHERE chain_id NOTNULL"""
     )
     received = _received_layers(stores)
     needed = _chains_of_images(stores)
 
-    def problem(row: tuple[str, str, str | None, str, str, int]) -> str:
-        _, chain, parent, diff_id, directory, unpacked = row
+    def problem(row: tuple[str, str, str | None, str, str, int, int]) -> str:
+        _, chain, parent, diff_id, directory, unpacked, packed = row
         try:
+            if packed:
+                return "" if _digest(stores.snapshots.pack(Digest(chain))) == diff_id else "has a blob with other files"
             if not os.path.isdir(os.path.join(stores.snapshots.directory, directory, "fs")):
                 return "has no directory"
             found = _digest(stores.snapshots.pack(Digest(chain)))

@@ -45,7 +45,7 @@ def collect(stores: Stores) -> Collected:
         Records.forget_listings(change)
     with stores.database.transaction() as change:
         remove_blob_files(change, stores.content, stores.leases)
-        aside = set_aside_orphans(change, stores.snapshots) + _orphans_of_builds(stores, change)
+        aside = set_aside_orphans(change, stores.snapshots, stores.leases) + _orphans_of_builds(stores, change)
         fetched = stores.sources.orphans(change)
     if aside:
         stores.snapshots.reach()

@@ -14,7 +14,7 @@ from cais.image.manifest_lists import SCHEMA as MANIFEST_LISTS
 from cais.image.origins import SCHEMA as ORIGINS
 from cais.image.records import SCHEMA as IMAGES
 from cais.network.records import SCHEMA as NETWORKS
-from cais.snapshot.store import SCHEMA as SNAPSHOTS
+from cais.snapshot.schema import SCHEMA as SNAPSHOTS
 from cais.sources.store import SCHEMA as SOURCES
 from cais.volume.records import SCHEMA as VOLUMES
 

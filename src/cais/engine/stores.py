@@ -8,7 +8,7 @@ from cais.engine.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cais.content.store import ContentStore
     from cais.content.tags import TagStore
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from cais.runtime.holder import Holder
     from cais.snapshot.store import SnapshotStore
     from cais.sources.store import SourceStore
+    from cais.spec.digest import Digest
     from cais.spec.platform import Platform
 
 
 # The number of migration steps of all rooms (tested). Where the database is at it, no room is loaded to open it.
-SCHEMA_VERSION = 22
+SCHEMA_VERSION = 23
 
 
 def _schemas() -> Mapping[str, Sequence[str]]:
@@ -98,8 +99,15 @@ class Stores:
         if self._snapshots is None:
             from cais.snapshot.store import SnapshotStore
 
-            self._snapshots = SnapshotStore(self.root, self.database, self.leases, self.settings.driver)
+            self._snapshots = SnapshotStore(
+                self.root, self.database, self.leases, self.settings.driver, opened=self._opened_layer
+            )
         return self._snapshots
+
+    def _opened_layer(self, blob: Digest) -> Iterator[bytes]:
+        from cais.image.layers import opened
+
+        return opened(self.content, blob)
 
     @property
     def sources(self) -> SourceStore:

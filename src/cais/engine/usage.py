@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from cais.volume.records import Volume
 
 
+# Of a snapshot: what is packed is in a blob, and counted there.
+_TAKEN = "iif(packed NOTNULL, 0, size_bytes) AS size_bytes"
+
+
 class Usage(NamedTuple):
     """One row of ``system df``. Sizes are in bytes."""
 
@@ -38,7 +42,7 @@ def usage(stores: Stores) -> list[Usage]:
         )"""
     layers = row(
         f"""{in_images} SELECT coalesce(sum(size_bytes), 0) FROM (
-            SELECT DISTINCT coalesce(files, id), size_bytes FROM snapshots WHERE chain_id IN (SELECT id FROM chain))"""
+            SELECT DISTINCT coalesce(files, id), {_TAKEN} FROM snapshots WHERE chain_id IN (SELECT id FROM chain))"""
     )[0]
     # Layers that an unused image shares with a used one are not free.
     of_used = """WITH RECURSIVE used(key) AS (
@@ -48,7 +52,7 @@ def usage(stores: Stores) -> list[Usage]:
     bound = row(
         f"""{of_used} SELECT
             (SELECT coalesce(sum(size_bytes), 0) FROM blobs WHERE digest IN (SELECT key FROM used)) +
-            (SELECT coalesce(sum(size_bytes), 0) FROM (SELECT DISTINCT coalesce(files, id), size_bytes
+            (SELECT coalesce(sum(size_bytes), 0) FROM (SELECT DISTINCT coalesce(files, id), {_TAKEN}
                 FROM snapshots WHERE 'chain:' || chain_id IN (SELECT key FROM used)))"""
     )[0]
     cache, cache_size = row(
@@ -56,7 +60,7 @@ def usage(stores: Stores) -> list[Usage]:
                 SELECT chain_id FROM build_records
                 UNION SELECT parent FROM snapshots JOIN cached ON chain_id = cached.id WHERE parent NOTNULL
             ), own AS (
-                SELECT DISTINCT coalesce(files, id) AS directory, size_bytes FROM snapshots
+                SELECT DISTINCT coalesce(files, id) AS directory, {_TAKEN} FROM snapshots
                 WHERE chain_id IN (SELECT id FROM cached) AND chain_id NOT IN (SELECT id FROM chain)
             ) SELECT count(*), coalesce(sum(size_bytes), 0) FROM own WHERE directory NOT IN (
                 SELECT coalesce(files, id) FROM snapshots WHERE chain_id IN (SELECT id FROM chain))"""

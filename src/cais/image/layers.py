@@ -94,6 +94,57 @@ def ensure_unpacked(
     return chains[-1]
 
 
+def ensure_kept(images: Images, config: ImageConfig, manifest: Manifest) -> Digest | None:
+    """As ``ensure_unpacked``, but for the files: they stay in the layers' blobs until something needs them."""
+    content, snapshots = images.content, images.snapshots
+    parent: Digest | None = None
+    for layer, diff_id, chain in zip(manifest.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True):
+        if snapshots.hold(chain):
+            parent = chain
+        elif content.exists(layer):
+            parent = keep_packed(images, parent, layer, diff_id)
+        else:
+            return ensure_unpacked(
+                content, snapshots, config, manifest
+            )  # made on nothing, or gone, which is said there
+    return parent
+
+
+def keep_packed(images: Images, parent: Digest | None, layer: Descriptor, diff_id: Digest) -> Digest:
+    """The chain of a layer on ``parent`` whose files stay in its blob, which is here, until something needs them.
+
+    A compressed one is decompressed once, to be sure of it. Raises Corrupt, Invalid (too large), NotFound.
+    """
+    size_bytes = content_size(images, layer, diff_id)
+    chain = diff_id if parent is None else Digest.of(f"{parent} {diff_id}".encode())
+    # Held, so that the collector leaves what the blob hangs on, though there is no row of it yet.
+    images.content.hold((f"chain:{chain}", layer.digest))
+    images.content.link(f"chain:{chain}", [layer.digest])
+    return images.snapshots.keep_packed(parent, diff_id, size_bytes, layer.digest)
+
+
+def content_size(images: Images, layer: Descriptor, diff_id: Digest) -> int:
+    """The size in bytes of the plain tar of a layer whose blob is here; what it holds is looked at once.
+
+    Raises Corrupt where it is broken or not ``diff_id``, Invalid where it is too large.
+    """
+    if layer.digest == diff_id:
+        return layer.size_bytes
+    known = images.records.layer_content(layer.digest)
+    if known is not None and known[0] == diff_id:
+        return known[1]
+    size_bytes = verify_layer(LayerSource(images.content, images.snapshots), layer, diff_id)
+    images.records.set_layer_content(layer.digest, diff_id, size_bytes)
+    return size_bytes
+
+
+def opened(content: ContentStore, blob: Digest) -> Iterator[bytes]:
+    """The plain tar in a layer's blob, whatever that is compressed with. Raises NotFound; Corrupt while it goes on."""
+    from cais.host.compression import decompressed
+
+    return decompressed(content.fetch(Descriptor("", blob, 0)), limit_bytes=UNPACKED_LIMIT_BYTES)
+
+
 def plain_tar(source: Source, layer: Descriptor) -> Iterator[bytes]:
     """A layer's bytes, decompressed as its media type says. Raises NotFound, Unsupported, Corrupt while it goes on."""
     if not source.exists(layer) and (layer.extra or {}).get("urls"):

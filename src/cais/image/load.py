@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cais.errors import Invalid, Unsupported
 from cais.image.archive import Archive, Layout
-from cais.image.layers import LayerSource, check_layer, found_compression, verify_layer
+from cais.image.layers import check_layer, content_size, found_compression
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -175,11 +175,7 @@ def _is_attestation(layer: Descriptor) -> bool:
 def _check_layer(images: Images, layer: Descriptor, diff_id: Digest) -> None:
     """A compressed layer is decompressed once, to be sure of it; what it holds is remembered with its digest."""
     check_layer(images.content, layer, diff_id)
-    if layer.digest != diff_id:
-        content = images.records.layer_content(layer.digest)
-        if content is None or content[0] != diff_id:
-            size_bytes = verify_layer(LayerSource(images.content, images.snapshots), layer, diff_id)
-            images.records.set_layer_content(layer.digest, diff_id, size_bytes)
+    content_size(images, layer, diff_id)
 
 
 def _docker_images(

@@ -284,6 +284,12 @@ class Images:
                 self.records.set_size(image.id, size_bytes)
         return chain
 
+    def ensure_kept(self, image: Image) -> Digest | None:
+        """``layers.ensure_kept``."""
+        from cais.image.layers import ensure_kept
+
+        return ensure_kept(self, image.config, image.manifest)
+
     def layer_sizes(self, layers: Sequence[Descriptor], diff_ids: Sequence[Digest]) -> tuple[int, bool]:
         """``layers.unpacked_size``: bytes of plain tar, and whether that is exact."""
         return unpacked_size(self, layers, diff_ids)

@@ -16,10 +16,10 @@ def forget_snapshots(change: Transaction, leases: Leases) -> list[tuple[Digest, 
     """Within the collector's marking transaction: forgets what is not live, and what dead processes prepared.
 
     ``live`` holds the ids of prepared snapshots that containers keep as ``snapshot:<id>``. Files that another row has
-    stay with that, and count as nothing.
+    stay with that, and count as nothing; nor do those that are in a blob, which is counted itself.
     """
     rows = change.rows(
-        """SELECT id, chain_id, size_bytes, lease, coalesce(files, id) FROM snapshots
+        """SELECT id, chain_id, iif(packed NOTNULL, 0, size_bytes), lease, coalesce(files, id) FROM snapshots
            WHERE 'chain:' || chain_id NOT IN (SELECT key FROM live)
               OR (chain_id IS NULL AND 'snapshot:' || id NOT IN (SELECT key FROM live))"""
     )
@@ -34,7 +34,7 @@ def forget_snapshots(change: Transaction, leases: Leases) -> list[tuple[Digest, 
     return forgotten
 
 
-def set_aside_orphans(change: Transaction, store: SnapshotStore) -> list[str]:
+def set_aside_orphans(change: Transaction, store: SnapshotStore, leases: Leases) -> list[str]:
     """Within a second transaction: renames directories without a row; returns their new paths, to be removed after."""
     try:
         names = os.listdir(store.directory)
@@ -46,8 +46,14 @@ def set_aside_orphans(change: Transaction, store: SnapshotStore) -> list[str]:
         path = os.path.join(store.directory, name)
         if name.startswith("gone."):
             aside.append(path)
-        elif name not in known and not store.is_probe(name):
+        elif name not in known and not _is_probe(name, leases):
             new = os.path.join(store.directory, f"gone.{name}")
             os.rename(path, new)
             aside.append(new)
     return aside
+
+
+def _is_probe(name: str, leases: Leases) -> bool:
+    """Whether a directory is where a living process tries drivers."""
+    kind, _, lease = name.partition(".")
+    return kind == "probe" and leases.is_alive(lease)

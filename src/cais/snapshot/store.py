@@ -2,7 +2,8 @@
 
 A snapshot's directory is named by a random id and has a row from before it exists until after it is gone; a row without
 chain id is one that some process still prepares. A layer that was made on nothing can stand on any parent: where the
-driver keeps layers apart, that is a row more, whose files are in the directory of another.
+driver keeps layers apart, that is a row more, whose files are in the directory of another. The files of a layer that
+came from elsewhere may stay packed, in a blob, until something needs them: then there is no directory yet.
 """
 
 from __future__ import annotations
@@ -25,26 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from cais.snapshot.changes import Change
-
-SCHEMA = (
-    """CREATE TABLE snapshots (
-        id TEXT PRIMARY KEY,
-        chain_id TEXT UNIQUE,
-        parent TEXT,
-        diff_id TEXT,
-        size_bytes INTEGER NOT NULL DEFAULT 0,
-        lease TEXT NOT NULL,
-        created REAL NOT NULL DEFAULT (julianday('now'))
-    ) WITHOUT ROWID;
-    CREATE INDEX snapshots_by_diff_id ON snapshots (diff_id);
-    CREATE TABLE snapshot_driver (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL)""",
-    # The directory that has the files, where it is not called by the id.
-    """ALTER TABLE snapshots ADD COLUMN files TEXT;
-    CREATE INDEX snapshots_by_files ON snapshots (files) WHERE files NOTNULL""",
-    # Whether the files came out of a tar: another program may have written that, so that packed again they may make
-    # another one. Of older ones it is not known.
-    "ALTER TABLE snapshots ADD COLUMN unpacked INTEGER NOT NULL DEFAULT 1",
-)
 
 
 class Layer(NamedTuple):
@@ -73,9 +54,21 @@ class Prepared(NamedTuple):
 
 
 class SnapshotStore:
-    """``driver`` forces a driver by name; without it the root directory's own is used, found by probing at first."""
+    """``driver`` forces a driver by name; without it the root directory's own is used, found by probing at first.
 
-    def __init__(self, root: str, database: Database, leases: Leases, driver: str = "", *, owners: bool = True) -> None:
+    ``opened`` gives the plain tar of a layer out of the blob that it was kept in (``keep_packed``).
+    """
+
+    def __init__(
+        self,
+        root: str,
+        database: Database,
+        leases: Leases,
+        driver: str = "",
+        *,
+        owners: bool = True,
+        opened: Callable[[Digest], Iterator[bytes]] | None = None,
+    ) -> None:
         self.directory = os.path.join(root, "snapshots")
         self._database = database
         self._leases = leases
@@ -84,6 +77,8 @@ class SnapshotStore:
         self.owners = owners
         self._driver: Driver | None = None
         self._choosing = RLock()
+        self._opened = opened
+        self._unpacking = RLock()
         self._reached = False
 
     def reach(self) -> None:
@@ -123,11 +118,6 @@ class SnapshotStore:
                 hint="Use another root directory (CAIS_ROOT or --root) for another driver.",
             )
         return drivers.make(name)
-
-    def is_probe(self, name: str) -> bool:
-        """Whether a directory is where a living process tries drivers."""
-        kind, _, lease = name.partition(".")
-        return kind == "probe" and self._leases.is_alive(lease)
 
     def exists(self, chain: Digest) -> bool:
         return self._database.row("SELECT 1 FROM snapshots WHERE chain_id = ?", (chain,)) is not None
@@ -175,8 +165,10 @@ class SnapshotStore:
         return Prepared(id, mounts, parent, directory, changes, self.driver.opaque)
 
     def changes_directory(self, chain: Digest) -> str:
-        """The directory of the topmost layer's changes alone, where the driver has one, else "". Raises NotFound."""
-        return os.path.join(self.directories(chain)[0], "fs") if self.driver.opaque else ""
+        """The directory of the topmost layer's changes alone, where there is one, else "". Raises NotFound."""
+        if not self.driver.opaque or self.packed(chain) is not None:
+            return ""
+        return os.path.join(self.directories(chain)[0], "fs")
 
     def reopen(self, id: str, parent: Digest | None, *, volatile: bool = False) -> Prepared:
         """A prepared snapshot that a container keeps between its runs. Raises NotFound."""
@@ -259,26 +251,16 @@ class SnapshotStore:
 
         Where the driver keeps layers apart, nothing is written but a row. Raises NotFound, Unavailable (no space).
         """
+        from cais.snapshot.elsewhere import stand
+
         chain = _chain(parent, diff_id)
         if parent is None or self.hold(chain):
             return chain
         if not self.driver.opaque:
             return self.unpack(parent, diff_id, self.pack(diff_id)).chain_id
-        with self._database.transaction() as change:
-            row = change.row(
-                """SELECT coalesce(files, id), size_bytes, unpacked FROM snapshots
-                   WHERE diff_id = ? AND chain_id NOTNULL AND (parent IS NULL OR files NOTNULL) LIMIT 1""",
-                (diff_id,),
-            )
-            if row is None or change.row("SELECT 1 FROM snapshots WHERE chain_id = ?", (parent,)) is None:
-                missing = diff_id if row is None else parent
-                raise NotFound(f"no snapshot of the layers {missing}", hint="Run: cais system check --repair")
-            self._leases.hold(change, f"chain:{chain}")
-            change.execute(
-                """INSERT OR IGNORE INTO snapshots (id, chain_id, parent, diff_id, size_bytes, lease, files, unpacked)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
-                (random_name(8), chain, parent, diff_id, row[1], self._leases.id, row[0], row[2]),
-            )
+        if self.packed(diff_id) is not None:
+            self.directories(diff_id)
+        stand(self._database, self._leases, parent, chain, diff_id)
         return chain
 
     def on_nothing(self, diff_ids: Sequence[Digest]) -> list[Digest]:
@@ -294,7 +276,7 @@ class SnapshotStore:
     def unpack(self, parent: Digest | None, diff_id: Digest, pieces: Iterator[bytes]) -> Layer:
         """Applies a layer's plain tar on ``parent``. Raises Corrupt where it is not ``diff_id``, or Invalid."""
         chain = _chain(parent, diff_id)
-        if self.hold(chain):
+        if self.hold(chain) and self.packed(chain) is None:
             return self.layer(chain)
         id, directory = self._begin(parent)
         try:
@@ -312,10 +294,27 @@ class SnapshotStore:
             raise
         return layer
 
+    def keep_packed(self, parent: Digest | None, diff_id: Digest, size_bytes: int, blob: Digest) -> Digest:
+        """The chain of a layer whose files stay in ``blob``, which has just them, until they are needed.
+
+        Raises NotFound.
+        """
+        from cais.snapshot.elsewhere import keep
+
+        return keep(self._database, self._leases, Layer(_chain(parent, diff_id), diff_id, size_bytes, parent), blob)
+
+    def packed(self, chain: Digest) -> Digest | None:
+        """The blob that has the topmost layer's files, where they are not unpacked yet."""
+        row = self._database.row("SELECT packed FROM snapshots WHERE chain_id = ?", (chain,))
+        return None if row is None or row[0] is None else Digest(row[0])
+
     def pack(self, chain: Digest) -> Iterator[bytes]:
         """The plain tar of the topmost layer of ``chain``, made again from its files. Raises NotFound."""
         from cais.snapshot.pack import pack
 
+        blob = self.packed(chain)
+        if blob is not None and self._opened is not None:
+            return self._opened(blob)
         self.reach()
         directories = self.directories(chain)
         changes = self.driver.changes(directories[0], directories[1:])
@@ -336,22 +335,36 @@ class SnapshotStore:
 
     def directories(self, chain: Digest | None) -> list[str]:
         """The snapshots of ``chain``, topmost first, each once: overlayfs takes no directory twice, and one that is
-        above another needs no second below it. Raises NotFound."""
+        above another needs no second below it. What is packed is unpacked for it.
+
+        Raises NotFound; of what is packed also Corrupt, Invalid, Unavailable (no space).
+        """
         if chain is None:
             return []
+        rows = self._below(chain)
+        if any(row[2] for row in rows):
+            with self._unpacking:  # steps that begin at once do it once
+                for _, parent, blob, diff_id in reversed(self._below(chain)):
+                    if blob and self._opened is not None:
+                        self.unpack(Digest(parent) if parent else None, Digest(diff_id), self._opened(Digest(blob)))
+            rows = self._below(chain)
+        return [os.path.join(self.directory, name) for name in dict.fromkeys(row[0] for row in rows)]
+
+    def _below(self, chain: Digest) -> list[tuple[str, str | None, str | None, str]]:
+        """Directory, parent, blob (where packed) and diff_id of each layer, topmost first. Raises NotFound."""
         rows = self._database.rows(
-            """WITH RECURSIVE below(depth, id, parent) AS (
-                   SELECT 0, coalesce(files, id), parent FROM snapshots WHERE chain_id = ?
+            """WITH RECURSIVE below(depth, id, parent, packed, diff_id) AS (
+                   SELECT 0, coalesce(files, id), parent, packed, diff_id FROM snapshots WHERE chain_id = ?
                    UNION ALL
-                   SELECT depth + 1, coalesce(files, snapshots.id), snapshots.parent FROM snapshots JOIN below
-                       ON snapshots.chain_id = below.parent
-               ) SELECT id, parent FROM below ORDER BY depth""",
+                   SELECT depth + 1, coalesce(s.files, s.id), s.parent, s.packed, s.diff_id FROM snapshots s JOIN below
+                       ON s.chain_id = below.parent
+               ) SELECT id, parent, packed, diff_id FROM below ORDER BY depth""",
             (chain,),
         )
         if not rows or rows[-1][1] is not None:
             missing = rows[-1][1] if rows else chain
             raise NotFound(f"no snapshot of the layers {missing}", hint="Run: cais system check --repair")
-        return [os.path.join(self.directory, name) for name in dict.fromkeys(row[0] for row in rows)]
+        return rows
 
     def _begin(self, parent: Digest | None) -> tuple[str, str]:
         self.reach()
@@ -372,6 +385,7 @@ class SnapshotStore:
     def _finish(self, id: str, layer: Layer, *, unpacked: bool) -> None:
         with self._database.transaction() as change:
             self._leases.hold(change, f"chain:{layer.chain_id}")
+            change.execute("DELETE FROM snapshots WHERE chain_id = ? AND packed NOTNULL", (layer.chain_id,))
             new = change.row("SELECT 1 FROM snapshots WHERE chain_id = ?", (layer.chain_id,)) is None
             if new:
                 change.execute(

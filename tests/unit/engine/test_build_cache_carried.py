@@ -19,12 +19,14 @@ import cais
 from cais.engine import Engine, Settings
 from cais.engine.build_prune import PruneOptions
 from cais.engine.cache_options import CacheSource, CacheTarget
-from cais.errors import Corrupt, Denied, Invalid, Unavailable, Unsupported
+from cais.errors import Denied, Invalid, Unavailable, Unsupported
+from cais.spec.digest import Digest
 
 from .conftest import Work
 
 pytestmark = pytest.mark.root
 
+PARENTS = "SELECT parent FROM snapshots WHERE parent NOTNULL"
 STAGES = (
     "FROM base AS builder\nARG WHO=one\nRUN echo $WHO > /one\nCOPY file /file\nRUN cat /one /file > /both\n"
     "FROM base\nWORKDIR /work\nCOPY --from=builder /both /work/\nRUN echo four > /four\n"
@@ -76,6 +78,42 @@ class TestElsewhere:
         assert other.ran == [] and warnings(other) == []
         found = other.files(cache_from=[other.source])
         assert found["work/both"] == "one\na file\n" and found["four"] == "four\n"
+        assert other.engine.system.check() == []
+
+    def test_nothing_is_unpacked_that_nothing_reads(self, exported, other):
+        other.build(tags=["app"], cache_from=[other.source])
+        assert other.ran == [] and not (other.directory / "root" / "snapshots").exists()
+        sizes = [entry.size_bytes for entry in other.engine.builder.cache(["type=regular"])]
+        assert manifest_of(exported.cache)["layers"][-1]["size"] in sizes, "what it takes is the blob"
+        here, there = (work.stores.images.get("app").manifest.layers for work in (other, exported))
+        assert here == there
+        assert other.files(cache_from=[other.source])["work/both"] == "one\na file\n"
+        assert other.ran == [] and other.engine.system.check() == []
+
+    def test_pruned_it_gives_its_blobs_back(self, exported, other):
+        other.build(outputs=["type=cacheonly"], cache_from=[other.source])
+        top = other.stores.database.row(f"SELECT chain_id FROM snapshots WHERE chain_id NOT IN ({PARENTS})")[0]
+        other.stores.content.hold([f"chain:{top}"])
+        blobs = other.count("blobs")
+        everything = PruneOptions(all=True, filters=["type=regular"])
+        assert other.engine.builder.prune(everything).entries == (), "a running command holds it"
+        assert other.count("blobs") == blobs
+        other.stores.leases.release()
+        found = other.engine.builder.prune(everything)
+        assert len(found.entries) == 3
+        assert found.reclaimed_bytes == sum(entry.size_bytes for entry in found.entries if not entry.shared)
+        assert other.count("blobs") < blobs and other.engine.system.check() == []
+
+    def test_a_blob_that_is_damaged_later(self, exported, other):
+        other.build(tags=["app"], cache_from=[other.source])
+        for (digest,) in other.stores.database.rows("SELECT packed FROM snapshots WHERE packed NOTNULL"):
+            path = other.stores.content.path(Digest(digest))
+            os.chmod(path, 0o644)
+            with open(path, "r+b") as file:
+                file.write(b"damaged!")
+        subjects = {finding.subject.partition(" ")[0] for finding in other.engine.system.check()}
+        assert {"blob", "snapshot"} <= subjects
+        other.engine.system.check(repair=True)
         assert other.engine.system.check() == []
 
     def test_only_what_is_needed_is_unpacked(self, exported, other):
@@ -269,13 +307,46 @@ class TestHostile:
         other.build(cache_from=[other.source])
         assert len(other.ran) == 6
 
-    def test_a_layer_with_other_bytes_is_found_out(self, other):
+    def test_layers_with_other_bytes_are_built(self, other):
         for layer in manifest_of(other.cache)["layers"]:
             path = other.cache / "blobs" / "sha256" / layer["digest"][7:]
             path.write_bytes(bytes(path.stat().st_size))
-        with pytest.raises(Corrupt):
-            other.build(cache_from=[other.source])
-        assert other.leftovers() == [] and other.count("build_records") == 0
+        other.build(tags=["app"], cache_from=[other.source])
+        # The stage that was not read while all was thought to be there is read now, and its layers are damaged, too.
+        assert len(other.ran) == 6 and other.cached == []
+        assert all("a cached step is not used" in text and "is damaged" in text for text in warnings(other))
+        assert set(other.reasons) == set(other.ran)
+        assert other.leftovers() == [] and other.engine.system.check() == []
+        assert other.files()["work/both"] == "one\na file\n"
+
+    def test_what_stands_on_a_damaged_layer_is_found_again(self, other):
+        *_, second, _ = manifest_of(other.cache)["layers"]
+        path = other.cache / "blobs" / "sha256" / second["digest"][7:]
+        path.write_bytes(bytes(path.stat().st_size))
+        other.build(tags=["app"], cache_from=[other.source])
+        assert other.ran == ["COPY --from=builder /both /work/"] and "RUN echo four > /four" in other.cached
+        assert len(warnings(other)) == 1 and other.engine.system.check() == []
+
+    def test_a_size_that_is_none_of_its_layer(self, other):
+        manifest = manifest_of(other.cache)
+        blobs = other.cache / "blobs" / "sha256"
+        config = json.loads((blobs / manifest["config"]["digest"][7:]).read_bytes())
+        for layer in config["layers"]:
+            layer["size"] += 512
+
+        def put(document):
+            raw = json.dumps(document).encode()
+            digest = hashlib.sha256(raw).hexdigest()
+            (blobs / digest).write_bytes(raw)
+            return {"digest": f"sha256:{digest}", "size": len(raw)}
+
+        index = json.loads((other.cache / "index.json").read_bytes())
+        manifest["config"].update(put(config))
+        index["manifests"][-1].update(put(manifest))
+        (other.cache / "index.json").write_text(json.dumps(index))
+        other.build(tags=["app"], cache_from=[other.source])
+        assert len(other.ran) == 6 and warnings(other)
+        assert other.engine.system.check() == []
 
     @pytest.mark.parametrize(
         "layer",
@@ -288,7 +359,6 @@ class TestHostile:
     def test_configs_that_lie(self, other, layer):
         from cais.build.cache_config import decode_config
         from cais.spec.descriptor import Descriptor
-        from cais.spec.digest import Digest
 
         raw = json.dumps({"version": 1, "layers": [layer]}).encode()
         with pytest.raises(Invalid):
