@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from cais.engine.stores import Stores
-from cais.errors import CaisError, Conflict, Invalid, NotFound
+from cais.errors import Conflict, Invalid, NotFound
 from cais.spec.named import NamedTuple
 from cais.volume.records import CACHE, LOCAL, Volume
 from cais.volume.snapshots import VolumeSnapshot, VolumeSnapshots, split
@@ -266,14 +266,8 @@ class Volumes:
                 self._store.create(name)
             findings.append((f"volume {name}", "a container has it, and it is not there", "made again, empty" * repair))
         if repair:
-            from cais.host.files import remove_tree
-
             self._enter()
-            for path in self._store.orphans():
-                try:
-                    remove_tree(path)
-                except (OSError, CaisError):
-                    continue
+            self._store.sweep()
         return findings
 
     def _users(self, name: str) -> Names:

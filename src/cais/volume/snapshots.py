@@ -85,7 +85,7 @@ class VolumeSnapshots:
         with self._database.transaction() as change:
             change.execute("DELETE FROM volume_snapshots WHERE volume = ? AND name = ?", (volume, name))
         try:
-            remove_tree(os.path.dirname(found.path))
+            self._store.discard(os.path.dirname(found.path))
         except OSError as error:
             raise from_os_error(error, f"remove the snapshot {volume}@{name}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from cais.errors import Conflict, NotFound, from_os_error
+from cais.errors import CaisError, Conflict, NotFound, from_os_error
 from cais.host.database import Database, Transaction
 from cais.host.files import random_name, remove_tree
 from cais.host.locks import FileLock
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # As long as nobody takes from making a directory to locking it.
 _NEW_SECONDS = 60.0
+# What a directory is called while it is being removed.
+_REMOVED = ".removed"
 
 
 class VolumeStore:
@@ -113,8 +115,7 @@ class VolumeStore:
             except BaseException:
                 remove_tree(os.path.join(self.directory, id))
                 raise
-        # What is not named by a record any more is removed.
-        remove_tree(os.path.dirname(old.path))
+        self.discard(os.path.dirname(old.path))
         return self.get(name)
 
     def rename(self, change: Transaction, volume: Volume, name: str) -> None:
@@ -144,6 +145,7 @@ class VolumeStore:
 
     def _add(self, volume: Volume, begin: Callable[[str], None]) -> bool:
         """False where there is one with its name already."""
+        self.sweep()
         id, lock = self.stage(volume.name, begin)
         with lock, self.database.transaction() as change:
             added = change.execute(
@@ -282,9 +284,27 @@ class VolumeStore:
                     )
                 change.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
             try:
-                remove_tree(os.path.dirname(volume.path))
+                self.discard(os.path.dirname(volume.path))
             except OSError as error:
                 raise from_os_error(error, f"remove the volume {name}")
+        self.sweep()
+
+    def discard(self, directory: str) -> None:
+        """Removes the directory that no record names any more; killed on the way, ``sweep`` goes on. Raises OSError."""
+        doomed = directory + _REMOVED
+        try:
+            os.rename(directory, doomed)
+        except FileNotFoundError:
+            return
+        remove_tree(doomed)
+
+    def sweep(self) -> None:
+        """Removes what killed commands left. Nothing is raised: the next one tries again."""
+        for path in self.orphans():
+            try:
+                remove_tree(path)
+            except (OSError, CaisError):
+                continue
 
     def orphans(self) -> list[str]:
         """Directories that no record names, and that nobody is just filling: what a killed command left."""
@@ -293,7 +313,11 @@ class VolumeStore:
         except FileNotFoundError:
             return []
         known = self._ids()
-        free = [name for name in sorted(names) if name not in known and not _is_being_filled(self._path(name))]
+        free = [
+            name
+            for name in sorted(names)
+            if name not in known and (name.endswith(_REMOVED) or not _is_being_filled(self._path(name)))
+        ]
         # Who fills one holds its lock until the record is there: the records are looked at once more, after the locks.
         known = self._ids()
         return [self._path(name) for name in free if name not in known]

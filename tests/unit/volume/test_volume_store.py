@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 
 from cais.errors import Conflict, Invalid, NotFound
+from cais.host import processes
 from cais.host.database import Database
 from cais.volume import sizes
 from cais.volume.filling import fill
@@ -43,6 +45,52 @@ def test_removal(store):
     assert not os.path.exists(path) and os.listdir(store.directory) == []
     with pytest.raises(NotFound, match="no such volume"):
         store.remove("data")
+
+
+def killed_while_it_removes(store: VolumeStore, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process removes a volume, and dies when some of its files are gone."""
+
+    def half(path: str) -> None:
+        os.unlink(os.path.join(path, "lock"))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    store.database.close()
+    child = os.fork()
+    if child == 0:
+        try:
+            monkeypatch.setattr("cais.volume.store.remove_tree", half)
+            store.remove(name)
+        finally:
+            os._exit(0)
+    assert processes.wait(child) == 137
+
+
+@pytest.mark.parametrize("next_command", ["create", "remove"])
+def test_a_removal_that_was_killed_is_finished_by_the_next_command(store, monkeypatch, next_command):
+    store.create("other")
+    (Path(store.create("data").path) / "file").write_text("kept")
+    killed_while_it_removes(store, "data", monkeypatch)
+    assert [volume.name for volume in store.all()] == ["other"] and len(os.listdir(store.directory)) == 2
+    if next_command == "create":
+        store.create("data")
+        assert os.listdir(store.get("data").path) == []
+    else:
+        store.remove("other")
+    assert len(os.listdir(store.directory)) == len(store.all())
+
+
+def test_what_another_command_makes_or_removes_is_left_alone(store):
+    fresh = os.path.join(store.directory, "fresh")
+    filled, lock = store.stage("data", lambda path: None)
+    os.mkdir(fresh)
+    store.create("other")
+    assert {"fresh", filled} < set(os.listdir(store.directory))
+    os.utime(fresh, (0, 0))  # nobody takes that long to lock it
+    with lock:
+        store.sweep()
+        assert filled in os.listdir(store.directory) and not os.path.exists(fresh)
+    store.sweep()
+    assert len(os.listdir(store.directory)) == 1
 
 
 @pytest.mark.parametrize("name", ["a", "-a", "a/b", "a b", "ä" * 3, "x" * 300])
