@@ -29,13 +29,12 @@ _NICE = 5
 _IDLE_SECONDS = 30
 
 
-def attend(settings: Settings, metrics: socket.socket | None, counts_directory: str) -> int:
-    """Until SIGTERM, or until the parent is gone; returns the exit code."""
+def attend(settings: Settings, metrics: socket.socket | None, counts_directory: str, parent: int) -> int:
+    """Until SIGTERM, or until the process ``parent`` is gone; returns the exit code."""
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICE)
-    parent = os.getppid()
     counts = Counts(counts_directory)
     if metrics is not None:
         threading.Thread(target=_MetricsServer(metrics, counts).serve_forever, daemon=True).start()

@@ -51,14 +51,16 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     workers = settings.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
     counts = tempfile.mkdtemp(prefix="cais-registry-") if settings.metrics_listen or settings.metrics_path else ""
 
+    parent = os.getpid()
+
     def work() -> int:
         if metrics is not None:
             metrics.close()
-        return worker.work(settings, listener, counts)
+        return worker.work(settings, listener, counts, parent)
 
     def attend() -> int:
         listener.close()
-        return attendant.attend(settings, metrics, counts)
+        return attendant.attend(settings, metrics, counts, parent)
 
     works: list[Callable[[], int]] = [work] * workers
     if settings.gc_interval or metrics is not None:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 _TICKS_A_SECOND = 10  # of uvicorn
 
 
-def work(settings: Settings, listener: socket.socket, counts_directory: str) -> int:
-    """Answers until SIGTERM; returns the exit code. What it counts is put into ``counts_directory`` ("": nowhere)."""
+def work(settings: Settings, listener: socket.socket, counts_directory: str, parent: int) -> int:
+    """Answers until SIGTERM, or until the process ``parent`` is gone; returns the exit code. What it counts is put into
+    ``counts_directory`` ("": nowhere)."""
     catalog = Catalog.open(of_catalog(settings))
     # A bucket answers later than a disk, and may not answer for a while: the others must not wait for those who wait.
     count = settings.threads or (64 if settings.s3_bucket else 16)
@@ -72,7 +73,7 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str) -> 
         settings.stop_delay,
     )
     threads.submit(readiness.look)  # what is out of reach is said now, and not when the first one asks
-    threading.Thread(target=_end_with_parent, args=(os.getppid(), server), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(parent, server), daemon=True).start()
     server.run(sockets=[listener])
     threads.shutdown()
     catalog.close()
@@ -111,8 +112,13 @@ def _tell(line: str) -> None:
 
 def _end_with_parent(parent: int, server: uvicorn.Server) -> None:
     """A worker whose parent was killed stops by itself: nobody would stop it."""
-    descriptor = os.pidfd_open(parent)
     import select
 
-    select.select([descriptor], [], [])
+    try:
+        descriptor = os.pidfd_open(parent)
+    except ProcessLookupError:
+        pass
+    else:
+        if os.getppid() == parent:  # else it was killed before we came here, and the number is another's
+            select.select([descriptor], [], [])
     server.should_exit = True
