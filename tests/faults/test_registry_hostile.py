@@ -225,7 +225,7 @@ def test_a_whole_blob_that_breaks_off_leaves_nothing(impatient: RegistryProcess)
     before = set((impatient.root / "uploads").iterdir())
     connection = dial(impatient)
     path = f"/v2/hostile/whole/blobs/uploads/?digest={DIGEST}"
-    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode() + b"x" * 500)
+    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome".encode())
     wait_until(lambda: set((impatient.root / "uploads").iterdir()) - before, "the upload has begun")
     connection.close()
     wait_until(lambda: set((impatient.root / "uploads").iterdir()) == before, "its file is gone")
@@ -236,13 +236,14 @@ def test_two_writers_of_one_upload(registry: RegistryProcess) -> None:
     location = registry.request("POST", "/v2/hostile/two/blobs/uploads/").headers["location"]
     upload = registry.root / "uploads" / location.rpartition("/")[2]
     first = dial(registry)
-    first.sendall(f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nfour".encode())
+    # Of a short body with its length nothing is written before all of it is there.
+    first.sendall(f"PATCH {location} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour".encode())
     wait_until(upload.exists, "the first one writes")
     second = registry.request("PATCH", location, b"another!")
     assert (second.status, second.code) == (409, "BLOB_UPLOAD_INVALID")
     third = registry.request("PUT", f"{location}?digest={digest_of(b'another!')}", b"another!")
     assert third.status == 409
-    first.sendall(b"more")
+    first.sendall(b"\r\n4\r\nmore\r\n0\r\n\r\n")
     assert first.recv(65536).startswith(b"HTTP/1.1 202")
     first.close()
     assert registry.request("PUT", f"{location}?digest={digest_of(b'fourmore')}").status == 201
@@ -390,7 +391,8 @@ def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
         upload = registry.root / "uploads" / location.rpartition("/")[2]
         connection = dial(registry)
         query = f"?digest={digest_of(b'fourmore')}"
-        connection.sendall(f"PUT {location}{query} HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nfour".encode())
+        head = f"PUT {location}{query} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode() + b"4\r\nfour")
         wait_until(upload.exists, "it has begun")
         registry.process.send_signal(signal.SIGTERM)
 
@@ -402,7 +404,7 @@ def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
             return False
 
         wait_until(refuses, "no new connections")
-        connection.sendall(b"more")
+        connection.sendall(b"\r\n4\r\nmore\r\n0\r\n\r\n")
         assert everything(connection).startswith(b"HTTP/1.1 201")
         connection.close()
         assert registry.process.wait(30) == 0

@@ -78,7 +78,7 @@ class StoredBlobs:
         if self._policy.is_old(row.linked_unix, time.time()):
 
             def renew(connection: Connection) -> bool:
-                found = repositories.find(connection, repository)
+                found = repositories.find(self._database, connection, repository)
                 return found is not None and bool(rows.renew(connection, found, [digest]))
 
             if not self._database.write(renew):
@@ -93,7 +93,7 @@ class StoredBlobs:
         """Whether ``repository`` has now what ``source`` has; the caller has asked for access to both."""
 
         def write(connection: Connection) -> bool:
-            source_id = repositories.find(connection, source)
+            source_id = repositories.find(self._database, connection, source)
             if source_id is None or not rows.renew(connection, source_id, [digest]):
                 return False
             target = repositories.ensure(self._database, connection, repository, public=self._public)
@@ -111,7 +111,7 @@ class StoredBlobs:
         """The repository has it no more; its bytes go when nobody has it. Raises BlobUnknown."""
 
         def write(connection: Connection) -> bool:
-            found = repositories.find(connection, repository)
+            found = repositories.find(self._database, connection, repository)
             return found is not None and rows.unlink(connection, found, digest)
 
         if not self._database.write(write):

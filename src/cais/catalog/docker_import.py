@@ -145,7 +145,7 @@ class DockerImport:
                 self._left_out.append(f"{repository}:{tag}: its manifest {digest} was left out")
 
     def _tag(self, repository: str, tag: str, digest: Digest, connection: Connection) -> bool:
-        found = repositories.find(connection, repository)
+        found = repositories.find(self._database, connection, repository)
         if found is None or not manifests.renew(connection, found, [digest]):
             return False
         tags.put(self._database, connection, found, tag, digest)

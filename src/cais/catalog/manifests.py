@@ -104,7 +104,7 @@ class Manifests:
         if is_old:
 
             def renew(connection: Connection) -> bool:
-                found = repositories.find(connection, repository)
+                found = repositories.find(self._database, connection, repository)
                 return found is not None and bool(rows.renew(connection, found, [reference]))
 
             if not self._database.write(renew):
@@ -126,7 +126,7 @@ class Manifests:
         """Takes it and the tags that name it from the repository. Raises ManifestUnknown."""
 
         def write(connection: Connection) -> bool:
-            found = repositories.find(connection, repository)
+            found = repositories.find(self._database, connection, repository)
             if found is None:
                 return False
             unneeded.orphan_referrers(connection, found, digest)

@@ -32,7 +32,7 @@ class Tags:
         """Raises ManifestUnknown (there is no such tag)."""
 
         def write(connection: Connection) -> bool:
-            found = repositories.find(connection, repository)
+            found = repositories.find(self._database, connection, repository)
             return found is not None and rows.remove(connection, found, tag)
 
         if not self._database.write(write):

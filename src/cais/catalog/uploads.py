@@ -73,7 +73,7 @@ class Uploads:
     def cancel(self, repository: str, upload: str) -> None:
         """Raises UploadUnknown."""
         row = self._find(repository, upload)
-        if not self._database.write(lambda connection: rows.end(connection, upload)):
+        if not self._database.write(lambda connection: rows.end(self._database, connection, upload)):
             raise _unknown(upload)
         self.discard(row)
 
@@ -103,7 +103,9 @@ class Uploads:
 
     def advance(self, before: rows.UploadRow, now: rows.UploadRow) -> None:
         """Raises UploadBusy."""
-        if not self._database.write(lambda connection: rows.advance(connection, before, now), durable=False):
+        if not self._database.write(
+            lambda connection: rows.advance(self._database, connection, before, now), durable=False
+        ):
             raise UploadBusy("another request has written to this upload, or cancelled it")
 
     def verify(self, row: rows.UploadRow, known: RunningHash | None, digest: Digest) -> None:
@@ -135,7 +137,7 @@ class Uploads:
         """The upload is a blob of the repository. ``began`` is what the database knows of it."""
 
         def write(connection: Connection) -> int | None:
-            if noted and not rows.end(connection, began.id, began.offset_bytes):
+            if noted and not rows.end(self._database, connection, began.id, began.offset_bytes):
                 if blobs.is_at(connection, digest, location):
                     return None  # it was done, and the database's answer lost
                 raise UploadBusy("another request has written to this upload, or cancelled it")

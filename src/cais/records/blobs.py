@@ -8,7 +8,7 @@ import time
 from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Table, bindparam, delete, insert, select
 
 from cais.records import links
-from cais.records.lookup import Lookup
+from cais.records.lookup import Change, Lookup
 from cais.records.metadata import DIGEST, IDENTITY, METADATA, UNIX_SECONDS
 from cais.records.repositories import REPOSITORIES, Shown, is_shown
 from cais.spec.named import NamedTuple
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from sqlalchemy import Connection, Insert
-    from sqlalchemy.sql.dml import ReturningInsert
+    from sqlalchemy import Connection
+    from sqlalchemy.dialects.sqlite import Insert
 
     from cais.records.database import Database
 
@@ -90,23 +90,20 @@ def is_stored(connection: Connection, digest: str) -> bool:
     return connection.execute(select(BLOBS.c.digest).where(BLOBS.c.digest == digest)).first() is not None
 
 
-def _add(database: Database) -> ReturningInsert[Any]:
-    added = database.insert(BLOBS).on_conflict_do_nothing(index_elements=["digest"])
-    return added.returning(BLOBS.c.digest)  # type: ignore[no-any-return]
-
-
 def _link(database: Database) -> Insert:
-    added = database.insert(REPOSITORY_BLOBS)
+    added: Insert = database.insert(REPOSITORY_BLOBS)
     fresh = {"linked_unix": added.excluded.linked_unix}
-    return added.on_conflict_do_update(  # type: ignore[no-any-return]
-        index_elements=["repository_id", "digest"], set_=fresh
-    )
+    return added.on_conflict_do_update(index_elements=["repository_id", "digest"], set_=fresh)
+
+
+_ADD = Change(lambda database: database.insert(BLOBS).on_conflict_do_nothing(index_elements=["digest"]))
+_LINK = Change(_link)
 
 
 def add(database: Database, connection: Connection, digest: str, size_bytes: int, location: dict[str, Any]) -> bool:
     """Whether the blob is at ``location`` from now on, or was before; False where it is there already, at another."""
-    row = {"digest": digest, "size_bytes": size_bytes, "location": location, "created_unix": time.time()}
-    if connection.execute(database.once(_add), row).first() is not None:
+    row = {"digest": digest, "size_bytes": size_bytes, "location": json.dumps(location), "created_unix": time.time()}
+    if database.run(connection, _ADD, **row).touched:
         return True
     return is_at(connection, digest, location)
 
@@ -119,8 +116,7 @@ def is_at(connection: Connection, digest: str, location: dict[str, Any]) -> bool
 
 def link(database: Database, connection: Connection, repository_id: int, digest: str) -> None:
     """The repository has the blob from now on; where it had it, the link is fresh again."""
-    row = {"repository_id": repository_id, "digest": digest, "linked_unix": time.time()}
-    connection.execute(database.once(_link), row)
+    database.run(connection, _LINK, repository_id=repository_id, digest=digest, linked_unix=time.time())
 
 
 def renew(connection: Connection, repository_id: int, digests: Iterable[str]) -> set[str]:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from cais.errors import Conflict, Invalid, Unavailable
 from cais.records.log import WriteAheadLog
 from cais.records.lookup import Compiled, Lookup, NearConnections
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     Result = TypeVar("Result")
-    Statement = TypeVar("Statement")
 
 _BUSY_SECONDS = 30
 _LOOK_SECONDS = 2  # everybody waits for a lookup; it has to wait for others next to never
@@ -48,6 +48,13 @@ _POSTGRES = {
     "options": "-c idle_in_transaction_session_timeout=60s -c lock_timeout=30s",
 }
 _UPGRADE_LOCK = 0x63616973  # one number for all replicas ("cais")
+
+
+class Ran(NamedTuple):
+    """How many rows a change has touched; the rows of a lookup, or what a change returns."""
+
+    touched: int
+    rows: list[tuple[Any, ...]]
 
 
 class Database:
@@ -77,10 +84,10 @@ class Database:
         # A read is one statement: it needs no transaction, which on PostgreSQL would be two more round trips.
         self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._compiled: dict[Lookup, Compiled] = {}
-        self._made: dict[object, Any] = {}
         self._near: NearConnections | None = None
         self._log: WriteAheadLog | None = None
         self._writing = threading.Lock()
+        self._writer: Connection | None = None
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
             self._log = WriteAheadLog(f"{parsed.database}-wal")
@@ -118,14 +125,29 @@ class Database:
 
     def look(self, lookup: Lookup, **values: Any) -> list[tuple[Any, ...]]:
         """The rows of a lookup. Raises Unavailable."""
-        query = self._compiled.get(lookup)
-        if query is None:
-            query = self._compiled[lookup] = lookup.compiled(self._engine.dialect)
+        query = self._compilation(lookup)
         if self._near is not None:
             return self._near.look(query, values)
         with self.reading() as connection:
-            found = connection.exec_driver_sql(query.text, {**query.constants, **values})
+            found = connection.exec_driver_sql(query.text, query.named(values))
             return [tuple(row) for row in found.fetchall()]
+
+    def run(self, connection: Connection, lookup: Lookup, **values: Any) -> Ran:
+        """A lookup or a change, as a part of what ``write`` or ``reading`` has a connection for."""
+        query = self._compilation(lookup)
+        if not self.is_sqlite:
+            found = connection.exec_driver_sql(query.text, query.named(values))
+            return Ran(found.rowcount, [tuple(row) for row in found.fetchall()] if found.returns_rows else [])
+        with _errors_of_driver():
+            cursor = _driver(connection).execute(query.text, query.placed(values))
+            rows = cursor.fetchall()
+            return Ran(cursor.rowcount, rows)
+
+    def _compilation(self, lookup: Lookup) -> Compiled:
+        query = self._compiled.get(lookup)
+        if query is None:
+            query = self._compiled[lookup] = lookup.compiled(self, self._engine.dialect)
+        return query
 
     def write(self, action: Callable[[Connection], Result], *, durable: bool = True) -> Result:
         """What ``action`` returns, after its changes are committed, all or none. ``durable`` is False for what need not
@@ -142,10 +164,8 @@ class Database:
                         connection.commit()
                         return result
                 # One of this process at a time: SQLite's own waiting is a sleep.
-                with self._writing, self._engine.connect() as connection:
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                    result = action(connection)
-                    connection.commit()
+                with self._writing:
+                    result = self._written(action)
                 if durable:
                     self._log.sync()
                 return result
@@ -157,16 +177,24 @@ class Database:
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
         raise AssertionError("unreachable")
 
+    def _written(self, action: Callable[[Connection], Result]) -> Result:
+        """On SQLite, and the connection that is kept for it: another one would cost as much as the change."""
+        if self._writer is None:
+            self._writer = self._engine.connect()
+        connection = self._writer
+        try:
+            with _errors_of_driver():
+                _driver(connection).execute("BEGIN IMMEDIATE")
+            with connection.begin():
+                return action(connection)
+        except BaseException:
+            self._writer = None
+            connection.close()  # which rolls back
+            raise
+
     def insert(self, table: Table) -> Any:
         """An INSERT that can say ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
         return sqlite_dialect.insert(table) if self.is_sqlite else postgresql.insert(table)
-
-    def once(self, make: Callable[[Database], Statement]) -> Statement:
-        """What ``make`` returns, made once for this database: a statement of every push, whose values are bound."""
-        found = self._made.get(make)
-        if found is None:
-            found = self._made[make] = make(self)
-        return cast("Statement", found)
 
     def upgrade(self) -> None:
         """Brings the schema up to this version's, once, whoever else tries. Raises Unavailable, Conflict (too new)."""
@@ -186,6 +214,8 @@ class Database:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
         if self._near is not None:
             self._near.close()
         self._engine.dispose()
@@ -224,6 +254,19 @@ def _parsed(url: str) -> URL:
         # It holds hashes of passwords, and keys that sign: what SQLite puts beside it has the mode that it has.
         os.close(os.open(parsed.database, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return parsed.set(drivername="postgresql+psycopg" if backend == "postgresql" else "sqlite")
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", connection.connection.driver_connection)
+
+
+@contextmanager
+def _errors_of_driver() -> Iterator[None]:
+    """As SQLAlchemy raises them."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(None, None, error, sqlite3.Error) from error
 
 
 def _connect_sqlite(path: str) -> sqlite3.Connection:

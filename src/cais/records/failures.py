@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Integer, String, Table, bindparam, case, delete, select
 
-from cais.records.lookup import Lookup
+from cais.records.lookup import Change, Lookup
 from cais.records.metadata import METADATA, UNIX_SECONDS
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ def find(database: Database, who: str, now: float) -> tuple[int, float]:
 
 def add(database: Database, connection: Connection, who: str, now: float, until_unix: float) -> None:
     """One more, or the first one, which counts until then."""
-    connection.execute(database.once(_add), {"who": who, "count": 1, "until_unix": until_unix, "now": now})
+    database.run(connection, _ADD, who=who, count=1, until_unix=until_unix, now=now)
 
 
 def remove_expired(connection: Connection, now: float) -> None:
@@ -57,3 +57,6 @@ def _add(database: Database) -> Insert:
             "until_unix": case((is_over, added.excluded.until_unix), else_=table.c.until_unix),
         },
     )
+
+
+_ADD = Change(_add)

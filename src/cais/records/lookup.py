@@ -1,6 +1,6 @@
-"""Lookups: the queries of every pull, compiled once and run by the driver itself.
+"""Lookups and changes: the statements of every pull and push, compiled once and run by the driver itself.
 
-What SQLAlchemy does around a query (a connection of the pool, the context of an execution, rows with names) takes
+What SQLAlchemy does around a statement (a connection of the pool, the context of an execution, rows with names) takes
 longer than SQLite takes to answer it. So these few go around it; all others do not.
 """
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from sqlalchemy import Dialect, Select
+    from sqlalchemy import ClauseElement, Dialect
+
+    from cais.records.database import Database
 
 
 class Lookup:
@@ -26,13 +28,31 @@ class Lookup:
 
     __slots__ = ("_query",)
 
-    def __init__(self, query: Select[Any]) -> None:
+    def __init__(self, query: ClauseElement) -> None:
         self._query = query
 
-    def compiled(self, dialect: Dialect) -> Compiled:
-        made = self._query.compile(dialect=dialect)
+    def compiled(self, database: Database, dialect: Dialect) -> Compiled:
+        made: Any = self._statement(database).compile(dialect=dialect)
         constants = {name: value for name, value in made.params.items() if value is not None}
         return Compiled(str(made), tuple(made.positiontup or ()), constants)
+
+    def _statement(self, database: Database) -> ClauseElement:
+        return self._query
+
+
+class Change(Lookup):
+    """An INSERT, UPDATE or DELETE. An INSERT is of all columns. JSON is given as a text.
+
+    ``make`` is called once for a database: what an INSERT may say of conflicts differs.
+    """
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[[Database], ClauseElement]) -> None:
+        self._make = make
+
+    def _statement(self, database: Database) -> ClauseElement:
+        return self._make(database)
 
 
 class Compiled(NamedTuple):
@@ -42,6 +62,13 @@ class Compiled(NamedTuple):
     text: str
     names: tuple[str, ...]
     constants: dict[str, Any]
+
+    def named(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {**self.constants, **values} if self.constants else values
+
+    def placed(self, values: dict[str, Any]) -> list[Any]:
+        values = self.named(values)
+        return [values[name] for name in self.names]
 
 
 class NearConnections:
@@ -59,9 +86,7 @@ class NearConnections:
             if connection is None:
                 connection = self._of_thread.connection = self._connect()
                 self._all.append(connection)
-            if query.constants:
-                values = {**query.constants, **values}
-            return connection.execute(query.text, [values[name] for name in query.names]).fetchall()
+            return connection.execute(query.text, query.placed(values)).fetchall()
         except sqlite3.Error as error:
             raise Unavailable(f"the database {self._where} cannot be used: {error}") from None
 

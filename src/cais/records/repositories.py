@@ -46,10 +46,10 @@ _ID = select(REPOSITORIES.c.id).where(REPOSITORIES.c.name == bindparam("reposito
 _LOOK_ID, _LOOK_PUBLIC = Lookup(_ID), Lookup(_PUBLIC)
 
 
-def find(connection: Connection, name: str) -> int | None:
+def find(database: Database, connection: Connection, name: str) -> int | None:
     """The repository's id."""
-    found: int | None = connection.execute(_ID, {"repository": name}).scalar()
-    return found
+    found = database.run(connection, _LOOK_ID, repository=name).rows
+    return found[0][0] if found else None
 
 
 def look(database: Database, name: str) -> int | None:
@@ -71,11 +71,11 @@ def is_public(connection: Connection, name: str) -> bool:
 
 def ensure(database: Database, connection: Connection, name: str, *, public: bool) -> int:
     """The repository's id; it is made where it is not there, and ``public`` then."""
-    found = find(connection, name)
+    found = find(database, connection, name)
     if found is None:
         row = {"name": name, "is_public": public, "created_unix": time.time()}
         connection.execute(database.insert(REPOSITORIES).values(row).on_conflict_do_nothing(index_elements=["name"]))
-        found = find(connection, name)
+        found = find(database, connection, name)
         assert found is not None
     return found
 

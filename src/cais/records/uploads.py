@@ -7,7 +7,7 @@ import time
 
 from sqlalchemy import JSON, BigInteger, Column, ForeignKey, String, Table, bindparam, delete, select, update
 
-from cais.records.lookup import Lookup
+from cais.records.lookup import Change, Lookup
 from cais.records.metadata import IDENTITY, METADATA, UNIX_SECONDS
 from cais.records.repositories import REPOSITORIES
 from cais.spec.named import NamedTuple
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sqlalchemy import Connection, Insert
+    from sqlalchemy import Connection
 
     from cais.records.database import Database
 
@@ -49,29 +49,31 @@ _FIND = Lookup(
 )
 
 
-_ADVANCE = (
-    update(UPLOADS)
-    .where(UPLOADS.c.id == bindparam("upload"), UPLOADS.c.offset_bytes == bindparam("before"))
-    .values(
-        offset_bytes=bindparam("offset"),
-        parts=bindparam("now"),
-        hashed=bindparam("hash"),
-        updated_unix=bindparam("when"),
+_BEGIN = Change(lambda database: database.insert(UPLOADS).on_conflict_do_nothing(index_elements=["id"]))
+_ADVANCE = Change(
+    lambda database: (
+        update(UPLOADS)
+        .where(UPLOADS.c.id == bindparam("upload"), UPLOADS.c.offset_bytes == bindparam("before"))
+        .values(
+            offset_bytes=bindparam("offset"),
+            parts=bindparam("now"),
+            hashed=bindparam("hash"),
+            updated_unix=bindparam("when"),
+        )
     )
 )
 _END = delete(UPLOADS).where(UPLOADS.c.id == bindparam("upload"))
-_END_AT = _END.where(UPLOADS.c.offset_bytes == bindparam("before"))
-
-
-def _begin(database: Database) -> Insert:
-    return database.insert(UPLOADS).on_conflict_do_nothing(index_elements=["id"])  # type: ignore[no-any-return]
+_END_ANY = Change(lambda database: _END)
+_END_AT = Change(lambda database: _END.where(UPLOADS.c.offset_bytes == bindparam("before")))
 
 
 def begin(database: Database, connection: Connection, upload: str, repository_id: int) -> None:
     """May be repeated."""
     now = time.time()
-    row = {"id": upload, "repository_id": repository_id, "started_unix": now, "updated_unix": now}
-    connection.execute(database.once(_begin), {"offset_bytes": 0, "parts": [], **row})
+    database.run(
+        connection, _BEGIN, id=upload, repository_id=repository_id, started_unix=now, updated_unix=now,
+        offset_bytes=0, parts="[]", hashed=None,
+    )  # fmt: skip
 
 
 def find(database: Database, repository: str, upload: str) -> UploadRow | None:
@@ -85,22 +87,22 @@ def find(database: Database, repository: str, upload: str) -> UploadRow | None:
     )
 
 
-def advance(connection: Connection, before: UploadRow, now: UploadRow) -> bool:
+def advance(database: Database, connection: Connection, before: UploadRow, now: UploadRow) -> bool:
     """False where it is not where ``before`` says any more: another writer was first. May be repeated: where this very
     step was taken before, it is so."""
     table = UPLOADS
-    given = {
-        "upload": now.id, "before": before.offset_bytes, "offset": now.offset_bytes, "now": now.parts,
-        "hash": now.hashed, "when": time.time(),
-    }  # fmt: skip
-    if connection.execute(_ADVANCE, given).rowcount:
+    hashed = None if now.hashed is None else json.dumps(now.hashed)
+    if database.run(
+        connection, _ADVANCE, upload=now.id, before=before.offset_bytes, offset=now.offset_bytes,
+        now=json.dumps(now.parts), hash=hashed, when=time.time(),
+    ).touched:  # fmt: skip
         return True
     found = connection.execute(select(table.c.offset_bytes, table.c.parts).where(table.c.id == now.id)).first()
     return found is not None and tuple(found) == (now.offset_bytes, now.parts)
 
 
-def end(connection: Connection, upload: str, offset_bytes: int | None = None) -> bool:
+def end(database: Database, connection: Connection, upload: str, offset_bytes: int | None = None) -> bool:
     """Forgets the upload; False where it is gone, or not at ``offset_bytes`` (None: wherever it is)."""
     if offset_bytes is None:
-        return bool(connection.execute(_END, {"upload": upload}).rowcount)
-    return bool(connection.execute(_END_AT, {"upload": upload, "before": offset_bytes}).rowcount)
+        return bool(database.run(connection, _END_ANY, upload=upload).touched)
+    return bool(database.run(connection, _END_AT, upload=upload, before=offset_bytes).touched)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 from cais.catalog.errors import CatalogError
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ class BadRequest(CatalogError):
 
     kind = "invalid"
     code = "UNSUPPORTED"
+
+
+class SmallBody(NamedTuple):
+    """Not ``is_whole``: the client went away."""
+
+    content: bytes
+    is_whole: bool
 
 
 class Response:
@@ -126,6 +134,10 @@ class Call:
             return function(self._catalog, *arguments)
         return await self.run(function, *arguments)
 
+    async def admit(self) -> None:
+        """For who waits for a body before there is anything to run. Raises NotKnown, NotAllowed."""
+        await self.look(_nothing)
+
     def _admit_at_once(self) -> bool:
         """Whether the caller is known without waiting (a password takes its time). Raises as ``run``."""
         access, authorization = self._catalog.access, self.header(b"authorization")
@@ -188,6 +200,25 @@ class Call:
             raise Disconnected
         return message["body"], message["more_body"]
 
+    async def small_body(self, limit_bytes: int) -> SmallBody | None:
+        """The body, when the caller may do what the route says. None where it has more bytes than that, or does not say
+        how many. Raises NotKnown, NotAllowed, BadRequest."""
+        length = self.content_length()
+        if length is None and self.header(b"transfer-encoding"):
+            return None
+        if length is not None and length > limit_bytes:
+            return None
+        await self.admit()
+        pieces: list[bytes] = []
+        more = bool(length)
+        while more:
+            try:
+                piece, more = await self.piece()
+            except Disconnected:
+                return SmallBody(b"".join(pieces), False)
+            pieces.append(piece)
+        return SmallBody(b"".join(pieces), True)
+
     @property
     def receive_into(self) -> Callable[[memoryview], Awaitable[tuple[int, bool]]] | None:
         """Where there is one, it takes the place of ``piece``: it fills a buffer with the next bytes of the body, and
@@ -207,3 +238,7 @@ class Call:
             if size > limit_bytes:
                 raise too_large()
         return b"".join(pieces)
+
+
+def _nothing(catalog: Catalog) -> None:
+    """To be allowed is all."""
