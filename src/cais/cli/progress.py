@@ -47,7 +47,7 @@ def display(mode: str) -> Display:
         return Quiet()
     from cais.errors import Invalid
 
-    raise Invalid(f"invalid progress mode {mode!r}", hint=f"The modes are {', '.join(MODES)}.")
+    raise Invalid(f"invalid progress mode {mode}", hint=f"The modes are {', '.join(MODES)}.")
 
 
 class Failure:

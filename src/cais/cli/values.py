@@ -192,3 +192,48 @@ def filters(texts: list[str]) -> dict[str, list[str]]:
         name, _, value = text.partition("=")
         asked.setdefault(name.strip().lower(), []).append(value.strip())
     return asked
+
+
+def check_pairs(pairs: list[str]) -> None:
+    """Of an option of a build, ``KEY=VALUE`` and ``KEY``: each has a key."""
+    from cais.errors import Invalid
+
+    for text in pairs:
+        if not text.partition("=")[0]:
+            raise Invalid(f'invalid key-value pair "{text}": empty key')
+
+
+def build_arguments(pairs: list[str]) -> dict[str, str]:
+    """Of ``--build-arg``: the value of a name alone comes from the environment, and without one there it is none."""
+    import os
+
+    check_pairs(pairs)
+    arguments = {}
+    for text in pairs:
+        name, equals, value = text.partition("=")
+        if equals:
+            arguments[name] = value
+        elif name in os.environ:
+            arguments[name] = os.environ[name]
+    return arguments
+
+
+def network_mode(text: str) -> str:
+    """Of ``--network``."""
+    from cais.errors import Invalid
+
+    if text not in ("", "default", "host", "none"):
+        raise Invalid(f'network mode "{text}" not supported by buildkit', hint="Use default, host or none.")
+    return text
+
+
+def epoch() -> int | None:
+    """Of SOURCE_DATE_EPOCH in the environment."""
+    import os
+
+    from cais.errors import Invalid
+
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if text and not (text.isascii() and text.isdigit()):
+        raise Invalid(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds")
+    return int(text) if text else None

@@ -223,13 +223,14 @@ class _Oven:
 
     def _build(self, name: str) -> None:
         from cais.engine.build import build_in
+        from cais.engine.build_log import said_of_failure
 
         options = self._baked.options[name]._replace(linked=dict(self._images))
         try:
             self._at_work.check()
             result, made = build_in(self._stores, options, self._progress[name], at_work=self._at_work)
         except CaisError as error:
-            error.message = f"target {name}: {error.message}"
+            error.message = f"target {name}: {said_of_failure(error)}"
             raise
         with self._changed:
             self._results[name] = result

@@ -202,3 +202,9 @@ def events(stores: Stores, build: str = "") -> Iterator[dict[str, Any]]:
             if "data" in event:
                 event["data"] = event["data"].encode("utf-8", "surrogateescape")
             yield event
+
+
+def said_of_failure(error: CaisError) -> str:
+    """Its message with BuildKit's words before it, when it ended a build that had begun."""
+    context = error.message.startswith(("unable to prepare context", "failed to get build context"))
+    return f"failed to solve: {error.message}" if error.build_id and not context else error.message

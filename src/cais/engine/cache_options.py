@@ -112,7 +112,7 @@ def _given(text: str, flag: str) -> dict[str, str]:
             raise Invalid(f"invalid value {field!r} of {flag}", hint="It is written as type=local,dest=PATH.")
         given[key.strip().lower()] = value
     if not given.get("type"):
-        raise Invalid(f"type required form> {text!r}", hint="It is written as type=local,dest=PATH.")
+        raise Invalid(f'type required form> "{text}"', hint="It is written as type=local,dest=PATH.")
     return given
 
 

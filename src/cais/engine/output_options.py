@@ -157,7 +157,7 @@ class Output(NamedTuple):
 
     def references(self, tags: Sequence[str]) -> list[Reference]:
         """The names of its image: those of ``--tag`` and its own. Raises Invalid."""
-        return [Reference.parse(name) for name in dict.fromkeys([*tags, *self.names])]
+        return [_tag(name) for name in dict.fromkeys([*tags, *self.names])]
 
 
 def fields(text: str) -> list[str]:
@@ -194,6 +194,20 @@ def _quoted(text: str, rest: str) -> tuple[str, str]:
             return field, rest
         field += '"'
         rest = rest[1:]
+
+
+def _tag(name: str) -> Reference:
+    """A name for an image that is made. Raises Invalid."""
+    try:
+        found = Reference.parse(name)
+    except Invalid as error:
+        raise Invalid(f'invalid tag "{name}": {error.message}', hint=error.hint)
+    if found.digest is not None:
+        raise Invalid(
+            f'invalid tag "{name}": refusing to create a tag with a digest reference',
+            hint="The build makes the digest.",
+        )
+    return found
 
 
 def parse_outputs(options: BuildOptions, platforms: int = 1) -> list[Output]:

@@ -28,6 +28,9 @@ _KNOWN_ARCHITECTURES = frozenset((
     "wasm",
 ))  # fmt: skip
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
+# As error messages have them.
+_SYSTEM_PATTERN = r"^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.-]*)\\))?$"
+_PART_PATTERN = "^[A-Za-z0-9_.-]+$"
 
 
 class Platform(NamedTuple):
@@ -41,21 +44,25 @@ class Platform(NamedTuple):
     @classmethod
     def parse(cls, text: str, default: Platform | None = None) -> Platform:
         """``os/arch[/variant]``, or a lone os or architecture completed from ``default``. Raises Invalid."""
-        parts = text.lower().split("/")
-        if not 1 <= len(parts) <= 3 or not all(part and _ALLOWED.issuperset(part) for part in parts):
-            raise Invalid(
-                f"invalid platform {text!r}",
-                hint="A platform is os/architecture or os/architecture/variant, as in linux/arm64.",
-            )
+        parts = text.lower().split("/", 3)
+        for number, part in enumerate(parts):
+            if not part or not _ALLOWED.issuperset(part) or (number == 0 and "." in part):
+                said = text.split("/", 3)[number]
+                raise _invalid(
+                    f'"{said}" is an invalid OS component of "{text}": OSAndVersion specifier component must match '
+                    f'"{_SYSTEM_PATTERN}"'
+                    if number == 0
+                    else f'"{said}" is an invalid component of "{text}": platform specifier component must match '
+                    f'"{_PART_PATTERN}"'
+                )
+        if len(parts) > 3:
+            raise _invalid(f'"{text}": cannot parse platform specifier')
         if len(parts) == 1:
             base = default or cls()
             if parts[0] in _KNOWN_SYSTEMS:
                 return cls.normalised(parts[0], base.architecture, base.variant)
             if _ARCHITECTURES.get(parts[0], parts[0]) not in _KNOWN_ARCHITECTURES:
-                raise Invalid(
-                    f"invalid platform {text!r}: unknown operating system or architecture",
-                    hint="A platform is os/architecture or os/architecture/variant, as in linux/arm64.",
-                )
+                raise _invalid(f'"{text}": unknown operating system or architecture')
             return cls.normalised(base.os, parts[0])
         return cls.normalised(*parts)
 
@@ -97,3 +104,11 @@ class Platform(NamedTuple):
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def _invalid(reason: str) -> Invalid:
+    """In containerd's words, which are Docker's."""
+    return Invalid(
+        f"{reason}: invalid argument",
+        hint="A platform is os/architecture or os/architecture/variant, as in linux/arm64.",
+    )

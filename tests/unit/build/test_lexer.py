@@ -109,10 +109,20 @@ def test_too_many_instructions_are_refused() -> None:
         lex("ARG a\n" * 20_001)
 
 
-@pytest.mark.parametrize("text", ["RUN " + "x " * (1 << 19) + "y", "RUN a" + "\\\n b" * (1 << 19)])
-def test_an_endless_instruction_is_refused(text: str) -> None:
-    with pytest.raises(ParseError, match="line 1: the instruction is longer than"):
+@pytest.mark.parametrize("text", ["RUN " + "x " * (1 << 15), "FROM a\nRUN <<E\n" + "x" * 65536 + "\nE"])
+def test_an_endless_line_is_refused(text: str) -> None:
+    with pytest.raises(ParseError, match="dockerfile line greater than max allowed size of 65535"):
         lex(text)
+
+
+def test_the_longest_line() -> None:
+    (statement,) = statements("RUN " + "x" * 65531 + "\n")
+    assert len(statement.rest) == 65531
+
+
+def test_an_endless_instruction_is_refused() -> None:
+    with pytest.raises(ParseError, match="line 1: the instruction is longer than"):
+        lex("RUN a" + "\\\n b" * (1 << 19))
 
 
 def test_lines_are_counted_behind_many_empty_ones() -> None:

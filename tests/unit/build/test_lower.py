@@ -304,6 +304,7 @@ def test_circular_stages() -> None:
 
 def test_a_stage_number_that_is_not_there() -> None:
     assert error("FROM a\nCOPY --from=7 x y\n").message == "invalid stage index 7"
+    assert error("FROM a\nCOPY --from=-1 x y\n").message == "invalid stage index -1"
 
 
 def test_measured_what_nothing_needs_is_not_built_not_even_asked_for() -> None:

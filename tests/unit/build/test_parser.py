@@ -73,7 +73,10 @@ def test_unknown_flag_names_the_nearest() -> None:
         ("COPY --exclude x y", "missing a value on flag: --exclude"),
         ("COPY --link=maybe x y", "expecting boolean value for flag --link, not: maybe"),
         ("COPY x", "COPY requires at least two arguments, but only one was provided"),
-        ("COPY", "COPY requires at least two arguments"),
+        (
+            "COPY",
+            "COPY requires at least two arguments, but only one was provided. Destination could not be determined",
+        ),
         ("COPY a <<EOF\nEOF", "COPY cannot accept a heredoc as a destination"),
         ("ENV", "ENV requires at least one argument"),
         ("ENV a", "ENV must have two arguments"),
@@ -123,7 +126,7 @@ def test_errors_say_the_line(line: str, message: str) -> None:
 
 def test_an_empty_file() -> None:
     assert error("") == "the Dockerfile cannot be empty"
-    assert error("# only a comment\n\n") == "the Dockerfile cannot be empty"
+    assert error("# only a comment\n\n") == "file with no instructions"
 
 
 def test_no_from() -> None:

@@ -107,10 +107,10 @@ def test_alone_it_helps(cais: Cais) -> None:
         (["image", "tag"], "cais: 'cais image tag' requires 2 arguments\n\n"
                            "Usage:  cais image tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n\n"
                            "Run 'cais image tag --help' for more information\n", 1),
-        (["build", "--network", "bridge", "."], "invalid argument \"bridge\" for \"--network\" flag: network mode "
-                                                "'bridge' is not supported by this version of cais: use default, "
-                                                "host or none\n\nUsage:  cais build [OPTIONS] PATH | URL | -\n\n"
-                                                "Run 'cais build --help' for more information\n", 125),
+        (["build", "--network", "bridge", "."], 'ERROR: failed to build: network mode "bridge" not supported by '
+                                                "buildkit\nUse default, host or none.\n", 1),
+        (["build", "--label", "=x", "."], 'ERROR: failed to build: invalid key-value pair "=x": empty key\n', 1),
+        (["build", "--build-arg", "=x", "."], 'ERROR: failed to build: invalid key-value pair "=x": empty key\n', 1),
         (["help", "nope"], "unknown help topic: nope\n", 1),
         (["version", "--format", "{{.Foo"], "template parsing error: template: version:1: unclosed action\n", 64),
         (["load", "-i", "/nope"], "Error: open /nope: no such file or directory\n", 1),

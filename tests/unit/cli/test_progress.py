@@ -205,7 +205,7 @@ def test_live_view_says_what_was_interrupted() -> None:
 
 
 def test_modes() -> None:
-    with pytest.raises(Invalid, match="invalid progress mode 'loud'"):
+    with pytest.raises(Invalid, match="invalid progress mode loud"):
         display("loud")
 
 

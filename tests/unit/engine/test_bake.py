@@ -185,7 +185,7 @@ def test_the_command(based, tmp_path):
     assert lines[-1].endswith(" as b:latest")
     failed = run("bad", "b")
     assert failed.returncode == 1 and ">>> RUN exit 3" in failed.stderr
-    assert "ERROR: target bad: " in failed.stderr and "Traceback" not in failed.stderr
+    assert "ERROR: target bad: failed to solve: process " in failed.stderr and "Traceback" not in failed.stderr
     assert run("none").stderr.startswith("ERROR: failed to find target none")
     assert json.loads(run("--print", "b").stdout)["target"]["b"]["tags"] == ["b"]
     assert run("--list", "targets").stdout == "TARGET\tDESCRIPTION\na\t\nb\t\nbad\t\n"

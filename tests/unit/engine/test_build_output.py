@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import stat
 import tarfile
 import threading
@@ -231,3 +232,15 @@ def test_an_image_without_a_name(ready):
     (row,) = ready.engine.images.list(all=True)
     assert (row.id, row.repository, row.tag) == (result.image_id, "<none>", "<none>")
     assert result.names == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("App", 'invalid tag "App": invalid reference format: '),
+        ("app@sha256:" + "a" * 64, f'invalid tag "app@sha256:{"a" * 64}": refusing to create a tag with a digest'),
+    ],
+)
+def test_what_is_no_tag(ready, name, message):
+    with pytest.raises(Invalid, match="^" + re.escape(message)):
+        ready.build(tags=[name])

@@ -16,6 +16,7 @@ SIZE_LIMIT_BYTES = 16 << 20
 INSTRUCTION_LIMIT = 20_000
 # An instruction with its continuations, heredocs not counted.
 LINE_LIMIT_CHARACTERS = 1 << 20
+_LINE_LIMIT = 65535  # one line of the file, as at Docker
 
 DIRECTIVES = frozenset(("syntax", "escape", "check"))
 _HEREDOC_KEYWORDS = frozenset(("run", "copy", "add"))
@@ -104,6 +105,12 @@ class _Lexer:
         end = self.text.find("\n", start) + 1 or len(self.text)
         self.position = end
         self.line_number += 1
+        if end - start > _LINE_LIMIT + 1:
+            raise ParseError(
+                f"dockerfile line greater than max allowed size of {_LINE_LIMIT}",
+                Span(self.line_number, self.line_number),
+                hint="Copy what is so long from a file of the context.",
+            )
         return self.text[start:end]
 
     def lex(self) -> Lexed:

@@ -49,7 +49,8 @@ def parse(source: bytes | str) -> Dockerfile:
     lexed = lex(text)
     statements = lexed.statements
     if not statements:
-        raise DockerfileError("the Dockerfile cannot be empty", Span(1, 1), hint="It begins with FROM.")
+        reason = "file with no instructions" if text else "the Dockerfile cannot be empty"
+        raise DockerfileError(reason, Span(1, 1), hint="It begins with FROM.")
     global_args: list[Arg] = []
     stages: list[tuple[From, list[Instruction]]] = []
     for statement in statements:

@@ -185,9 +185,7 @@ def _list(text: str) -> list[str]:
 def _paths(keyword: str, statement: Statement) -> tuple[tuple[str, ...], str, tuple[Heredoc, ...]]:
     """Sources, destination and the heredocs among the sources."""
     words = _list(statement.rest)
-    if not words:
-        raise ParseError(f"{keyword} requires at least two arguments: a source and a destination", statement.span)
-    if len(words) == 1:
+    if len(words) < 2:
         raise ParseError(
             f"{keyword} requires at least two arguments, but only one was provided. "
             "Destination could not be determined",

@@ -137,8 +137,9 @@ class Stages:
             )
         if self.context(name):
             return name
-        if name.isascii() and name.isdigit():
-            if len(name) > 8 or int(name) >= len(self.dockerfile.stages):
+        digits = name[1:] if name[:1] in ("+", "-") else name
+        if digits.isascii() and digits.isdigit():
+            if len(name) > 8 or not 0 <= int(name) < len(self.dockerfile.stages):
                 raise DockerfileError(f"invalid stage index {name}", span)
             found = [int(name)]
         else:
@@ -216,7 +217,7 @@ class Stages:
                 begun.platform = Platform.parse(text, self.platform)
             except Invalid as error:
                 raise DockerfileError(
-                    f"failed to parse platform {text}: {error.message}{meant}", head.span, hint=error.hint
+                    f"failed to parse platform {head.platform}: {error.message}{meant}", head.span, hint=error.hint
                 )
         platform = begun.platform or self.platform
         if stage.name and self.context(stage.name, platform):

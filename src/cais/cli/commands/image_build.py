@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cais.cli.declare import BadValue, Command, Flag
-from cais.cli.values import environment, label, ulimit
+from cais.cli.values import ulimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from cais.engine.build import BuildOptions, BuildResult
     from cais.engine.build_debug import Place
     from cais.errors import CaisError
-
-
-def _network(text: str) -> None:
-    if text not in ("", "default", "host", "none"):
-        raise BadValue(f"network mode {text!r} is not supported by this version of cais: use default, host or none")
 
 
 def _call(text: str) -> None:
@@ -50,7 +45,7 @@ COMMAND = Command(
              complete="network.host,security.insecure"),
         Flag("annotation", "", "stringArray", "Add annotation to the image"),
         Flag("attest", "", "stringArray", 'Attestation parameters (format: "type=sbom,generator=image")'),
-        Flag("build-arg", "", "list", "Set build-time variables", check=environment),
+        Flag("build-arg", "", "list", "Set build-time variables"),
         Flag("build-context", "", "stringArray", "Additional build contexts (e.g., name=path)"),
         Flag("cache-from", "", "stringArray", 'External cache sources (e.g., "type=local,src=path")'),
         Flag("cache-to", "", "stringArray", 'Cache export destinations (e.g., "type=local,dest=path")'),
@@ -68,13 +63,13 @@ COMMAND = Command(
         Flag("dockerfile-entry", "", "string", hidden=True),
         Flag("file", "f", "string", 'Name of the Dockerfile (Default is "PATH/Dockerfile")', complete="file"),
         Flag("iidfile", "", "string", "Write the image ID to the file", complete="file"),
-        Flag("label", "", "list", "Set metadata for an image", check=label),
+        Flag("label", "", "list", "Set metadata for an image"),
         Flag("load", "", "", 'Shorthand for "--output=type=docker"'),
         Flag("memory", "m", "bytes", "Memory limit of RUN"),
         Flag("memory-swap", "", "bytes", "Limit of memory plus swap of RUN: '-1' to enable unlimited swap"),
         Flag("metadata-file", "", "string", "Write build result metadata to the file", complete="file"),
         Flag("network", "", "string", "Set the networking mode for the RUN instructions during build (host|none)",
-             "default", complete="default,host,none", check=_network),
+             "default", complete="default,host,none"),
         Flag("no-cache", "", "", "Do not use cache when building the image"),
         Flag("no-cache-filter", "", "stringArray", "Do not cache specified stages"),
         Flag("on-error", "", "string",
@@ -131,7 +126,11 @@ def run(call: Call) -> int:
     from cais.cli.progress import display
     from cais.errors import CaisError, Cancelled
 
-    options = _options(call)
+    try:
+        options = _options(call)
+    except CaisError as error:
+        sys.stderr.write(_failure(error, ""))
+        return 1
     _warn_of_ignored(call)
     if call["check"] or call["call"] != "build":
         return _look(call, options)
@@ -243,33 +242,23 @@ def _options(call: Call) -> BuildOptions:
     import os
     import sys
 
-    from cais.cli.values import key_values
+    from cais.cli.values import build_arguments, check_pairs, epoch, key_values, network_mode
     from cais.engine.build_options import BuildOptions, Limits
-    from cais.errors import Invalid
 
-    arguments = {}
-    for text in call["build-arg"]:
-        name, equals, value = text.partition("=")
-        if equals:
-            arguments[name] = value
-        elif name in os.environ:
-            arguments[name] = os.environ[name]
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if epoch and not (epoch.isascii() and epoch.isdigit()):
-        raise Invalid(f"SOURCE_DATE_EPOCH is {epoch!r}, not a number of seconds")
+    check_pairs(call["label"])
     return BuildOptions(
         context=call.arguments[0],
         dockerfile=call["file"],
         dockerfile_entry=call["dockerfile-entry"],
         tags=call["tag"],
-        build_args=arguments,
+        build_args=build_arguments(call["build-arg"]),
         target=call["target"],
         no_cache=call["no-cache"],
         labels=key_values(call["label"]),
         platform=",".join(call["platform"]),
-        network=call["network"],
+        network=network_mode(call["network"]),
         outputs=_outputs(call),
-        epoch=int(epoch) if epoch else None,
+        epoch=epoch(),
         stdin=sys.stdin.buffer if sys.stdin else None,
         stdout=sys.stdout.buffer,
         contexts=_contexts(call["build-context"]),
@@ -374,8 +363,10 @@ def _explain(call: Call, build: str) -> None:
 
 def _failure(error: CaisError, output: str) -> str:
     """BuildKit's form: the last output of the step, the marked lines of the Dockerfile, what is wrong."""
+    from cais.engine.build_log import said_of_failure
+
     lines = str(getattr(error, "lines", "") or "").rstrip("\n")
-    text = output + (lines + "\n" if lines else "") + f"ERROR: failed to build: {error.message}\n"
+    text = output + (lines + "\n" if lines else "") + f"ERROR: failed to build: {said_of_failure(error)}\n"
     return text + (f"{error.hint}\n" if error.hint else "")
 
 
