@@ -36,7 +36,7 @@ def signal_number(text: str, doing: str) -> int:
     try:
         return parse_signal(text)
     except Invalid as error:
-        if text.isdigit():
+        if text.isdigit() and int(text):
             raise Invalid(f"{doing}: the linux daemon does not support signal {text}")
         raise Invalid(f"{doing}: {error.message}")
 

@@ -56,14 +56,19 @@ def isolation(plan: Plan, *, runtime: str, cgroup_namespace: str) -> dict[str, A
     }
     # Docker leaves these out where there are none.
     if plan.sysctls:
-        value["Sysctls"] = dict(item.split("=", 1) for item in plan.sysctls)
+        value["Sysctls"] = _sorted(plan.sysctls)
     if plan.annotations:
-        value["Annotations"] = dict(item.partition("=")[::2] for item in plan.annotations)
+        value["Annotations"] = _sorted(plan.annotations)
     if plan.storage_opts:
-        value["StorageOpt"] = dict(item.split("=", 1) for item in plan.storage_opts)
+        value["StorageOpt"] = _sorted(plan.storage_opts)
     if plan.init:
         value["Init"] = True
     return value
+
+
+def _sorted(pairs: Iterable[str]) -> dict[str, str]:
+    """``key=value``, as Docker shows all its maps."""
+    return dict(sorted({key: text for key, _, text in (pair.partition("=") for pair in pairs)}.items()))
 
 
 def limits(resources: Resources) -> dict[str, Any]:

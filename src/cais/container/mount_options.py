@@ -67,6 +67,8 @@ def parse_volume(text: str, directory: str = "") -> MountPoint:
     if not text:
         raise _invalid("invalid empty volume spec")
     parts = text.split(":")
+    if not parts[0] or (len(parts) == 3 and not parts[1]):
+        raise _invalid(f"invalid spec: {text}: empty section between colons")
     if len(parts) > 3 or not all(parts) or (len(parts) == 2 and _is_mode(parts[1])):
         raise _invalid(f"invalid volume specification: '{text}'")
     where = f"invalid volume specification: '{text}': "
@@ -229,7 +231,7 @@ def parse_tmpfs(text: str) -> MountPoint:
     for option in flags:
         key, equals, _ = option.partition("=")
         if option not in _TMPFS_FLAGS and not (equals and key in _TMPFS_VALUES):
-            raise _invalid(f'invalid tmpfs option ["{option}"]')
+            raise _invalid(f'invalid tmpfs option "{option}"')
     return MountPoint("tmpfs", "", _target(target, ""), readonly="ro" in flags, flags=flags, origin=TMPFS_FLAG)
 
 

@@ -26,7 +26,7 @@ def host_config(points: Points) -> dict[str, Any]:
     """``Mounts`` and ``Tmpfs`` of HostConfig: what ``--mount`` and ``--tmpfs`` were given, where they were."""
     value: dict[str, Any] = {
         "Mounts": [_spec(point) for point in points if point.origin == MOUNT_FLAG],
-        "Tmpfs": {point.target: ",".join(point.flags) for point in points if point.origin == TMPFS_FLAG},
+        "Tmpfs": dict(sorted((point.target, ",".join(point.flags)) for point in points if point.origin == TMPFS_FLAG)),
     }
     return {name: found for name, found in value.items() if found}
 

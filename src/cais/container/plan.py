@@ -193,8 +193,8 @@ def plan(
         tty=wanted.tty,
         stdin=wanted.interactive,
         detach=wanted.detach,
-        cap_add=tuple(wanted.cap_add),
-        cap_drop=tuple(wanted.cap_drop),
+        cap_add=_capability_names(wanted.cap_add),
+        cap_drop=_capability_names(wanted.cap_drop),
         readonly=wanted.read_only,
         mounts=_mounts(run.get("Volumes") or (), wanted, directory, inherited),
         volume_driver=wanted.volume_driver,
@@ -277,6 +277,12 @@ def _mounts(
     from cais.container.mount_plan import plan_mounts
 
     return plan_mounts(volumes, wanted, directory, inherited)
+
+
+def _capability_names(given: Sequence[str]) -> tuple[str, ...]:
+    """In the one form that Docker's client gives them."""
+    names = (name.upper() for name in given)
+    return tuple(sorted({name if name == "ALL" or name.startswith("CAP_") else "CAP_" + name for name in names}))
 
 
 # Fields of RunOptions by the module that reads them: it is loaded where one is given.

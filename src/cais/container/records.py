@@ -232,6 +232,8 @@ class ContainerRecords:
     def get(self, id_or_name: str) -> ContainerRecord:
         """By full id, name, or the start of an id. Raises NotFound, Invalid with Docker's words."""
         text = id_or_name.removeprefix("/")
+        if not text:
+            raise Invalid("invalid container name or ID: value is empty")
         for clause in ("WHERE id = ?", "WHERE name = ?"):
             found = self._query(clause, (text,))
             if found:
@@ -242,7 +244,7 @@ class ContainerRecords:
                 raise Invalid(f"multiple IDs found with provided prefix: {id_or_name}")
             if found:
                 return found[0]
-        raise NotFound(f"No such container: {id_or_name}")
+        raise NotFound(f"No such container: {text}")
 
     def volumes_of(self, id: str) -> list[tuple[str, bool]]:
         """(name, anonymous) of the volumes of a container."""

@@ -273,7 +273,7 @@ def inspect(
             "WorkingDir": plan.cwd if plan.cwd != "/" else "",
             "Entrypoint": list(plan.entrypoint) or None,
             "OnBuild": None,
-            "Labels": dict(plan.labels),
+            "Labels": dict(sorted(plan.labels.items())),
             **_stopping(plan),
         },
     }
@@ -282,7 +282,7 @@ def inspect(
 def _log_config(plan: Plan) -> dict[str, Any]:
     if plan.log is None:
         return {"Type": "json-file", "Config": {}}
-    return {"Type": plan.log.driver, "Config": dict(plan.log.options)}
+    return {"Type": plan.log.driver, "Config": dict(sorted(dict(plan.log.options).items()))}
 
 
 def _attached(plan: Plan) -> dict[str, bool]:

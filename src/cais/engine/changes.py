@@ -65,7 +65,7 @@ def _apply(run: dict[str, Any], change: str) -> None:
         case kinds.Healthcheck():
             run["Healthcheck"] = _healthcheck(instruction)
         case _:
-            keyword = statements[0].keyword.lower()
+            keyword = statements[0].keyword.upper()
             raise Invalid(
                 f"{keyword} is not a valid change command",
                 hint="There are: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, "

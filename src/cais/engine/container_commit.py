@@ -45,7 +45,7 @@ def commit(
     run = changed(_run_config(base, plan), changes)
     layer = _paused_layer(rooms, record, pause)
     created = timestamp.format(time.time())
-    history: dict[str, Any] = {"created": created, "created_by": " ".join(plan.args)}
+    history: dict[str, Any] = {"created": created, "created_by": " ".join(plan.command)}
     if author:
         history["author"] = author
     if message:

@@ -6,7 +6,7 @@ from cais.container.options import AttachOptions, ExecOptions, RunOptions
 from cais.container.records import ContainerRecords
 from cais.engine.container_runs import ContainerRuns
 from cais.engine.stores import Stores
-from cais.errors import Conflict
+from cais.errors import Conflict, NotFound
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -167,8 +167,11 @@ class ContainerLife:
         """Raises NotFound, Invalid (signal), Conflict (it does not run)."""
         from cais.container import ending
 
-        record = self._records.get(id)
         number = ending.signal_number(signal, f"cannot kill container: {id}")
+        try:
+            record = self._records.get(id)
+        except NotFound as error:
+            raise NotFound(f"cannot kill container: {id}: {error.message}")
         self._runs.reach_processes(record)
         ending.kill(self._runs.store, record, number)
 

@@ -134,7 +134,7 @@ class ContainerRuns:
                 from cais.container.resources import check_here
 
                 check_here(decided.resources)
-            decided = decided._replace(networking=self._with_found(decided.networking))
+            decided = decided._replace(networking=self._with_found(decided.networking, options.name))
             if decided.mounts:
                 from cais.engine.container_mounts import check_mounts
 
@@ -169,11 +169,13 @@ class ContainerRuns:
         check_joinable(kind, Plan.from_json(record.plan).namespaces, record.id)
         return record.id
 
-    def _with_found(self, networking: Networking) -> Networking:
+    def _with_found(self, networking: Networking, own_name: str) -> Networking:
         """Another container whose network is used, by its id: names change."""
         other = networking.shared_with
         if not other:
             return networking
+        if other == own_name:
+            raise Invalid("cannot join own network", exit_code=125)
         try:
             return networking._replace(mode=f"container:{self.records.get(other).id}")
         except NotFound as error:

@@ -66,11 +66,16 @@ class Containers(ContainerLife):
         from cais.container.names import check_name
         from cais.network.records import NetworkRecords
 
+        if not id or not name:
+            raise Invalid("Neither old nor new names may be empty")
         record = self._records.get(id)
         if name.removeprefix("/") == record.name:
             raise Invalid("Renaming a container with the same name as its current name")
-        self._records.rename(record, check_name(name))
-        renamed = record._replace(name=check_name(name))
+        try:
+            renamed = record._replace(name=check_name(name))
+            self._records.rename(record, renamed.name)
+        except (Invalid, Conflict) as error:
+            raise type(error)(f"Error when allocating new name: {error.message}", hint=error.hint)
         if NetworkRecords(self._stores.database).endpoints(container=record.id):
             self._runs.reach_processes(record)
             connections = self._runs.store.rooms.connections

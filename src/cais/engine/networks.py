@@ -179,7 +179,7 @@ class Networks:
             record = runs.records.get(container)
         except NotFound:
             if force:
-                return  # what is left of it is swept
+                raise NotFound(f"endpoint {container} not found")  # what is left of it is swept
             raise
         runs.reach_processes(record)
         with runs.store.locked(record) as record:

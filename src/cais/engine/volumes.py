@@ -111,10 +111,10 @@ class Volumes:
         return {
             "CreatedAt": timestamp.format(int(volume.created)),
             "Driver": volume.kind,
-            "Labels": dict(volume.labels) or None,
+            "Labels": dict(sorted(volume.labels.items())) or None,
             "Mountpoint": volume.path,
             "Name": volume.name,
-            "Options": dict(volume.options) or None,
+            "Options": dict(sorted(volume.options.items())) or None,
             "Scope": "local",
             **more,
         }
@@ -214,6 +214,8 @@ class Volumes:
         """
         filters = dict(filters or {})
         _check_keys(filters, _PRUNE_KEYS)
+        if all and filters.get("all"):
+            raise Invalid(f"conflicting options: cannot specify both --all and --filter all={filters['all'][0]}")
         everything = all or any(_truth(text, "all") for text in filters.get("all", ()))
         kinds = _kinds(filters.get("kind", (LOCAL,)))
         self._enter()

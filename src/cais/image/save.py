@@ -93,6 +93,9 @@ def layout(
     documents = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": Index.encode(entries).raw}
     if docker:
         documents["manifest.json"] = encode([_docker_entry(item) for item in wanted])
+        repositories = _repositories(wanted)
+        if repositories:
+            documents["repositories"] = encode(repositories)
     return Layout(documents, blobs, source)
 
 
@@ -119,6 +122,17 @@ def _docker_entry(wanted: Wanted) -> dict[str, Any]:
         "RepoTags": [name.familiar for name in wanted.names if name.tag] or None,
         "Layers": [blob_name(layer.digest) for layer in manifest.layers],
     }
+
+
+def _repositories(wanted: Sequence[Wanted]) -> dict[str, dict[str, str]]:
+    """The oldest form of names, which some tools and scripts still look for: by repository and tag, the top layer."""
+    found: dict[str, dict[str, str]] = {}
+    for image, names in wanted:
+        layers = image.manifest.layers
+        for name in names if layers else ():
+            if name.tag:
+                found.setdefault(name.familiar_name, {})[name.tag] = layers[-1].digest.hex
+    return found
 
 
 def blob_name(digest: Digest) -> str:

@@ -267,9 +267,14 @@ class Images:
 
     def tag(self, source: str, target: str) -> None:
         """Gives an image another name. Raises NotFound, Invalid."""
-        reference = Reference.parse(target)
+        try:
+            reference = Reference.parse(target)
+        except Invalid as error:
+            raise Invalid(f'Error parsing reference: "{target[:300]}" is not a valid repository/tag: {error.message}')
         if reference.digest is not None:
             raise Invalid("refusing to create a tag with a digest reference")
+        if reference.familiar_name == "sha256":
+            raise Invalid("refusing to create an ambiguous tag using digest algorithm as name")
         record = self.resolve(source)
         if self._name_again(record.target, [reference], record.recorded) is None:
             raise NotFound(f"No such image: {source}")  # removed a moment ago

@@ -101,6 +101,7 @@ _RUN_DEFAULTS: Mapping[str, Any] = {
     "NetworkDisabled": None, "MacAddress": None, "OnBuild": None, "Labels": None, "StopSignal": None,
     "StopTimeout": None, "Shell": None,
 }  # fmt: skip
+_MAPS = frozenset(("ExposedPorts", "Labels", "Volumes"))
 _LEFT_OUT_EMPTY = frozenset((
     "ExposedPorts", "Healthcheck", "ArgsEscaped", "NetworkDisabled", "MacAddress", "StopSignal", "StopTimeout", "Shell"
 ))  # fmt: skip
@@ -115,7 +116,7 @@ def _run_config(run: Mapping[str, Any]) -> dict[str, Any]:
             if key in _LEFT_OUT_EMPTY:
                 continue
             item = default
-        value[key] = item
+        value[key] = dict(sorted(item.items())) if key in _MAPS and isinstance(item, dict) else item
     value.update({key: item for key, item in run.items() if key not in _RUN_DEFAULTS})
     return value
 

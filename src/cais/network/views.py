@@ -34,9 +34,9 @@ def inspect(network: Network, endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         "Ingress": False,
         "ConfigFrom": {"Network": network.config_from},
         "ConfigOnly": network.config_only,
-        "Containers": {endpoint.container: _container(endpoint) for endpoint in endpoints},
-        "Options": options(network),
-        "Labels": dict(network.labels),
+        "Containers": dict(sorted((endpoint.container, _container(endpoint)) for endpoint in endpoints)),
+        "Options": dict(sorted(options(network).items())),
+        "Labels": dict(sorted(network.labels.items())),
     }
 
 

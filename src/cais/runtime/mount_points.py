@@ -52,7 +52,10 @@ def make_directory(rootfs: str, path: str, user_id: int = 0, group_id: int = 0) 
     made: list[Made] = []
     root = os.open(rootfs, _DIRECTORY | os.O_CLOEXEC)
     try:
-        _prepare_one(root, path, True, made, keep_times=False)
+        try:
+            _prepare_one(root, path, True, made, keep_times=False)
+        except Invalid:
+            raise Invalid(f"Cannot mkdir: {path} is not a directory", exit_code=125)
         for item in made:
             if (user_id, group_id) != (0, 0):
                 descriptor = syscalls.openat2(root, item.path, os.O_RDONLY | os.O_DIRECTORY, _RESOLVE)

@@ -298,8 +298,6 @@ def capability_names(
         names = added
     else:
         names = [name for name in base if name not in dropped] + added
-    if "ALL" in added and "ALL" in dropped:
-        names = [name for name in added if name != "ALL"]
     return tuple(dict.fromkeys(names))
 
 

@@ -13,7 +13,8 @@ from cais.host import syscalls
 from cais.spec.named import NamedTuple
 
 _FILE_LIMIT_BYTES = 16 << 20
-_ID_LIMIT = (1 << 32) - 1
+_ID_LIMIT = 1 << 31
+_OUT_OF_RANGE = f"uids and gids must be in range 0-{_ID_LIMIT - 1}"
 
 
 class User(NamedTuple):
@@ -45,6 +46,8 @@ def find(text: str, passwd: list[list[str]], group: list[list[str]], group_add: 
             group_id = _number(fields[3]) or 0
             home = (fields[5] if len(fields) > 5 else "") or "/"
             break
+    if user_id is None and user_part[:1] == "-" and user_part[1:].isdigit():
+        raise Invalid(_OUT_OF_RANGE, exit_code=125)
     if user_id is None:
         raise NotFound(f"unable to find user {user_part}: no matching entries in passwd file", exit_code=125)
     groups: list[int] = []
@@ -66,7 +69,7 @@ def find(text: str, passwd: list[list[str]], group: list[list[str]], group_add: 
             raise NotFound(f"unable to find group {item}: no matching entries in group file", exit_code=125)
         groups.append(found)
     if not (0 <= user_id < _ID_LIMIT and 0 <= group_id < _ID_LIMIT):
-        raise Invalid(f"uids and gids must be in range 0-{_ID_LIMIT - 1}: {text!r}", exit_code=125)
+        raise Invalid(_OUT_OF_RANGE, exit_code=125)
     return User(user_id, group_id, tuple(dict.fromkeys((group_id, *groups))), home, name)
 
 

@@ -40,7 +40,8 @@ class Reference(NamedTuple):
         if not text:
             raise _bad(text, "it is empty")
         if len(text) == 64 and _HEX.issuperset(text):
-            raise _bad(text, "64 hexadecimal characters are an image id, not a name")
+            reason = f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
+            raise Invalid(f"invalid reference format: {reason}")
         name, at, digest_text = text.partition("@")
         digest = None
         if at:
@@ -65,13 +66,14 @@ class Reference(NamedTuple):
             if not component:
                 raise _bad(text, "a component of its name is empty")
             if component != component.lower():
-                raise _bad(text, "repository name must be lowercase")
+                named = f"library/{repository}" if (registry, "/" in repository) == (DEFAULT_REGISTRY, False) else name
+                raise Invalid(f"invalid reference format: repository name ({named[:300]}) must be lowercase")
             if not _PLAIN.issuperset(component) and not _matches(_COMPONENT, component):
                 raise _bad(text, f"{component!r} is not lower-case letters and digits joined by '.', '_', '__' or '-'")
         if registry == DEFAULT_REGISTRY and "/" not in repository:
             repository = "library/" + repository
         if len(repository) > NAME_LIMIT:
-            raise _bad(text, f"the repository name is longer than {NAME_LIMIT} characters")
+            raise _bad(text, f"repository name must not be more than {NAME_LIMIT} characters")
         if not tag and digest is None:
             tag = default_tag
         return cls(registry, repository, tag, digest)

@@ -44,7 +44,8 @@ class VolumeStore:
         ``options`` are the local driver's (``volume.options``).
         """
         if driver not in ("", "local"):
-            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+            doing = f"create {name}: " if name else ""
+            raise NotFound(f'{doing}error looking up volume plugin {driver}: plugin "{driver}" not found')
         if name:
             check_name(name)
             existing = self._find(name)

@@ -113,7 +113,7 @@ def test_volumes(text, point):
     ("text", "message"),
     [
         ("", "invalid empty volume spec"),
-        (":/x", "invalid volume specification: ':/x'"),
+        (":/x", "invalid spec: :/x: empty section between colons"),
         ("/x:ro", "invalid volume specification: '/x:ro'"),
         ("a:b", "invalid volume specification: 'a:b': .* 'b' mount path must be absolute"),
         ("a:/", "destination can't be '/'"),

@@ -46,11 +46,17 @@ def test_what_is_no_number_is_no_entry(number):
     [
         ("nobody", "unable to find user nobody: no matching entries in passwd file"),
         ("ada:none", "unable to find group none: no matching entries in group file"),
-        ("-1", "unable to find user -1"),
     ],
 )
 def test_missing_ones_are_named_as_docker_does(text, message):
     with pytest.raises(NotFound, match=message) as error:
+        users.find(text, PASSWD, GROUP)
+    assert error.value.exit_code == 125
+
+
+@pytest.mark.parametrize("text", ["-1", "2147483648", "0:2147483648", "4294967295"])
+def test_ids_out_of_range_are_refused(text):
+    with pytest.raises(Invalid, match="uids and gids must be in range 0-2147483647") as error:
         users.find(text, PASSWD, GROUP)
     assert error.value.exit_code == 125
 

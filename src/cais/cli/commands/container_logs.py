@@ -35,12 +35,10 @@ def run(call: Call) -> int:
     import os
     import time
 
-    from cais.cli.moments import nanoseconds
-
     now = time.time_ns()
     tail = call["tail"]
     count = int(tail) if tail.isascii() and tail.isdigit() else None
-    since, until = (nanoseconds(call[flag], now) if call[flag] else None for flag in ("since", "until"))
+    since, until = (_moment(call[flag], flag, now) for flag in ("since", "until"))
     containers = call.engine.containers
     name = call.arguments[0]
     if since is None and until is None and not call["timestamps"] and not call["details"]:
@@ -54,6 +52,18 @@ def run(call: Call) -> int:
         while view:
             view = view[os.write(descriptor, view) :]
     return 0
+
+
+def _moment(text: str, flag: str, now: int) -> int | None:
+    if not text:
+        return None
+    from cais.cli.moments import nanoseconds
+    from cais.errors import Invalid
+
+    try:
+        return nanoseconds(text, now)
+    except Invalid as error:
+        raise Invalid(f'invalid value for "{flag}": {error.message}', hint=error.hint)
 
 
 def _marked(lines: Iterable[Any], timestamps: bool, details: bytes | None) -> Iterator[tuple[str, bytes]]:

@@ -19,5 +19,15 @@ COMMAND = Command(
 
 
 def run(call: Call) -> int:
-    call.engine.containers.rename(call.arguments[0], call.arguments[1])
+    from cais.cli.call import error_text, warn
+    from cais.errors import CaisError
+
+    old, new = call.arguments
+    try:
+        call.engine.containers.rename(old, new)
+    except CaisError as error:
+        warn(error_text(error))
+        if old and new:
+            warn(f"Error: failed to rename container named {old}")
+        return 1
     return 0

@@ -38,8 +38,15 @@ def run(call: Call) -> int:
             call.arguments[0], attach=True, interactive=call["interactive"], warn=warn, options=options
         )
 
+    failed = []
+
     def start(name: str) -> str:
+        failed.append(name)
         containers.start(name, warn=warn)
+        failed.remove(name)
         return name
 
-    return each(call.arguments, start)
+    code = each(call.arguments, start)
+    if failed:
+        warn(f"Error: failed to start containers: {', '.join(failed)}")
+    return code

@@ -13,6 +13,7 @@ COMMAND = Command(
     "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
     aliases=("image tag", "tag"),
     arguments=(2, 2),
+    interspersed=False,
     complete="image",
     examples=("cais tag app registry.example.com/team/app:1.0",),
 )
