@@ -9,6 +9,8 @@ import subprocess
 import pytest
 from container_process import Cais, wait_until
 
+from cais.events.log import EventLog
+
 pytestmark = pytest.mark.root
 
 
@@ -84,28 +86,43 @@ def test_where_nothing_runs(box):
     box("rm", "still")
 
 
-def test_detached_leaves_nothing_but_the_process(box, name):
-    before = set(os.listdir("/proc"))
-    box("exec", "-d", name, "sleep", "333")
+def test_detached_it_goes_on_and_its_end_is_told(box, name):
+    box("exec", "-d", name, "sh", "-c", "sleep 333; exit 5")
     pid = next(line.split()[0] for line in run(box, name, "ps").stdout.splitlines() if "sleep 333" in line)
-    commands = [_command(entry) for entry in set(os.listdir("/proc")) - before if entry.isdigit()]
-    assert any("sleep" in command for command in commands)
-    assert not any(str(box.root) in command for command in commands)
-    assert len(box.inspect(name)["ExecIDs"]) == 1
+    (exec_id,) = box.inspect(name)["ExecIDs"]
+    assert 0 < len(_programs_beside(exec_id)) <= 2  # a shell and the runtime
+    assert not any(program.startswith("python") for program in _programs_beside(exec_id))
     box("exec", "-dt", name, "sh", "-c", "tty >/tmp/tty; yes | head -100000; echo done >/tmp/done; sleep 1000")
     wait_until(lambda: run(box, name, "cat", "/tmp/done").stdout == "done\n")  # nobody reads, and it goes on
     assert run(box, name, "cat", "/tmp/tty").stdout.startswith("/dev/pts/")
-    run(box, name, "kill", pid)
+    run(box, name, "sh", "-c", f"kill $(pgrep -f 'sleep 33[3]') {pid}")
     wait_until(lambda: len(box.inspect(name)["ExecIDs"]) == 1)
+    wait_until(lambda: (exec_id, "143") in _exec_ends(box))
     assert "executable file not found" in box("exec", "-d", name, "nope", code=127)
+    known = _exec_ends(box)
+    box("exec", "-d", name, "true")
+    wait_until(lambda: [code for _, code in _exec_ends(box)[len(known) :]] == ["0"])
+    directory = box.root / "run" / box.inspect(name)["Id"]
+    wait_until(lambda: [entry.name[5:] for entry in directory.glob("exec-*")] == box.inspect(name)["ExecIDs"])
 
 
-def _command(pid: str) -> str:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
+def _exec_ends(box) -> list[tuple[str, str]]:
+    """(id, exit code) of what has ended, by the events."""
+    events = [event for event in EventLog(str(box.root)).read() if event.action == "exec_die"]
+    return [(event.attributes["execID"], event.attributes["exitCode"]) for event in events]
+
+
+def _programs_beside(exec_id: str) -> list[str]:
+    """What runs on the host for the sake of a process in a container."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                if exec_id.encode() in file.read():
+                    found.append(os.path.basename(os.readlink(f"/proc/{entry}/exe")))
+        except OSError:
+            continue
+    return found
 
 
 def test_interrupted_it_goes_on(box, name):

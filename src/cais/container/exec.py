@@ -94,8 +94,18 @@ def run(
     return code
 
 
-def run_detached(runtime: Runtime, bundle: Bundle, id: str, document: Mapping[str, Any]) -> None:
-    """Starts it and leaves it alone. Raises with exit code 126 or 127 where it did not start."""
+def run_detached(
+    runtime: Runtime,
+    bundle: Bundle,
+    id: str,
+    document: Mapping[str, Any],
+    after: Sequence[str],
+    environment: Mapping[str, str],
+) -> None:
+    """Starts it and leaves it alone; ``after`` is run in ``environment`` after its end, with its exit code.
+
+    Raises with exit code 126 or 127 where it did not start.
+    """
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     console = None
     try:
@@ -104,14 +114,14 @@ def run_detached(runtime: Runtime, bundle: Bundle, id: str, document: Mapping[st
 
             console = ConsoleSocket(bundle.directory, _console(id))
         started = processes.start(
-            runtime, bundle, id, document, (null, null, null), detach=True,
+            runtime, bundle, id, document, (null, null, null), after=after, environment=environment,
             console_socket=console.path if console is not None else "",
         )  # fmt: skip
         if console is not None:
             master = _receive(runtime, started, console)
             leave_to_cat((master,))
             os.close(master)
-        processes.finish(runtime, started)
+        processes.leave(runtime, started)
     except CaisError:
         processes.forget(bundle, id)
         raise

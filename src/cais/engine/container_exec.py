@@ -48,7 +48,10 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
     runs.happenings.container(f"exec_create: {words}", record, execID=id)
     runs.happenings.container(f"exec_start: {words}", record, execID=id)
     if options.detach:
-        execution.run_detached(runtime, bundle, id, document)
+        from cais.engine.container_runs import ENVIRONMENT
+
+        after = runs.command("exec_ended", record.id, id)
+        execution.run_detached(runtime, bundle, id, document, after, ENVIRONMENT)
         return 0
     given = streams if options.interactive else streams._replace(stdin=-1)
     code = execution.run(runtime, bundle, id, document, given, keys)

@@ -1,4 +1,4 @@
-"""Another process in a container that runs, by the runtime's own ``exec``: nothing of ours stays beside it.
+"""Another process in a container that runs, by the runtime's own ``exec``, which stays beside it.
 
 The runtime is given what to run, and says what went wrong, in files that exist in memory alone: an environment may hold
 secrets. In the bundle lies ``exec-<id>`` with the process's number, while it runs; what is left of killed commands goes
@@ -18,7 +18,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 _PREFIX = "exec-"
@@ -26,8 +26,12 @@ _PREFIX = "exec-"
 _PROCESS_PLACE, _LOG_PLACE = 50, 51
 
 
+# How often is looked whether a program runs that was left alone.
+_STEP_MILLISECONDS = 2
+
+
 class Executed(NamedTuple):
-    """A runtime process that runs ``args`` inside. ``log`` is a descriptor of its log."""
+    """A runtime process (or the shell that waits for it) that runs ``args`` inside. ``log``: descriptor of its log."""
 
     id: str
     pid: int
@@ -44,11 +48,12 @@ def start(
     stdio: tuple[int, int, int],
     *,
     console_socket: str = "",
-    detach: bool = False,
+    after: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Executed:
-    """Starts ``process`` (as in an OCI spec) in the container of ``bundle``; ``finish`` must follow.
+    """Starts ``process`` (as in an OCI spec) in the container of ``bundle``; ``finish`` must follow, or ``leave``.
 
-    ``detach``: the runtime ends as soon as it runs. Raises Unavailable.
+    ``after``: a command that is run with its exit code as a last word, in ``environment``. Raises Unavailable.
     """
     program = runtime.program(bundle)
     command = [program.path, "--root", bundle.state_directory or runtime.state_directory]
@@ -58,15 +63,16 @@ def start(
     command += ["exec", "--process", f"/proc/self/fd/{_PROCESS_PLACE}", "--pid-file", pid_file(bundle, id)]
     if console_socket:
         command += ["--console-socket", console_socket]
-    if detach:
-        command.append("--detach")
+    command.append(bundle.id)
+    if after:
+        command = ["/bin/sh", "-c", _script(command, bundle, id), "cais-exec", *after]
     log = document = -1
     try:
         log = os.memfd_create("log")
         document = os.memfd_create("process")
         write_all(document, encode(process))
         places = {**dict(enumerate(stdio)), _PROCESS_PLACE: document, _LOG_PLACE: log}
-        pid = spawn([*command, bundle.id], places)
+        pid = spawn(command, places, environment)
     except OSError as error:
         if log >= 0:
             os.close(log)
@@ -75,6 +81,33 @@ def start(
         if document >= 0:
             os.close(document)
     return Executed(id, pid, bundle, tuple(process["args"]), log)
+
+
+def _script(command: Sequence[str], bundle: Bundle, id: str) -> str:
+    """For a shell whose words are the command to run after the end of ``command``, if that has begun."""
+    begun = f"[ -s {_quoted(pid_file(bundle, id))} ] || [ ! -e {_quoted(bundle.directory)} ]"
+    return f'cd /; {" ".join(map(_quoted, command))}; code=$?; {{ {begun}; }} || exit $code; exec "$@" $code'
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def leave(runtime: Runtime, executed: Executed) -> None:
+    """Waits until the program inside runs, and leaves it alone. Raises as ``failure`` where it does not start."""
+    import select
+
+    descriptor = os.pidfd_open(executed.pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while not has_begun(executed):
+            if poll.poll(_STEP_MILLISECONDS):
+                finish(runtime, executed)
+                return
+        os.close(executed.log)
+    finally:
+        os.close(descriptor)
 
 
 def has_begun(executed: Executed) -> bool:

@@ -411,13 +411,13 @@ class Runtime:
             self._guardian = None
 
 
-def spawn(command: list[str], descriptors: Mapping[int, int]) -> int:
+def spawn(command: list[str], descriptors: Mapping[int, int], environment: Mapping[str, str] | None = None) -> int:
     """Starts a runtime with ``descriptors`` by their places in it, in a session of its own: a terminal's Ctrl-C reaches
     the container once, through us. Raises OSError."""
     return os.posix_spawn(
         command[0],
         command,
-        {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        environment or {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
         file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, place) for place, descriptor in descriptors.items()],
         setsid=True,
         setsigmask=(),
