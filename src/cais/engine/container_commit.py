@@ -80,7 +80,7 @@ def _descriptor(stores: Stores, digest: Digest) -> Any:
 
     raw = stores.content.read(digest, types.MANIFEST_LIMIT_BYTES)
     document: Manifest | documents.Index = documents.decode(raw)
-    return document.descriptor
+    return document.descriptor._replace(digest=digest)
 
 
 def _run_config(base: Base | None, plan: Plan) -> dict[str, Any]:

@@ -289,6 +289,7 @@ class _Pull:
                         f"{document.config.media_type[:200]!r}",
                         hint="Artifacts can be copied: cais image copy docker://... oci:DIRECTORY",
                     )
+                document.algorithm = item.digest.algorithm
                 return document
         raise NotFound("the index names no image")
 

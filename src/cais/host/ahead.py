@@ -99,16 +99,16 @@ def ahead(pieces: Iterator[bytes], depth: int = 4) -> Iterator[bytes]:
 
 
 class HashBeside:
-    """sha256 of a stream, computed in a thread beside the one that feeds it; ``size_bytes`` counts what was fed.
+    """The hash of a stream, computed in a thread beside the one that feeds it; ``size_bytes`` counts what was fed.
 
     Small pieces are gathered, so that feeding costs little. ``digest()`` ends it; so does ``close()``.
     """
 
     __slots__ = ("_channel", "_hash", "_small", "_small_bytes", "_thread", "size_bytes")
 
-    def __init__(self, depth: int = 4) -> None:
+    def __init__(self, algorithm: str = "sha256", depth: int = 4) -> None:
         self._channel = _Channel(depth)
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.new(algorithm)
         self._small: list[bytes] = []
         self._small_bytes = 0
         self.size_bytes = 0
@@ -148,7 +148,7 @@ class HashBeside:
             self._small.clear()
         self._channel.finish()
         self._thread.join()
-        return Digest("sha256:" + self._hash.hexdigest())
+        return Digest(f"{self._hash.name}:{self._hash.hexdigest()}")
 
     def close(self) -> None:
         """Without a result: ends the thread. Harmless after ``digest``."""

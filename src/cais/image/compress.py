@@ -148,12 +148,12 @@ class _Work:
 
         images, how = self._images, self._how
         source = LayerSource(images.content, images.snapshots)
-        hashed = HashBeside()
+        hashed = HashBeside(diff_id.algorithm)
         try:
             with images.content.ingest() as ingest:
                 for piece in compressed(hashed.through(plain_tar(source, layer)), how.kind, how.level):
                     ingest.write(piece)
-                if diff_id.algorithm == "sha256" and hashed.digest() != diff_id:
+                if hashed.digest() != diff_id:
                     raise Corrupt(
                         f"the layer {diff_id} has the content of {hashed.digest()}: it was changed on disk",
                         hint="Run: cais system check",

@@ -196,6 +196,7 @@ class Images:
         """A manifest and its config, verified against their digests. Raises NotFound, Corrupt, Invalid."""
         raw = self.content.read(descriptor.digest, types.MANIFEST_LIMIT_BYTES)
         manifest = Manifest.decode(raw, descriptor.media_type)
+        manifest.algorithm = descriptor.digest.algorithm
         return manifest, self.read_config(manifest)
 
     def read_config(self, manifest: Manifest) -> ImageConfig:

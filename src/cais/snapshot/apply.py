@@ -33,7 +33,7 @@ _NEVER = 1 << 62
 
 
 class Applied(NamedTuple):
-    """What was applied: ``size_bytes`` of tar whose sha256 is ``diff_id``, with ``content_bytes`` in its files."""
+    """What was applied: ``size_bytes`` of tar whose hash is ``diff_id``, with ``content_bytes`` in its files."""
 
     entries: int
     size_bytes: int
@@ -51,6 +51,7 @@ def apply(
     limit_entries: int | None = None,
     limit_bytes: int | None = None,
     change_entry: Callable[[TarEntry], TarEntry | None] | None = None,
+    algorithm: str = "sha256",
 ) -> Applied:
     """Streams an uncompressed tar into the directory ``target``, which exists.
 
@@ -63,7 +64,7 @@ def apply(
     """
     if style not in STYLES:
         raise Invalid(f"unknown style {style!r}")
-    hashed = HashBeside()
+    hashed = HashBeside(algorithm)
     with Beneath(target) as tree:
         try:
             writer = _Writer(tree, style, owners, limit_entries or _NEVER, limit_bytes or _NEVER)

@@ -39,11 +39,13 @@ class Copies:
         old = os.path.join(parents[0], "fs") if parents else None
         return tree_changes(old, os.path.join(directory, "fs"), note)
 
-    def unpack(self, directory: str, parents: Sequence[str], pieces: Iterator[bytes], *, owners: bool) -> Applied:
+    def unpack(
+        self, directory: str, parents: Sequence[str], pieces: Iterator[bytes], *, owners: bool, algorithm: str
+    ) -> Applied:
         from cais.snapshot.apply import apply
 
         self.create(directory, parents)
-        return apply(pieces, os.path.join(directory, "fs"), style="merged", owners=owners)
+        return apply(pieces, os.path.join(directory, "fs"), style="merged", owners=owners, algorithm=algorithm)
 
     def finish(self, directory: str) -> None:
         pass

@@ -72,12 +72,14 @@ class Overlay:
         lower = [os.fsencode(os.path.join(parent, "fs")) for parent in parents]
         return overlay_changes(os.path.join(directory, "fs"), lower, self._prefix, note)
 
-    def unpack(self, directory: str, parents: Sequence[str], pieces: Iterator[bytes], *, owners: bool) -> Applied:
+    def unpack(
+        self, directory: str, parents: Sequence[str], pieces: Iterator[bytes], *, owners: bool, algorithm: str
+    ) -> Applied:
         """Applies a layer's plain tar to the new layer in ``directory``."""
         from cais.snapshot.apply import apply
 
         self.create(directory, parents)
-        return apply(pieces, os.path.join(directory, "fs"), style=self._style, owners=owners)
+        return apply(pieces, os.path.join(directory, "fs"), style=self._style, owners=owners, algorithm=algorithm)
 
     def finish(self, directory: str) -> None:
         """After the last write: only the layer stays."""

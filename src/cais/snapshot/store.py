@@ -280,7 +280,8 @@ class SnapshotStore:
             return self.layer(chain)
         id, directory = self._begin(parent)
         try:
-            applied = self.driver.unpack(directory, self.directories(parent), pieces, owners=self.owners)
+            lower, algorithm = self.directories(parent), diff_id.algorithm
+            applied = self.driver.unpack(directory, lower, pieces, owners=self.owners, algorithm=algorithm)
             if applied.diff_id != diff_id:
                 raise Corrupt(f"the layer that should be {diff_id} has the digest {applied.diff_id}")
             self.driver.finish(directory)
@@ -327,7 +328,7 @@ class SnapshotStore:
         id, directory = self._begin(parent)
         try:
             parents = self.directories(parent)
-            self.driver.unpack(directory, parents, pieces, owners=self.owners)
+            self.driver.unpack(directory, parents, pieces, owners=self.owners, algorithm="sha256")
             changes = self.driver.changes(directory, parents)
             return measure(changes, os.path.join(directory, "fs"), owners=self.owners)[0]
         finally:

@@ -29,9 +29,9 @@ class Digest(str):
         return cls(text)
 
     @classmethod
-    def of(cls, data: bytes) -> Digest:
-        """The sha256 digest of ``data``."""
-        return cls("sha256:" + _hex("sha256", data))
+    def of(cls, data: bytes, algorithm: str = "sha256") -> Digest:
+        """The digest of ``data``."""
+        return cls(f"{algorithm}:{_hex(algorithm, data)}")
 
     def fits(self, data: bytes) -> bool:
         """Whether this is the digest of ``data``."""

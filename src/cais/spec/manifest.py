@@ -19,18 +19,20 @@ if TYPE_CHECKING:
 
 
 class _Document:
-    """Raw JSON bytes with a media type, and the fields in them."""
+    """Raw JSON bytes with a media type, and the fields in them. ``algorithm`` is that of the digest by which they are
+    known."""
 
-    __slots__ = ("fields", "media_type", "raw")
+    __slots__ = ("algorithm", "fields", "media_type", "raw")
 
     def __init__(self, raw: bytes, media_type: str, fields: dict[str, Any]) -> None:
         self.raw = raw
         self.media_type = media_type
         self.fields = fields
+        self.algorithm = "sha256"
 
     @property
     def digest(self) -> Digest:
-        return Digest.of(self.raw)
+        return Digest.of(self.raw, self.algorithm)
 
     @property
     def descriptor(self) -> Descriptor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,8 @@ from cais.errors import Invalid, NotFound
 from cais.spec import media_types as types
 from cais.spec.manifest import Index
 from cais.spec.platform import Platform
-from image_hosts import Asked, Host
+from image_hosts import Asked, Host, tar
+from registry_process import OCI_MANIFEST, digest_of, registry_process
 from registry_servers import Server
 
 pytestmark = pytest.mark.root
@@ -289,3 +293,37 @@ def test_what_looks_sound_and_is_not_comes_again(
     fetched = [request for request in asked.of("GET", "/blobs/") if sound.digest in request or rotten.digest in request]
     assert len(fetched) == 1 and rotten.digest in fetched[0]
     assert there.engine.system.check() == []
+
+
+def test_another_algorithm_for_everything(here: Host, there: Host, tmp_path: Path) -> None:
+    """Manifest, config, layer and diff_id are named by their sha512."""
+    plain = tar({"file": b"content"})
+    layer = gzip.compress(plain)
+    diff_ids = [digest_of(plain, "sha512")]
+    config = json.dumps({**Platform("linux", "amd64").to_json(), "rootfs": {"type": "layers", "diff_ids": diff_ids}})
+
+    def described(data: bytes, media_type: str) -> dict[str, Any]:
+        return {"mediaType": media_type, "digest": digest_of(data, "sha512"), "size": len(data)}
+
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": described(config.encode(), types.OCI_CONFIG),
+        "layers": [described(layer, types.OCI_LAYER_GZIP)],
+    }
+    raw = json.dumps(document).encode()
+    digest = digest_of(raw, "sha512")
+    with registry_process(tmp_path / "registry") as server:
+        for data in (config.encode(), layer):
+            path = f"/v2/app/blobs/uploads/?digest={digest_of(data, 'sha512')}"
+            assert server.request("POST", path, data).status == 201
+        path = f"/v2/app/manifests/{digest}?tag=1"
+        assert server.request("PUT", path, raw, {"Content-Type": OCI_MANIFEST}).status == 201
+        app, other = f"{server.address}/app", f"{server.address}/other"
+        assert here.pull(f"{app}:1").digest == digest
+        assert not here.pull(f"{app}@{digest}").is_newer
+        assert here.file(f"{app}:1", "file") == b"content"
+        here.engine.images.tag(f"{app}:1", f"{other}:1")
+        assert here.push(f"{other}:1", platform=Platform("linux", "amd64")).digest == digest
+        assert there.pull(f"{other}:1").digest == digest
+        assert there.file(f"{other}:1", "file") == b"content"
