@@ -100,13 +100,14 @@ class Registry:
         """
         digest = digest or Digest.of(raw)
         path = self._base + "manifests/" + (tag or digest)
-        if tag and digest.algorithm != "sha256":
-            # Told a tag alone, a registry chooses the algorithm itself. Not all know this way of telling both.
+        # Told a tag alone, a registry takes sha256. Not all know another algorithm, or this way of telling both.
+        by_both = bool(tag) and digest.algorithm != "sha256"
+        if by_both:
             path = f"{self._base}manifests/{digest}?tag={tag}"
         with self.transport.request(
             "PUT", path, scopes=self.scopes, headers={"Content-Type": media_type}, body=raw, accepted=(201, 400, 404)
         ) as response:
-            if response.status != 201:
+            if response.status != 201 and not by_both:
                 body = answers.read_document(response, answers.ERROR_LIMIT_BYTES, "the answer")
                 error = answers.refusal(response.status, body, self.name)
                 if answers.codes(body) & {"manifest blob unknown", "blob unknown", "manifest unknown"}:
@@ -114,9 +115,9 @@ class Registry:
                 raise error
             stored = _parsed(response.headers.get("Docker-Content-Digest", ""))
             is_listed = bool(response.headers.get("OCI-Subject"))
-            is_tagged = "?" not in path or tag in response.headers.getlist("OCI-Tag")
-        if not is_tagged:
-            self.put_manifest(raw, media_type, tag)
+            by_tag_alone = by_both and tag not in response.headers.getlist("OCI-Tag")
+        if by_tag_alone:
+            return self.put_manifest(raw, media_type, tag)
         if stored is not None and stored.algorithm == digest.algorithm and stored != digest:
             raise Corrupt(f"{self.name} stored the manifest {digest} as {stored}")
         stored_as = Descriptor(media_type, digest, len(raw))

@@ -295,7 +295,7 @@ def test_what_looks_sound_and_is_not_comes_again(
     assert there.engine.system.check() == []
 
 
-def test_another_algorithm_for_everything(here: Host, there: Host, tmp_path: Path) -> None:
+def test_another_algorithm_for_everything(here: Host, there: Host, repository: str, tmp_path: Path) -> None:
     """Manifest, config, layer and diff_id are named by their sha512."""
     plain = tar({"file": b"content"})
     layer = gzip.compress(plain)
@@ -327,3 +327,8 @@ def test_another_algorithm_for_everything(here: Host, there: Host, tmp_path: Pat
         assert here.push(f"{other}:1", platform=Platform("linux", "amd64")).digest == digest
         assert there.pull(f"{other}:1").digest == digest
         assert there.file(f"{other}:1", "file") == b"content"
+    # A registry that knows manifests by their sha256 alone.
+    here.engine.images.tag(f"{app}:1", f"{repository}:1")
+    here.push(f"{repository}:1")
+    assert there.pull(f"{repository}:1").digest == digest_of(raw)
+    assert there.file(f"{repository}:1", "file") == b"content"
