@@ -50,6 +50,9 @@ def test_variables_are_read_as_their_defaults_are():
     environment = {"T": "x", "N": "4", "B": "1", "L": "5,6", "O_JSON": '{"a": "z"}', "NONE": "some"}
     arguments = shown(text, environment=environment)["target"]["default"]["args"]
     assert arguments == {"t": "x", "n": "5", "b": "y", "l": "5-6", "o": "z", "z": "some"}
+    for name, message in (("N", "failed to parse N as number"), ("B", "failed to parse B as bool")):
+        with pytest.raises(Invalid, match=message):
+            shown(text, environment={name: "abc"})
     for name, value in {"N": "many", "B": "perhaps", "L": "a", "O_JSON": "{"}.items():
         with pytest.raises(Invalid, match=name.removesuffix("_JSON")):
             shown(text, environment={name: value})
@@ -77,7 +80,7 @@ def test_names_that_need_themselves_are_refused():
         'variable "A" { default = A }',
         'function "f" {\n params = []\n result = f()\n}\nx = f()\n',
     ):
-        with pytest.raises(Invalid, match="cycle not allowed"):
+        with pytest.raises(Invalid, match=r"[a-z]+ cycle not allowed"):
             shown(text + '\ntarget "default" {}\n')
 
 
@@ -193,6 +196,42 @@ def test_contexts_are_shown_by_their_shortest_names():
     assert [found[name]["context"] for name in "abcd"] == ["db", "x", ".", "https://github.com/a/b.git#x:y"]
 
 
+def test_a_matrix_without_a_name_and_targets_by_their_new_names():
+    one = shown('target "a" {\n matrix = { x = ["1"] }\n args = { v = x }\n}', targets=["a"])
+    assert one["target"]["a"]["args"] == {"v": "1"} and "a" not in one["group"]
+    text = """
+    target "a" {
+      name = "a-${x}"
+      matrix = { x = ["1", "2"] }
+      context = "c${x}"
+    }
+    target "a" {
+      name = "other"
+      matrix = {}
+    }
+    target "b" {
+      context = target.a-2.context
+      args = { y = %s }
+    }
+    """
+    found = shown(text % '"${target.a-1.context}"', targets=["a", "b"])
+    assert found["group"]["a"]["targets"] == ["a-1", "a-2", "other"]
+    assert (found["target"]["b"]["context"], found["target"]["b"]["args"]) == ("c2", {"y": "c1"})
+    for label in ("a", "b-1"):
+        with pytest.raises(Invalid, match=f"no target '{label}'"):
+            shown(text % f"target.{label}.context", targets=["b"])
+
+
+def test_what_bake_does_not_read_from_stdin_and_the_time_of_the_environment():
+    for field in ("context", "dockerfile"):
+        with pytest.raises(Invalid, match=f"{field} from stdin not allowed in bake"):
+            shown(f'target "a" {{ {field} = "-" }}', targets=["a"])
+    text = 'target "a" { args = { b = "c" } }\ntarget "b" { args = { SOURCE_DATE_EPOCH = "2" } }'
+    found = shown(text, targets=["a", "b"], environment={"SOURCE_DATE_EPOCH": "1"})["target"]
+    assert found["a"]["args"] == {"SOURCE_DATE_EPOCH": "1", "b": "c"}
+    assert found["b"]["args"] == {"SOURCE_DATE_EPOCH": "2"}
+
+
 def test_groups_patterns_and_a_matrix():
     text = """
     group "default" { targets = ["app", "other"] }
@@ -213,7 +252,8 @@ def test_groups_patterns_and_a_matrix():
     assert "third" in shown(text, targets=["all"])["target"]
     with pytest.raises(NotFound, match="failed to find target othr"):
         shown(text, targets=["othr"])
-    for wrong in ('target "a" { matrix = { x = ["1"] } }', 'target "a" {\n name = "x"\n matrix = { x = ["1","2"] }\n}',
+    for wrong in ('target "a" { matrix = { x = ["1", "2"] } }',
+                  'target "a" {\n name = "x"\n matrix = { x = ["1","2"] }\n}',
                   'target "a.b" {}', 'target "a" {\n name = "${x}.0"\n matrix = { x = ["1"] }\n}',
                   'target "a" {\n name = "a${x}"\n matrix = { x = "1" }\n}'):  # fmt: skip
         with pytest.raises(Invalid):

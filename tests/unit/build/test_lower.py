@@ -386,6 +386,14 @@ def test_named_contexts_stand_before_stages_and_images() -> None:
     assert isinstance(first.op, Copy) and not first.op.from_context
 
 
+def test_a_named_context_that_is_scratch() -> None:
+    contexts = {"b": "docker-image://scratch"}
+    for text in ("FROM b\nCOPY x y\n", "FROM a AS b\nRUN never\nFROM b\nCOPY x y\n"):
+        lowered = build(text, contexts=contexts)
+        assert lowered.base is None and len(lowered.layers) == 1 and execs(lowered) == []
+    assert "scratch is empty" in error("FROM a\nCOPY --from=b x y\n", contexts=contexts).message
+
+
 def test_a_stage_from_a_directory() -> None:
     lowered = build("FROM files\nRUN x\n", contexts={"files": "/some/dir"})
     (below, _) = lowered.layers

@@ -63,6 +63,13 @@ def choose(definition: Definition, names: Sequence[str], sets: Sequence[str], en
     linked = frozenset(order) - frozenset(wanted)
     for name in linked:
         order[name] = {**order[name], "output": ["type=cacheonly"]}
+    epoch = environment.get("SOURCE_DATE_EPOCH")
+    for target in order.values():
+        for field in ("context", "dockerfile"):
+            if target.get(field) == "-" and "dockerfile-inline" not in target:
+                raise Invalid(f"{field} from stdin not allowed in bake")
+        if epoch:
+            target["args"] = {"SOURCE_DATE_EPOCH": epoch, **(target.get("args") or {})}
     return Chosen(groups, order, linked)
 
 

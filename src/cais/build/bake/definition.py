@@ -117,7 +117,7 @@ class _Evaluation:
         self._functions = {block.labels[0]: block for block in self._blocks["function"]}
         self._values: dict[str, Any] = dict(built_in)
         self._open: list[str] = []
-        self._made: dict[str, Function] = {}
+        self._targets: dict[int, list[tuple[str, Scope]]] = {}  # of the blocks with a matrix
         self._scope = Scope(self._variable, self._function)
 
     def into(self, definition: Definition) -> None:
@@ -159,7 +159,7 @@ class _Evaluation:
             return made  # type: ignore[no-any-return]
         return function(name)
 
-    def _value(self, name: str, of: Attribute | Block) -> Any:
+    def _value(self, name: str, of: Attribute | Block, scope: Scope | None = None) -> Any:
         """Found out once; what needs itself is refused."""
         if name not in self._values:
             if name in self._open:
@@ -168,7 +168,7 @@ class _Evaluation:
             self._open.append(name)
             try:
                 if isinstance(of, Attribute):
-                    self._values[name] = self._evaluated(of)
+                    self._values[name] = self._evaluated(of, scope)
                 elif of.kind == "function":
                     self._values[name] = self._own_function(name.removesuffix("()"), of)
                 else:
@@ -199,7 +199,7 @@ class _Evaluation:
             wanted = type_of(typed.expression) if typed is not None else implied(value)
             given = self._environment.get(name)
             if given is not None:
-                return from_environment(given, wanted)
+                return from_environment(name, given, wanted)
             if typed is not None and (given := self._environment.get(f"{name}_JSON")) is not None:
                 import json
 
@@ -255,14 +255,19 @@ class _Evaluation:
 
     def _members(self, kind: str, label: str) -> Any:
         """``target.LABEL``: what any of its blocks says, the last one first."""
-        blocks = [block for block in self._blocks[kind] if block.labels[0] == label]
+        blocks = [
+            (block, scope)
+            for block in self._blocks[kind]
+            for name, scope in ([(block.labels[0], self._scope)] if kind == "group" else self._made_of(block))
+            if name == label
+        ]
         if not blocks:
             raise Invalid(f"there is no {kind} {label!r}")
 
         def member(name: str) -> Any:
-            for block in reversed(blocks):
+            for block, scope in reversed(blocks):
                 if name in block.body.attributes:
-                    return self._value(f"{kind}.{label}.{name}", block.body.attributes[name])
+                    return self._value(f"{kind}.{label}.{name}", block.body.attributes[name], scope)
             if kind == "target" and name in FIELDS:
                 return None
             raise Invalid(f"the {kind} {label!r} has no {name!r}")
@@ -293,24 +298,37 @@ class _Evaluation:
         if block.body.blocks:
             inner = block.body.blocks[0]
             raise inner.source.error(inner.at, f'Unsupported block type: "{inner.kind}" is not expected here.')
-        named, matrix = attributes.pop("name", None), attributes.pop("matrix", None)
+        attributes.pop("name", None)
+        matrix = attributes.pop("matrix", None)
+        made = self._made_of(block)
+        for name, scope in made:
+            definition.add_target(name, self._said_of_target(attributes, scope))
+        if matrix is not None and [name for name, _ in made] != [label]:
+            definition.add_group(label, [name for name, _ in made])
+
+    def _made_of(self, block: Block) -> list[tuple[str, Scope]]:
+        """The targets of a block by their names, each with what its matrix says of it."""
+        label = block.labels[0]
+        attributes = block.body.attributes
+        named, matrix = attributes.get("name"), attributes.get("matrix")
         if named is not None and matrix is None:
             raise named.source.error(named.at, "name requires matrix")
         if matrix is None:
-            definition.add_target(label, self._said_of_target(attributes, self._scope))
-            return
-        if named is None:
-            raise matrix.source.error(matrix.at, "matrix requires name")
-        made: list[str] = []
+            return [(label, self._scope)]
+        if id(block) in self._targets:
+            return self._targets[id(block)]
+        self._targets[id(block)] = []  # while its names are found out, there is none of it
+        made: dict[str, Scope] = {}
         for values in self._combinations(matrix):
             scope = self._scope.within(values)
-            name = _checked(text(self._evaluated(named, scope)), block)
+            name = label if named is None else _checked(text(self._evaluated(named, scope)), block)
             if name in made:
+                if named is None:
+                    raise matrix.source.error(matrix.at, "matrix requires name")
                 raise named.source.error(named.at, f"duplicate target name {name!r} of the matrix")
-            made.append(name)
-            definition.add_target(name, self._said_of_target(attributes, scope))
-        if made != [label]:
-            definition.add_group(label, made)
+            made[name] = scope
+        self._targets[id(block)] = list(made.items())
+        return self._targets[id(block)]
 
     def _combinations(self, matrix: Attribute) -> list[dict[str, Any]]:
         value = self._evaluated(matrix)

@@ -261,5 +261,7 @@ _HOW: Mapping[type, Callable[[_Evaluation, Any, Scope], Any]] = {
 
 
 def _sentence(message: str) -> str:
-    """A message of ours as HCL's messages are written."""
+    """A message of ours as HCL's messages are written; "variable cycle" stays as buildx has it."""
+    if " cycle " in message:
+        return message
     return message[:1].upper() + message[1:] + ("" if message.endswith((".", "!", "?")) else ".")

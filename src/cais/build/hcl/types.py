@@ -87,8 +87,8 @@ def convert(value: Any, wanted: Type) -> Any:
     return {key: convert(value.get(key), type) for key, type in wanted.names.items()}
 
 
-def from_environment(given: str, wanted: Type) -> Any:
-    """A variable of the environment; of a list or set the fields of a line of CSV. Raises Invalid."""
+def from_environment(name: str, given: str, wanted: Type) -> Any:
+    """The variable ``name`` of the environment; of a list or set the fields of a line of CSV. Raises Invalid."""
     if wanted.name in ("string", "any"):
         return given
     if wanted.name == "bool":
@@ -96,9 +96,12 @@ def from_environment(given: str, wanted: Type) -> Any:
             return True
         if given in ("0", "f", "F", "FALSE", "false", "False"):
             return False
-        raise Invalid(f"failed to parse {given[:80]!r} as bool")
+        raise Invalid(f"failed to parse {name} as bool, it is {given[:80]!r}")
     if wanted.name == "number":
-        return number(given)
+        try:
+            return number(given)
+        except Invalid:
+            raise Invalid(f"failed to parse {name} as number, it is {given[:80]!r}")
     if wanted.name in ("list", "set", "tuple"):
         import csv
 
@@ -106,7 +109,7 @@ def from_environment(given: str, wanted: Type) -> Any:
         of = wanted.of if wanted.name == "tuple" else [wanted.of[0]] * len(fields)
         if len(of) != len(fields):
             raise Invalid(f"{wanted} has {len(of)} elements, not {len(fields)}")
-        items = [from_environment(field, type) for field, type in zip(fields, of, strict=True)]
+        items = [from_environment(name, field, type) for field, type in zip(fields, of, strict=True)]
         return distinct(items) if wanted.name == "set" else items
     raise Invalid(
         f"a {wanted.name} cannot be written so", hint="Give it as JSON, in a variable whose name ends in _JSON."

@@ -135,7 +135,9 @@ class Stages:
                 span,
                 hint="Define a stage with FROM using an ARG from before the first FROM, and copy from that stage.",
             )
-        if self.context(name):
+        if self._is_scratch(name, self.platform):
+            name = SCRATCH
+        elif self.context(name):
             return name
         digits = name[1:] if name[:1] in ("+", "-") else name
         if digits.isascii() and digits.isdigit():
@@ -191,6 +193,11 @@ class Stages:
         context = self.context(name, platform)
         return context[0] if context and not context[1].startswith(_IMAGE) else ""
 
+    def _is_scratch(self, name: str, platform: Platform) -> bool:
+        """Whether a named context says that ``name`` stands for nothing: docker-image://scratch."""
+        context = self.context(name, platform)
+        return context is not None and context[1] == _IMAGE + SCRATCH
+
     def is_directory(self, name: str) -> bool:
         return bool(self.directory(name))
 
@@ -224,7 +231,7 @@ class Stages:
             # --build-context replaces the whole stage.
             begun.instructions = ()
             begun.directory = self.directory(stage.name, platform)
-            if not begun.directory:
+            if not begun.directory and not self._is_scratch(stage.name, platform):
                 begun.image = self.image(stage.name, platform, head.span)
             return begun
         name = self._expand(head.base, head)
@@ -242,6 +249,8 @@ class Stages:
                 for item in parent.instructions
                 if isinstance(item, OnBuild)
             )
+        elif self._is_scratch(name, platform):
+            pass
         elif name != SCRATCH and (directory := self.directory(name, platform)):
             begun.directory = directory
         elif name != SCRATCH:
