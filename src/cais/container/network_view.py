@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from cais.container.records import ContainerRecord
     from cais.network.records import Endpoint, PublishedPort
 
 
-def host_config(networking: Networking) -> dict[str, Any]:
-    """The part of HostConfig that is about networks."""
+def host_config(networking: Networking, name: str) -> dict[str, Any]:
+    """The part of HostConfig that is about networks. ``name`` is the container's."""
     bindings: dict[str, list[dict[str, str]]] = {}
     for item in networking.ports:
         bindings.setdefault(item.target, []).append({"HostIp": item.host_ip, "HostPort": item.host_text})
@@ -25,9 +26,30 @@ def host_config(networking: Networking) -> dict[str, Any]:
         "DnsOptions": list(networking.dns_options),
         "DnsSearch": list(networking.dns_search),
         "ExtraHosts": list(networking.hosts) or None,
-        "Links": [text for item in networking.networks for text in item.links] or None,
+        "Links": [f"/{other}:/{name}/{alias}" for other, alias in links(networking)] or None,
         "PublishAllPorts": networking.publish_all,
     }
+
+
+def links(networking: Networking) -> list[tuple[str, str]]:
+    """(other container, alias), of the network ``bridge``: there they are the container's, elsewhere the network's."""
+    return [
+        (other, alias)
+        for item in networking.networks
+        if item.network == DEFAULT
+        for other, _, alias in (text.partition(":") for text in item.links)
+    ]
+
+
+def linked_names(records: Sequence[ContainerRecord]) -> dict[str, tuple[str, ...]]:
+    """By name: ``other/alias`` for each link to it."""
+    names = {record.id: record.name for record in records}
+    found: dict[str, tuple[str, ...]] = {}
+    for record in sorted(records, key=lambda item: item.name):
+        for other, alias in sorted(links(Networking.from_json(record.plan.get("networking", {})))):
+            name = names.get(other, other)
+            found[name] = (*found.get(name, ()), f"{record.name}/{alias}")
+    return found
 
 
 def ports(networking: Networking, published: Sequence[PublishedPort]) -> tuple[Published, ...]:
@@ -103,7 +125,7 @@ def _network(wanted: Attachment | None, has: Endpoint | None, id: str, hostname:
         known = list(dict.fromkeys((has.name, *aliases, short_id, hostname)))
     return {
         "IPAMConfig": config or None,
-        "Links": list(wanted.links) if wanted is not None and wanted.links else None,
+        "Links": list(wanted.links) or None if wanted is not None and wanted.network != DEFAULT else None,
         "Aliases": aliases or None,
         "MacAddress": has.mac if has else wanted.mac if wanted else "",
         "DriverOpts": dict(text.partition("=")[::2] for text in wanted.options) if wanted and wanted.options else None,

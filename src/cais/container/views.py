@@ -251,7 +251,7 @@ def inspect(
                 "VolumeDriver": plan.volume_driver,
                 "VolumesFrom": list(plan.volumes_from) or None,
                 "ConsoleSize": [0, 0],
-                **network_view.host_config(plan.networking),
+                **network_view.host_config(plan.networking, record.name),
                 **mount_views.host_config(plan.mounts),
                 **host_config.isolation(plan, runtime=runtime, cgroup_namespace=cgroup_namespace),
             }

@@ -130,11 +130,15 @@ class Containers(ContainerLife):
         filters = dict(filters or {})
         views.check_filters(filters)
         now = time.time()
-        everything = all or limit > 0 or bool({"status", "exited"} & filters.keys())
+        everything = all or limit > 0 or "status" in filters
         records = self._records.all() if everything else self._records.running()
         rows = []
         before, since = (self._created(filters, key) for key in ("before", "since"))
-        ancestors = self._ancestors(filters.get("ancestor", ()))
+        ancestors: Sequence[str] = ()
+        if "ancestor" in filters:
+            from cais.engine.container_images import of_ancestors
+
+            ancestors = of_ancestors(self._stores, filters["ancestor"], {record.image_id for record in records})
         if "network" in filters:
             filters["network"] = self._network_names(filters["network"])
         ports = self._published() if records else {}
@@ -147,7 +151,17 @@ class Containers(ContainerLife):
             )
             if not filters or views.passes(row, filters, before, since, ancestors):
                 rows.append(row)
-        return rows[:limit] if limit > 0 else rows
+        if not rows:
+            return rows
+        from cais.engine.container_images import named_as_now
+
+        return named_as_now(self._stores, rows[:limit] if limit > 0 else rows)
+
+    def linked_names(self) -> dict[str, tuple[str, ...]]:
+        """By name: what other containers call it that are linked to it, ``other/alias``."""
+        from cais.container.network_view import linked_names
+
+        return linked_names(self._records.all())
 
     def inspect(self, id: str, size: bool = False) -> dict[str, Any]:
         """Docker's JSON. ``size`` adds SizeRw and SizeRootFs, in bytes. Raises NotFound, Invalid."""
@@ -388,15 +402,6 @@ class Containers(ContainerLife):
     def _created(self, filters: Mapping[str, Sequence[str]], key: str) -> float | None:
         moments = [self._records.get(name).created for name in filters.get(key, ())]
         return None if not moments else (min(moments) if key == "before" else max(moments))
-
-    def _ancestors(self, names: Sequence[str]) -> list[str]:  # type: ignore[valid-type]
-        found = []
-        for name in names:
-            try:
-                found.append(self._stores.images.resolve(name).id)
-            except CaisError:
-                continue
-        return found
 
 
 def _has_label(labels: Mapping[str, str], text: str) -> bool:

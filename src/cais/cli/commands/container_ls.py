@@ -45,6 +45,8 @@ def run(call: Call) -> int:
     long = call["no-trunc"]
     limit = 1 if call["latest"] else max(0, call["last"])
 
+    linked = call.engine.containers.linked_names() if long else {}
+
     def command(row: Any) -> str:
         text: str = row.command if long or len(row.command) <= 20 else row.command[:19] + "…"
         return quoted(text)
@@ -62,11 +64,11 @@ def run(call: Call) -> int:
         "Command": command,
         "CreatedAt": lambda row: local_time(row.created),
         "ID": lambda row: row.id if long else row.id[:12],
-        "Image": lambda row: row.image,
+        "Image": lambda row: row.image if long or not row.image.startswith("sha256:") else row.image[7:19],
         "Labels": lambda row: ",".join(f"{key}={value}" for key, value in sorted(row.labels.items())),
         "LocalVolumes": lambda row: str(len(row.volumes)),
         "Mounts": mounts,
-        "Names": lambda row: row.name,
+        "Names": lambda row: ",".join((row.name, *linked.get(row.name, ()))),
         "Networks": lambda row: ",".join(row.networks),
         "Ports": lambda row: row.ports,
         "RunningFor": lambda row: age(row.created, now),
