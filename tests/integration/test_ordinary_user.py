@@ -219,6 +219,21 @@ def test_put_out_files_are_the_users_own(cais: Cais, ordinary_account: Any) -> N
         assert tar.getmember("file").uid == 1000
 
 
+def test_an_imported_cache_is_unpacked_when_it_is_run(cais: Cais) -> None:
+    text = "FROM box\nCOPY --chown=1000:1001 file /imported\nRUN echo more > /more; chown 33 /more\n"
+    cais.build("imported", text, "--cache-to", "type=local,dest=cache,mode=max")
+    cais("rmi", "imported")
+    cais("builder", "prune", "-af")
+    snapshots = cais.root / "snapshots"
+    before = sorted(snapshots.iterdir())
+    cais.build("imported", text, "--cache-from", "type=local,src=cache")
+    assert sorted(snapshots.iterdir()) == before and cais("system", "check") == "All is well\n"
+    assert cais.sh("stat -c '%u:%g' /imported /more", image="imported") == ["1000:1001", "33:0"]
+    assert len(list(snapshots.iterdir())) == len(before) + 2
+    cais("rmi", "imported")
+    cais.assert_nothing_left()
+
+
 @pytest.mark.parametrize("what", ["run", "build"])
 def test_killed_in_the_middle(cais: Cais, what: str) -> None:
     mark = f"98{len(what)}{os.getpid()}"
