@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from cais.build.cache_config import CachedLayer
@@ -14,6 +12,7 @@ from cais.engine.cache_import import CacheImports, plain_pieces
 from cais.engine.cache_options import CacheTarget
 from cais.engine.stores import Stores
 from cais.errors import CaisError
+from cais.host.workers import for_each
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -23,8 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.build.records import Record
     from cais.engine.build_steps import Step
-
-_WORKERS = 4
 
 
 def export(
@@ -98,14 +95,15 @@ def _export(stores: Stores, target: CacheTarget, built: Sequence[Built], imports
                 chains.setdefault(layer.diff_id, layer.chain)
         blobs: dict[Digest, Descriptor] = {}
 
-        def write(diff_id: Digest, chain: Digest) -> None:
+        def write(item: tuple[Digest, Digest]) -> None:
+            diff_id, chain = item
             found = known.get(diff_id)
             # What is there is read: a damaged blob would be kept for ever.
             if found is None or not is_whole(target.place, found):
                 found = writer.add(_pieces(stores, chain, imports, target), media_type)
             blobs[diff_id] = found
 
-        _in_threads(list(chains.items()), write)
+        for_each(chains.items(), write)
         writer.finish([layer._replace(blob=blobs[layer.diff_id]) for layer in layers], target.tag)
 
 
@@ -123,40 +121,13 @@ def _known(directory: str, tag: str, media_type: str) -> dict[Digest, Descriptor
 def _pieces(stores: Stores, chain: Digest, imports: CacheImports | None, target: CacheTarget) -> Iterator[bytes]:
     """The layer as it shall be stored: as it came from another cache, or packed."""
     from cais.host.compression import compressed
+    from cais.image.layers import found_compression
 
+    blob = stores.snapshots.packed(chain)
+    if blob is not None and found_compression(stores.content, blob) == target.compression:
+        return stores.content.fetch(Descriptor("", blob, 0))
     if stores.snapshots.exists(chain) or imports is None or (found := imports.blob(chain)) is None:
         return compressed(stores.snapshots.pack(chain), target.compression, target.level)
     if types.compression_of(found[1].media_type) == target.compression:
         return found[0].fetch(found[1])
     return compressed(plain_pieces(*found), target.compression, target.level)
-
-
-def _in_threads(jobs: list[tuple[Digest, Digest]], action: object) -> None:
-    """``action`` for each of ``jobs``, some at a time. Raises what the first that failed raised."""
-    assert callable(action)
-    waiting = list(reversed(jobs))
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        while not errors:
-            try:
-                job = waiting.pop()
-            except IndexError:
-                return
-            try:
-                action(*job)
-            except BaseException as error:
-                errors.append(error)
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_WORKERS, os.cpu_count() or 1, len(jobs)))]
-    for thread in threads:
-        thread.start()
-    try:
-        for thread in threads:
-            thread.join()
-    except BaseException as error:
-        errors.append(error)
-        for thread in threads:
-            thread.join()
-    if errors:
-        raise errors[0]

@@ -15,6 +15,7 @@ from cais.build.records import Record, Records
 from cais.engine.cache_options import CacheSource
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Corrupt, Invalid, NotFound
+from cais.host.workers import for_each
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -158,9 +159,13 @@ class CacheImports:
             while item is not None and not self._stores.snapshots.hold(item) and item in self._chains:
                 waiting.append(self._chains[item])
                 item = waiting[-1].parent
+            if not waiting:
+                return
+            self._stores.snapshots.reach()  # before the first thread
             try:
-                if waiting and item is not None:
+                if item is not None:
                     self._keep_base(item)
+                for_each(waiting, self._fetch)
                 while waiting:
                     self._keep(waiting[-1])
                     waiting.pop()
@@ -168,13 +173,26 @@ class CacheImports:
                 self._withdraw(waiting[-1])
                 raise
 
-    def _keep(self, layer: CachedLayer) -> None:
-        from cais.image.layers import keep_packed, present
+    def _fetch(self, layer: CachedLayer) -> None:
+        """What fails here fails again, and is said, when the layer's turn comes."""
+        try:
+            self._receive(layer)
+        except CaisError:
+            pass
 
+    def _keep(self, layer: CachedLayer) -> None:
         image = self._images.get(layer.chain)
         if image is not None:
             self._stores.images.ensure_kept(image)
             return
+        from cais.image.layers import keep_packed
+
+        keep_packed(self._stores.images, layer.parent, self._receive(layer), layer.diff_id)
+
+    def _receive(self, layer: CachedLayer) -> Descriptor:
+        """The blob of a layer that is no image's here, which is here and was looked into."""
+        from cais.image.layers import content_size, present
+
         found = self.blob(layer.chain)
         if found is None:
             raise NotFound(f"the layer {layer.diff_id} of the imported cache is gone")
@@ -182,12 +200,12 @@ class CacheImports:
         content = self._stores.content
         if not present(content, blob.digest, blob.size_bytes):
             content.push(blob, place.fetch(blob))
-        keep_packed(self._stores.images, layer.parent, blob, layer.diff_id)
-        size_bytes = self._stores.snapshots.layer(layer.chain).size_bytes
+        size_bytes = content_size(self._stores.images, blob, layer.diff_id)
         if size_bytes != layer.size_bytes:
             raise Corrupt(
                 f"the layer {layer.diff_id} of the cache {place.name} has {size_bytes} bytes, not those it says"
             )
+        return blob
 
     def _withdraw(self, layer: CachedLayer) -> None:
         self._chains.pop(layer.chain, None)

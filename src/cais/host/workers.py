@@ -1,0 +1,49 @@
+"""The same work on several things, some at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeVar
+
+    Item = TypeVar("Item")
+
+_MOST = 4
+
+
+def for_each(items: Iterable[Item], action: Callable[[Item], None]) -> None:
+    """Raises what the first ``action`` that failed raised, when those that had begun have ended."""
+    waiting = list(items)[::-1]
+    if len(waiting) == 1:
+        action(waiting[0])
+        return
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        while not errors:
+            try:
+                item = waiting.pop()
+            except IndexError:
+                return
+            try:
+                action(item)
+            except BaseException as error:
+                errors.append(error)
+
+    count = min(_MOST, os.cpu_count() or 1, len(waiting))
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException as error:
+        errors.append(error)
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
