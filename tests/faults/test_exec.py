@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 from container_process import Cais, wait_until
@@ -41,6 +42,43 @@ def test_the_environment_is_the_containers_and_its_own(box, name, tmp_path):
     assert {"A=1", "OF=exec", "FILE=1", "HOME=/root"} <= set(said.split())
     assert "TERM=xterm" in run(box, "-t", name, "env").stdout.split()
     assert run(box, "-w", "/bin", name, "pwd").stdout == "/bin\n"
+
+
+def test_what_is_larger_than_a_pipe_arrives_whole(box, name):
+    """The runtime is handed its process by one."""
+    flags = [word for number in range(3) for word in ("-e", f"V{number}={str(number) * 100_000}")]
+    done = run(box, *flags, name, "sh", "-c", "echo ${#V0} ${#V1} ${#V2}")
+    assert done.stdout == "100000 100000 100000\n", done.stderr
+
+
+def test_a_command_killed_before_it_said_what_to_run_starts_nothing(box, name):
+    """Its runtime is there already, and waits for that: it ends with it."""
+    program = """
+import os, signal, sys
+from cais.container import exec as execution
+execution.look_up = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from cais.cli import main
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "exec", name, "touch", "/started"],
+        env=box.env, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    id = box.inspect(name)["Id"]
+    wait_until(lambda: not [words for words in command_lines() if b"exec" in words and id.encode() in words])
+    assert run(box, name, "ls", "/started").returncode != 0
+
+
+def command_lines() -> list[list[bytes]]:
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                found.append(file.read().split(b"\0"))
+        except OSError:
+            continue  # it has ended
+    return found
 
 
 def test_users_are_looked_up_inside(box, name):

@@ -9,17 +9,18 @@ from cais.container.attach import Pump, Streams, on_pipes
 from cais.errors import CaisError, Failed
 from cais.host.processes import leave_to_cat
 from cais.runtime import exec as processes
-from cais.runtime import spec, users
+from cais.runtime import spec
 from cais.runtime.runner import Bundle, Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from cais.container.detach_keys import DetachKeys
     from cais.container.options import ExecOptions
     from cais.container.terminal import ConsoleSocket
+    from cais.runtime import users
 
 
 def process(
@@ -59,6 +60,8 @@ def process(
 
 def look_up(plan: Mapping[str, Any], options: ExecOptions, pid: int) -> users.User:
     """The user in the container whose first process is ``pid``, by its own /etc/passwd. Raises Failed, Invalid."""
+    from cais.runtime import users
+
     try:
         return users.look_up(
             options.user or plan.get("user", ""), f"/proc/{pid}/root", tuple(plan.get("group_add", ()))
@@ -73,19 +76,22 @@ def run(
     runtime: Runtime,
     bundle: Bundle,
     id: str,
-    document: Mapping[str, Any],
+    made: Callable[[], Mapping[str, Any]],
     streams: Streams,
+    *,
+    terminal: bool = False,
     keys: DetachKeys | None = None,
 ) -> int | None:
     """To its end; the exit code, or None where the detach ``keys`` were pressed. Interrupted, the process goes on.
 
-    Raises with exit code 126 or 127 where it did not start.
+    ``made`` returns the ``process``; it is called when the runtime is on its way. Raises with exit code 126 or 127
+    where it did not start, and what ``made`` raises.
     """
     try:
-        if document["terminal"]:
-            code = _on_terminal(runtime, bundle, id, document, streams, keys)
+        if terminal:
+            code = _on_terminal(runtime, bundle, id, made, streams, keys)
         else:
-            code = _on_pipes(runtime, bundle, id, document, streams)
+            code = _on_pipes(runtime, bundle, id, made, streams)
     except CaisError:
         processes.forget(bundle, id)
         raise
@@ -98,23 +104,25 @@ def run_detached(
     runtime: Runtime,
     bundle: Bundle,
     id: str,
-    document: Mapping[str, Any],
+    made: Callable[[], Mapping[str, Any]],
     after: Sequence[str],
     environment: Mapping[str, str],
+    *,
+    terminal: bool = False,
 ) -> None:
     """Starts it and leaves it alone; ``after`` is run in ``environment`` after its end, with its exit code.
 
-    Raises with exit code 126 or 127 where it did not start.
+    Raises as ``run``.
     """
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     console = None
     try:
-        if document["terminal"]:
+        if terminal:
             from cais.container.terminal import ConsoleSocket
 
             console = ConsoleSocket(bundle.directory, _console(id))
         started = processes.start(
-            runtime, bundle, id, document, (null, null, null), after=after, environment=environment,
+            runtime, bundle, id, made, (null, null, null), after=after, environment=environment,
             console_socket=console.path if console is not None else "",
         )  # fmt: skip
         if console is not None:
@@ -131,8 +139,10 @@ def run_detached(
             console.close()
 
 
-def _on_pipes(runtime: Runtime, bundle: Bundle, id: str, document: Mapping[str, Any], streams: Streams) -> int:
-    started, outputs, target = on_pipes(streams, lambda stdio: processes.start(runtime, bundle, id, document, stdio))
+def _on_pipes(
+    runtime: Runtime, bundle: Bundle, id: str, made: Callable[[], Mapping[str, Any]], streams: Streams
+) -> int:
+    started, outputs, target = on_pipes(streams, lambda stdio: processes.start(runtime, bundle, id, made, stdio))
     pump = Pump(
         started.pid,
         outputs,
@@ -150,7 +160,7 @@ def _on_terminal(
     runtime: Runtime,
     bundle: Bundle,
     id: str,
-    document: Mapping[str, Any],
+    made: Callable[[], Mapping[str, Any]],
     streams: Streams,
     keys: DetachKeys | None,
 ) -> int | None:
@@ -160,7 +170,7 @@ def _on_terminal(
     console = terminal.ConsoleSocket(bundle.directory, _console(id))
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
-        started = processes.start(runtime, bundle, id, document, (null, null, null), console_socket=console.path)
+        started = processes.start(runtime, bundle, id, made, (null, null, null), console_socket=console.path)
         master = _receive(runtime, started, console)
     finally:
         os.close(null)

@@ -70,7 +70,7 @@ def _run(
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     read, write = os.pipe2(os.O_CLOEXEC)
     try:
-        started = processes.start(runtime, bundle, id, document, (null, write, write))
+        started = processes.start(runtime, bundle, id, lambda: document, (null, write, write))
     except BaseException:
         os.close(read)
         raise

@@ -11,6 +11,8 @@ from cais.runtime.notes import read_configuration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.container.attach import Streams
     from cais.engine.container_runs import ContainerRuns
 
@@ -38,23 +40,28 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
         raise Conflict(f"Container {name} is paused, unpause the container before exec")
     runs.enter_beside(record)
     bundle = runtime.opened(record.id)
-    started_with = read_configuration(bundle.directory)
-    if started_with is None:
-        raise Conflict(f"container {record.id} is not running")
-    user = execution.look_up(record.plan, options, state.process.pid)
-    document = execution.process(started_with["process"], record.plan, options, added, user, runtime.host.capabilities)
-    id = random_name(32)
+    id, pid = random_name(32), state.process.pid
     words = " ".join(options.command)
-    runs.happenings.container(f"exec_create: {words}", record, execID=id)
-    runs.happenings.container(f"exec_start: {words}", record, execID=id)
+
+    def process() -> dict[str, Any]:
+        started_with = read_configuration(bundle.directory)
+        if started_with is None:
+            raise Conflict(f"container {record.id} is not running")
+        plan = record.plan
+        user = execution.look_up(plan, options, pid)
+        made = execution.process(started_with["process"], plan, options, added, user, runtime.host.capabilities)
+        runs.happenings.container(f"exec_create: {words}", record, execID=id)
+        runs.happenings.container(f"exec_start: {words}", record, execID=id)
+        return made
+
     if options.detach:
         from cais.engine.container_runs import ENVIRONMENT
 
         after = runs.command("exec_ended", record.id, id)
-        execution.run_detached(runtime, bundle, id, document, after, ENVIRONMENT)
+        execution.run_detached(runtime, bundle, id, process, after, ENVIRONMENT, terminal=options.tty)
         return 0
     given = streams if options.interactive else streams._replace(stdin=-1)
-    code = execution.run(runtime, bundle, id, document, given, keys)
+    code = execution.run(runtime, bundle, id, process, given, terminal=options.tty, keys=keys)
     if code is not None:
         runs.happenings.container("exec_die", record, execID=id, exitCode=str(code))
     return code

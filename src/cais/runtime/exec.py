@@ -1,8 +1,9 @@
 """Another process in a container that runs, by the runtime's own ``exec``, which stays beside it.
 
-The runtime is given what to run, and says what went wrong, in files that exist in memory alone: an environment may hold
-secrets. In the bundle lies ``exec-<id>`` with the process's number, while it runs; what is left of killed commands goes
-with the bundle, and counts for nothing: a process that is not in the container's pid namespace is not listed.
+The runtime is given what to run by a pipe, and says what went wrong in a file in memory: an environment may hold
+secrets. It is started first, and comes up while that is made: it does nothing before it has it all. In the bundle lies
+``exec-<id>`` with the process's number, while it runs; what is left of killed commands goes with the bundle, and counts
+for nothing: a process that is not in the container's pid namespace is not listed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 _PREFIX = "exec-"
@@ -44,16 +45,18 @@ def start(
     runtime: Runtime,
     bundle: Bundle,
     id: str,
-    process: Mapping[str, Any],
+    process: Callable[[], Mapping[str, Any]],
     stdio: tuple[int, int, int],
     *,
     console_socket: str = "",
     after: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Executed:
-    """Starts ``process`` (as in an OCI spec) in the container of ``bundle``; ``finish`` must follow, or ``leave``.
+    """Starts what ``process`` returns (as in an OCI spec) in the container of ``bundle``; ``finish`` must follow, or
+    ``leave``.
 
-    ``after``: a command that is run with its exit code as a last word, in ``environment``. Raises Unavailable.
+    ``process`` is called when the runtime is on its way; where it raises, nothing is started. ``after``: a command that
+    is run with its exit code as a last word, in ``environment``. Raises Unavailable, and what ``process`` raises.
     """
     program = runtime.program(bundle)
     command = [program.path, "--root", bundle.state_directory or runtime.state_directory]
@@ -66,21 +69,33 @@ def start(
     command.append(bundle.id)
     if after:
         command = ["/bin/sh", "-c", _script(command, bundle, id), "cais-exec", *after]
-    log = document = -1
+    log = read = write = -1
     try:
         log = os.memfd_create("log")
-        document = os.memfd_create("process")
-        write_all(document, encode(process))
-        places = {**dict(enumerate(stdio)), _PROCESS_PLACE: document, _LOG_PLACE: log}
+        read, write = os.pipe2(os.O_CLOEXEC)
+        places = {**dict(enumerate(stdio)), _PROCESS_PLACE: read, _LOG_PLACE: log}
         pid = spawn(command, places, environment)
     except OSError as error:
-        if log >= 0:
-            os.close(log)
+        for descriptor in (log, write):
+            if descriptor >= 0:
+                os.close(descriptor)
         raise from_os_error(error, f"start the OCI runtime {program.path}")
     finally:
-        if document >= 0:
-            os.close(document)
-    return Executed(id, pid, bundle, tuple(process["args"]), log)
+        if read >= 0:
+            os.close(read)
+    try:
+        document = process()
+        try:
+            write_all(write, encode(document))
+        except BrokenPipeError:
+            pass  # it has ended before it read that: ``finish`` says why
+    except BaseException:
+        os.close(write)
+        wait(pid)  # it has no whole document, and ends
+        os.close(log)
+        raise
+    os.close(write)
+    return Executed(id, pid, bundle, tuple(document["args"]), log)
 
 
 def _script(command: Sequence[str], bundle: Bundle, id: str) -> str:
