@@ -50,7 +50,7 @@ def commands(chance: random.Random, directory: Path) -> tuple[str, ...]:
         ("run", "--rm", *on, "box", "sh", "-c", "sleep 0.1"),
         ("run", "--rm", "-t", "--name", name, "box", "sh", "-c", "sleep 0.1"),
         ("run", "-d", *on, "box", "sh", "-c", PATIENT),
-        ("run", "-d", "--name", name, "--network", network, "box", "sh", "-c", PATIENT),
+        ("run", "-d", "--name", name, "box", "sh", "-c", PATIENT),
         ("run", "-d", "--rm", "-P", "--expose", "99", "--name", name, "box", "sh", "-c", "sleep 0.2"),
         ("run", "-d", "--restart", "on-failure:2", *on, "box", "sh", "-c", "sleep 0.1; exit 1"),
         ("run", "-d", "--health-cmd", "true", "--health-interval", "50ms", *on, "box", "sh", "-c", PATIENT),

@@ -9,6 +9,7 @@ import os
 import time
 
 from cais.container import prepare, state
+from cais.container.networking import DEFAULT
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord
 from cais.container.restart import Restarts
@@ -153,11 +154,13 @@ def under_conmon(
 
 
 def _joins_beside(plan: Plan) -> bool:
-    """Whether a container may join its networks while the runtime makes it.
+    """Whether a container may join the default network while the runtime makes it.
 
-    Not where conmon has to hold its ports open, or the runtime needs the networks themselves (sysctls, hooks).
+    Not where conmon has to hold its ports open, or the runtime needs the network itself (sysctls, hooks). In networks
+    with names it joins before, so that their name server has time to come up.
     """
-    return bool(plan.networking.networks) and plan.is_plain and not plan.sysctls and not plan.networking.wanted_ports
+    networks = [item.network for item in plan.networking.networks]
+    return networks == [DEFAULT] and plan.is_plain and not plan.sysctls and not plan.networking.wanted_ports
 
 
 def finish(store: Containers, record: ContainerRecord) -> Restarts | None:
