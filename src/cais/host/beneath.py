@@ -10,6 +10,8 @@ import errno
 import os
 
 _KEPT = 48
+# Of the directories on the way to one, the last of them: what was asked for just before stays open, too.
+_ON_THE_WAY = 24
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -38,20 +40,25 @@ class Beneath:
         if not path:
             fd = self.root_fd
         else:
-            kept = self._kept
-            found = kept.pop(path, None)
+            found = self._kept.pop(path, None)
             fd = self._open(path) if found is None else found
-            kept[path] = fd  # the newest is last
-            if len(kept) > _KEPT:
-                os.close(kept.pop(next(iter(kept))))
+            self._keep(path, fd)
         self._last_path = path
         self._last_fd = fd
         return fd
 
+    def _keep(self, path: bytes, fd: int) -> None:
+        kept = self._kept
+        kept[path] = fd  # the newest is last
+        if len(kept) > _KEPT:
+            os.close(kept.pop(next(iter(kept))))
+
     def _open(self, path: bytes) -> int:
         parent, _, name = path.rpartition(b"/")
-        above = self._kept.get(parent) if parent else self.root_fd
+        above = self._kept.pop(parent, None) if parent else self.root_fd
         if above is not None:
+            if parent:
+                self._kept[parent] = above  # where one directory is asked for, those beside it will be
             return os.open(name, _DIRECTORY, dir_fd=above)
         # Upwards to a directory that is open, then downwards; not by recursion, a path may have thousands of parts.
         names = [name]
@@ -59,14 +66,20 @@ class Beneath:
             parent, _, name = parent.rpartition(b"/")
             names.append(name)
             above = self._kept.get(parent) if parent else self.root_fd
-        fd = above
-        for name in reversed(names):
+        self._last_path, self._last_fd = b"", self.root_fd  # it may be one that is closed on the way
+        fd, end, is_kept = above, len(parent), True
+        while names:
+            name = names.pop()
             try:
                 below = os.open(name, _DIRECTORY, dir_fd=fd)
             finally:
-                if fd != above:
+                if not is_kept:
                     os.close(fd)
             fd = below
+            end += len(name) + (end > 0)
+            is_kept = 0 < len(names) <= _ON_THE_WAY
+            if is_kept:
+                self._keep(path[:end], fd)
         return fd
 
     def forget(self, path: bytes) -> None:

@@ -173,8 +173,7 @@ class _Writer:
         self.content_bytes += size
         if self.content_bytes > self._limit_bytes:
             raise _over(self._limit_bytes)
-        # Until its owner is right nobody else may open it: the content may be secret, the mode may be setuid.
-        mode = entry.mode & (0o777 if not self._owners or (entry.uid, entry.gid) == self._ids else 0o700)
+        mode = self._first_mode(entry)
         try:
             fd = os.open(name, _CREATE, mode, dir_fd=parent)
         except FileExistsError:
@@ -196,7 +195,7 @@ class _Writer:
     def _directory(self, parent: int, directory: bytes, name: bytes, path: bytes, entry: TarEntry) -> None:
         hides = False
         try:
-            os.mkdir(name, 0o700, dir_fd=parent)
+            os.mkdir(name, self._first_mode(entry) | 0o700, dir_fd=parent)
         except FileExistsError:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
@@ -313,6 +312,10 @@ class _Writer:
                 raise failure(error, path)
 
     # What they share.
+
+    def _first_mode(self, entry: TarEntry) -> int:
+        """Until its owner is right nobody else may open it: the content may be secret, the mode may be setuid."""
+        return entry.mode & (0o777 if not self._owners or (entry.uid, entry.gid) == self._ids else 0o700)
 
     def _replacing(self, parent: int, directory: bytes, name: bytes, make: Callable[[int], None]) -> None:
         try:

@@ -25,6 +25,32 @@ def test_directories_are_found_and_few_stay_open(tmp_path: Path) -> None:
     assert open_files() == before
 
 
+def test_what_is_on_the_way_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(100):
+        (tmp_path / "a" / "b" / "c" / f"d{n}").mkdir(parents=True)
+    opened = []
+    opens = os.open
+    with Beneath(str(tmp_path)) as tree:
+        monkeypatch.setattr(os, "open", lambda *args, **more: opened.append(args[0]) or opens(*args, **more))
+        for n in range(100):
+            assert os.fstat(tree.fd(b"a/b/c/d%d" % n)).st_ino == (tmp_path / f"a/b/c/d{n}").stat().st_ino
+        monkeypatch.undo()
+        assert opened.count(b"a") == opened.count(b"b") == 1 and len(opened) < 110
+        assert os.fstat(tree.fd(b"a/b")).st_ino == (tmp_path / "a" / "b").stat().st_ino
+
+
+def test_the_last_directory_stays_open_where_another_is_not_there(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*"abcdefghijklmnopqrstuvwxyz")
+    deep.mkdir(parents=True)
+    with Beneath(str(tmp_path)) as tree:
+        for n in range(60):
+            (tmp_path / f"d{n}").mkdir()
+            tree.fd(b"d%d" % n)
+        with pytest.raises(FileNotFoundError):
+            tree.fd(b"a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/missing/z")
+        assert os.fstat(tree.fd(b"d59")).st_ino == (tmp_path / "d59").stat().st_ino
+
+
 def test_no_symbolic_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real" / "in").mkdir(parents=True)
     (tmp_path / "link").symlink_to("real")
