@@ -42,6 +42,18 @@ class Taker(Sink, Protocol):
         ...
 
 
+class Follower(Protocol):
+    """Is told of a blob while that is made, and may fail without harm: the blob is there at the end, to be read."""
+
+    def write(self, piece: bytes, read_bytes: int) -> None:
+        """``read_bytes`` is how much was read so far of what the blob is made of."""
+        ...
+
+    def finish(self, blob: Descriptor | None) -> None:
+        """What it has become; None where making it failed."""
+        ...
+
+
 class Tags(Protocol):
     """Names that point at manifests and indexes."""
 

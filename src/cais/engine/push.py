@@ -6,10 +6,11 @@ at from then on, so that its digest is the registry's and the next push has noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from cais.engine.arriving import Layers
 from cais.engine.pull import explained
+from cais.engine.push_streams import Streams
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Denied, Invalid, NotFound, Unauthorized
 from cais.image.compress import Compression
@@ -23,6 +24,7 @@ from cais.spec.reference import Reference
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cais.engine.copy import Graph
+    from cais.image.compress import Follow
     from cais.image.origins import Origins
     from cais.ports import Source
     from cais.remote.registry import Registry
@@ -122,13 +124,15 @@ class _Push:
         target = packed = self._built or self._target()
         registry = self._stores.registries.repository(reference, pushing=True, insecure=self._options.insecure)
         self._stores.snapshots.reach()
+        streams = Streams(registry, self._progress)
         if self._built is None:  # a build has packed its layers as it was told
-            packed = packed_for(self._stores, reference, self._available(registry, target), self._options.compression)
+            available = self._available(registry, target)
+            packed = packed_for(self._stores, reference, available, self._options.compression, streams.follow)
         source = LayerSource(self._stores.content, self._stores.snapshots)
         graph = read_graph(source, packed, self._stores.content.exists)
         try:
             layers = Layers(self._progress, _layers(graph), unpacks=False)
-            send(self._stores, registry, reference, source, graph, packed, layers)
+            send(self._stores, registry, reference, source, graph, packed, layers, sent=streams.sent())
             if self._options.referrers:
                 from cais.engine.referrers import copy_referrers, of_content
 
@@ -190,8 +194,11 @@ class _Push:
             forget_superseded(images, change, record.id)
 
 
-def packed_for(stores: Stores, reference: Reference, target: Descriptor, compression: str) -> Descriptor:
-    """``target`` with its layers as a registry takes them; ``compression`` is that of ``PushOptions``.
+def packed_for(
+    stores: Stores, reference: Reference, target: Descriptor, compression: str, follow: Follow | None = None
+) -> Descriptor:
+    """``target`` with its layers as a registry takes them; ``compression`` is that of ``PushOptions``, ``follow`` that
+    of ``image.compress``.
 
     Raises Corrupt, Unavailable (no space).
     """
@@ -213,7 +220,7 @@ def packed_for(stores: Stores, reference: Reference, target: Descriptor, compres
     def named(platform: Platform) -> list[str]:
         return [docker_purl(reference.familiar_name, reference.tag, "", str(platform))]
 
-    return packed(images, target, wish or Compression("gzip"), keeps, named)
+    return packed(images, target, wish or Compression("gzip"), keeps, named, follow)
 
 
 def send(
@@ -225,16 +232,19 @@ def send(
     target: Descriptor,
     progress: Progress,
     origin: Reference | None = None,
+    *,
+    sent: Collection[Digest] = (),
 ) -> None:
     """Copies ``graph`` to where ``reference`` says, its ``target`` last, under the tag. ``origin`` is where blobs can
-    be mounted from, beside what is known. Raises Denied, Unauthorized, Unavailable, Corrupt."""
+    be mounted from, beside what is known; ``sent`` went there a moment ago. Raises Denied,
+    Unauthorized, Unavailable, Corrupt."""
     from cais.engine.copy import copy
     from cais.image.origins import Origins
     from cais.remote.registry import BlobsMissing
 
     origins = Origins(stores.database)
     others = (origin.repository,) if origin is not None and origin.registry == reference.registry else ()
-    sink = Destination(registry, reference, origins, graph, others)
+    sink = Destination(registry, reference, origins, graph, others, sent)
     present = sink.known()
 
     def put(document: Descriptor, raw: bytes) -> None:
@@ -243,7 +253,7 @@ def send(
     try:
         copy(source, sink, target, progress, present=present, graph=graph, put_target=put)
     except BlobsMissing:
-        if not present:
+        if not present and not sent:
             raise
         # The registry has lost what it had: now it is asked for each blob.
         origins.forget(reference.registry, reference.repository)
@@ -262,7 +272,10 @@ class Destination:
         origins: Origins,
         graph: Graph,
         others: Sequence[str] = (),
+        sent: Collection[Digest] = (),
     ) -> None:
+        """``sent``: blobs that were sent while they were made."""
+        self._sent = sent
         self._registry = registry
         self._reference = reference
         self._origins = origins
@@ -294,6 +307,8 @@ class Destination:
         return self._known
 
     def exists(self, blob: Descriptor) -> bool:
+        if blob.digest in self._sent:
+            return False  # it has just come, and was not there before
         if self._known and blob.size_bytes <= _SMALL_BYTES and blob.digest in self._graph.blobs:
             return False
         if blob.digest in self._graph.blobs and self._elsewhere(blob):
@@ -304,6 +319,8 @@ class Destination:
         self._registry.push(blob, pieces)
 
     def take(self, blob: Descriptor, source: Source) -> str:
+        if blob.digest in self._sent:
+            return ""
         return self._registry.take(blob, source, self._elsewhere(blob))
 
     def _elsewhere(self, blob: Descriptor) -> list[str]:

@@ -16,8 +16,9 @@ from cais.spec.digest import Digest
 _JOIN_SECONDS = 2.0
 
 
-class _Channel:
-    """Pieces between two threads, at most ``depth`` of them waiting."""
+class Channel:
+    """Pieces between two threads, at most ``depth`` of them waiting. Who makes them says ``finish``, who takes them
+    ``close`` where it wants no more."""
 
     __slots__ = ("_condition", "_depth", "_pieces", "closed", "failure", "finished")
 
@@ -72,7 +73,7 @@ def ahead(pieces: Iterator[bytes], depth: int = 4) -> Iterator[bytes]:
     The thread starts with the first piece asked for and ends when the pieces end, when they raise (here), or when the
     consumer stops; only a source that blocks for ever can keep it, and then it does not keep the process.
     """
-    channel = _Channel(depth)
+    channel = Channel(depth)
 
     def run() -> None:
         failure: BaseException | None = None
@@ -107,7 +108,7 @@ class HashBeside:
     __slots__ = ("_channel", "_hash", "_small", "_small_bytes", "_thread", "size_bytes")
 
     def __init__(self, algorithm: str = "sha256", depth: int = 4) -> None:
-        self._channel = _Channel(depth)
+        self._channel = Channel(depth)
         self._hash = hashlib.new(algorithm)
         self._small: list[bytes] = []
         self._small_bytes = 0

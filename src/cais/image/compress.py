@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from cais.image.assemble import Assembled
     from cais.image.store import Images
+    from cais.ports import Follower
+
+    # Whoever wants to follow while a layer is compressed.
+    Follow = Callable[[Descriptor], Follower | None]
 
 DEFAULT_LEVELS = {"gzip": 1, "zstd": 3, "none": 0}
 
@@ -40,11 +44,17 @@ class Compression(NamedTuple):
 
 
 def compressed_layers(
-    images: Images, assembled: Assembled, how: Compression, keeps: Callable[[Descriptor], bool] | None = None
+    images: Images,
+    assembled: Assembled,
+    how: Compression,
+    keeps: Callable[[Descriptor], bool] | None = None,
+    follow: Follow | None = None,
 ) -> list[Descriptor]:
     """The layers of an image, those compressed that have no blob of their own yet (all of another kind: ``force``).
 
     ``keeps`` decides instead which of those that are compressed in another way, or not at all, stay as they are.
+    ``follow`` is asked, for each that has to be compressed, who follows.
+
     Raises Corrupt where a layer is not what the config says, Unavailable (no space).
     """
     config, manifest = assembled.config, assembled.manifest
@@ -60,7 +70,7 @@ def compressed_layers(
             found[number] = known
         else:
             todo.append((number, diff_id, chain))
-    _Work(images, found, todo, how).run()
+    _Work(images, found, todo, how, follow).run()
     return found
 
 
@@ -104,8 +114,14 @@ class _Work:
     """Several layers at a time, as many as there are processors."""
 
     def __init__(
-        self, images: Images, found: list[Descriptor], todo: list[tuple[int, Digest, Digest]], how: Compression
+        self,
+        images: Images,
+        found: list[Descriptor],
+        todo: list[tuple[int, Digest, Digest]],
+        how: Compression,
+        follow: Follow | None = None,
     ) -> None:
+        self._follow = follow
         self._images = images
         self._found = found
         self._todo = list(reversed(todo))
@@ -148,20 +164,27 @@ class _Work:
 
         images, how = self._images, self._how
         source = LayerSource(images.content, images.snapshots)
+        follower = self._follow(layer) if self._follow is not None else None
+        made: Descriptor | None = None
         hashed = HashBeside(diff_id.algorithm)
         try:
             with images.content.ingest() as ingest:
                 for piece in compressed(hashed.through(plain_tar(source, layer)), how.kind, how.level):
                     ingest.write(piece)
+                    if follower is not None:
+                        follower.write(piece, hashed.size_bytes)
                 if hashed.digest() != diff_id:
                     raise Corrupt(
                         f"the layer {diff_id} has the content of {hashed.digest()}: it was changed on disk",
                         hint="Run: cais system check",
                     )
-                blob = ingest.commit()
-                size_bytes = ingest.size_bytes
+                made = Descriptor(types.layer_media_type(how.kind), ingest.commit(), ingest.size_bytes)
         finally:
             hashed.close()
-        images.content.link(f"chain:{chain}", [blob])
-        images.records.set_compressed_layer(diff_id, how.kind, how.exact_level, blob, size_bytes, hashed.size_bytes)
-        return Descriptor(types.layer_media_type(how.kind), blob, size_bytes)
+            if follower is not None:
+                follower.finish(made)
+        images.content.link(f"chain:{chain}", [made.digest])
+        images.records.set_compressed_layer(
+            diff_id, how.kind, how.exact_level, made.digest, made.size_bytes, hashed.size_bytes
+        )
+        return made

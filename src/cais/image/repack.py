@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cais.image.compress import Follow
     from cais.image.store import Images
     from cais.spec.platform import Platform
 
@@ -47,21 +48,26 @@ def present_part(images: Images, target: Descriptor) -> Descriptor:
 
 
 def packed(
-    images: Images, target: Descriptor, how: Compression, keeps: Callable[[Descriptor], bool], named: Named
+    images: Images,
+    target: Descriptor,
+    how: Compression,
+    keeps: Callable[[Descriptor], bool],
+    named: Named,
+    follow: Follow | None = None,
 ) -> Descriptor:
     """``target``, or another where layers of it had to be packed; those that ``keeps`` stay as they are.
 
     ``named``: what the image of a platform is called (purls), for attestations, which are about a manifest and are made
     anew with it. Manifests that are not here stay as they are; an attestation that is not here goes, where it was about
-    what has changed. Raises Corrupt, Unavailable (no space).
+    what has changed. ``follow``: of ``compressed_layers``. Raises Corrupt, Unavailable (no space).
     """
     if target.media_type not in types.INDEXES:
-        return _packed_manifest(images, target, how, keeps)
+        return _packed_manifest(images, target, how, keeps, follow)
     index = _index(images, target)
     changed: dict[str, Descriptor] = {}
     for item in index.manifests:
         if not is_attestation(item) and images.content.exists(item):
-            new = packed(images, item, how, keeps, named)
+            new = packed(images, item, how, keeps, named, follow)
             if new.digest != item.digest:
                 changed[item.digest] = new._replace(annotations=item.annotations, platform=item.platform)
     if not changed:
@@ -81,14 +87,18 @@ def packed(
 
 
 def _packed_manifest(
-    images: Images, item: Descriptor, how: Compression, keeps: Callable[[Descriptor], bool]
+    images: Images,
+    item: Descriptor,
+    how: Compression,
+    keeps: Callable[[Descriptor], bool],
+    follow: Follow | None,
 ) -> Descriptor:
     try:
         manifest, config = images.read_manifest(item)
     except Invalid:
         return item  # no image: an artifact goes as it is
     assembled = Assembled(config, manifest)
-    layers = compressed_layers(images, assembled, how, keeps)
+    layers = compressed_layers(images, assembled, how, keeps, follow)
     if list(layers) == list(manifest.layers):
         return item
     made = with_layers(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cais.errors import Corrupt, Invalid, NotFound, Unsupported
+from cais.errors import CaisError, Corrupt, Invalid, NotFound, Unsupported
 from cais.remote import answers
 from cais.remote.download import pieces_of
 from cais.remote.transport import Transport
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
     from cais.ports import Source
+    from cais.remote.streamed import Streamed
 
 MANIFEST_TYPES = types.MANIFESTS | types.INDEXES
 _ACCEPT = ", ".join((types.OCI_INDEX, types.OCI_MANIFEST, types.DOCKER_INDEX, types.DOCKER_MANIFEST))
@@ -176,7 +177,22 @@ class Registry:
             return ""
         return upload(self.transport, self.repository, self.scopes, blob, source, mount_from)
 
+    def follow(self) -> Streamed:
+        """Stores a blob while it is made: ``Streamed`` is written to."""
+        from cais.remote.streamed import Streamed
+
+        return Streamed(self.transport, self.repository, self.scopes)
+
     # Tags
+
+    def is_empty(self) -> bool:
+        """Whether it has no tag, so that nothing can be found in it. False where the registry does not say."""
+        try:
+            return next(self.tags(1), None) is None
+        except NotFound:
+            return True
+        except CaisError:
+            return False
 
     def tags(self, page: int = 0) -> Iterator[str]:
         """All tags, page by page (``page`` asks for that many at a time). Raises NotFound."""

@@ -28,12 +28,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
-    # A body that can be sent again from its beginning, or bytes.
-    Body = bytes | Callable[[], Iterator[bytes]]
+    Body = bytes | Callable[[], Iterator[bytes]]  # that can be sent again from its beginning
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 # Of a registry that stores what it was sent, hashes it again and copies it elsewhere.
 _SLOWEST_BYTES_PER_SECOND = 10 << 20
+# The size of a body that goes in chunks (RFC 9112 section 7.1).
+UNKNOWN = -1
 _AGAIN = (408, 429, 500, 502, 503, 504)
 
 
@@ -95,8 +96,8 @@ class Transport:
         """The answer, if its status is ``accepted``; its body is still to be read, and it is to be closed.
 
         ``path`` begins with ``/v2/`` (or ``/v1/``), or is a whole URL that this registry gave. ``size_bytes`` is that
-        of a body that is an iterator. ``again``: a failure that may pass is tried again. Raises the error that the
-        answer is: NotFound, Denied, Unauthorized, Unavailable (no answer, a failing server), ...
+        of a body that is an iterator, or UNKNOWN. ``again``: a failure that may pass is tried again. Raises the error
+        that the answer is: NotFound, Denied, Unauthorized, Unavailable (no answer, a failing server), ...
         """
         return self._tried(
             lambda: self._authorized(method, path, scopes, dict(headers or {}), body, size_bytes),
@@ -238,7 +239,8 @@ class Transport:
         data: object = body
         if callable(body):
             data = body()
-            all_headers["Content-Length"] = str(size_bytes)
+            if size_bytes != UNKNOWN:
+                all_headers["Content-Length"] = str(size_bytes)
         try:
             response = self._connections.to(url).request(
                 method,
@@ -267,7 +269,7 @@ class Transport:
 
     def _patience(self, size_bytes: int) -> float:
         """In seconds: who was sent much may be busy with it for a while before he answers."""
-        return self.limits.read_seconds + size_bytes / _SLOWEST_BYTES_PER_SECOND
+        return self.limits.read_seconds + max(0, size_bytes) / _SLOWEST_BYTES_PER_SECOND
 
     def _settled(self) -> str:
         """The scheme; asked for with a request that has no other use, where none was answered yet."""

@@ -26,31 +26,37 @@ def upload(
     mount_from: Sequence[str] = (),
 ) -> str:
     """Stores ``blob``; the repository that it was mounted from, or "". See ``Registry.take``."""
-    for other in mount_from:
-        location = _begin(transport, repository, scopes, blob, other)
+    if mount_from:  # where the bytes go all the same, no second repository is asked
+        location = _mount(transport, repository, scopes, blob, mount_from[0])
         if location is None:
-            return other
-        _Upload(transport, repository, scopes, blob, source).run(location)
-        return ""
-    location = _begin(transport, repository, scopes, blob, "")
-    assert location is not None
+            return mount_from[0]
+    else:
+        location = begin(transport, repository, scopes)
     _Upload(transport, repository, scopes, blob, source).run(location)
     return ""
 
 
-def _begin(transport: Transport, repository: str, scopes: Sequence[str], blob: Descriptor, other: str) -> str | None:
-    """Where the bytes go; None where nothing has to be sent, as the registry mounted the blob from ``other``."""
+def begin(transport: Transport, repository: str, scopes: Sequence[str]) -> str:
+    """Where the bytes of a blob go (distribution-spec, "POST then PUT")."""
     path = f"/v2/{repository}/blobs/uploads/"
-    if other:
-        path += f"?mount={quote(blob.digest)}&from={quote(other, safe='')}"
-        scopes = (*scopes, f"repository:{other}:pull")
-    with transport.request("POST", path, scopes=scopes, body=b"", accepted=(202, 201) if other else (202,)) as response:
-        if response.status == 201:
-            return None
-        return _location(response, "the upload")
+    with transport.request("POST", path, scopes=scopes, body=b"", accepted=(202,)) as response:
+        return location_of(response, "the upload")
 
 
-def _location(response: BaseHTTPResponse, what: str) -> str:
+def _mount(transport: Transport, repository: str, scopes: Sequence[str], blob: Descriptor, other: str) -> str | None:
+    """None where the registry mounted the blob from ``other``, so that nothing has to be sent; else as ``begin``."""
+    path = f"/v2/{repository}/blobs/uploads/?mount={quote(blob.digest)}&from={quote(other, safe='')}"
+    scopes = (*scopes, f"repository:{other}:pull")
+    with transport.request("POST", path, scopes=scopes, body=b"", accepted=(202, 201)) as response:
+        return None if response.status == 201 else location_of(response, "the upload")
+
+
+def ending(location: str, blob: Descriptor) -> str:
+    """The URL of the request that ends an upload."""
+    return location + ("&" if "?" in location else "?") + "digest=" + quote(blob.digest)
+
+
+def location_of(response: BaseHTTPResponse, what: str) -> str:
     location = response.headers.get("Location", "")
     if not location:
         raise Invalid(f"the registry accepted {what} without saying where it goes (no Location)")
@@ -89,7 +95,7 @@ class _Upload:
     def _put(self, location: str, offset: int) -> None:
         """The rest of the bytes with the digest that ends the upload (distribution-spec, "POST then PUT")."""
         blob = self._blob
-        url = location + ("&" if "?" in location else "?") + "digest=" + quote(blob.digest)
+        url = ending(location, blob)
         headers = {"Content-Type": "application/octet-stream"}
         if offset:
             headers["Content-Range"] = f"{offset}-{blob.size_bytes - 1}"
@@ -138,6 +144,4 @@ class _Upload:
                     return response.headers.get("Location") or location, int(last) + 1
         except CaisError:
             pass
-        begun = _begin(self._transport, self._repository, self._scopes, self._blob, "")
-        assert begun is not None
-        return begun, 0
+        return begin(self._transport, self._repository, self._scopes), 0

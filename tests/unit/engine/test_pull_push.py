@@ -53,6 +53,45 @@ def test_a_second_push_sends_nothing(here: Host, repository: str, open_registry:
     assert not asked.of("POST") and not asked.of("PATCH") and not asked.of("HEAD", "/blobs/")
 
 
+def test_a_layer_is_sent_while_it_is_compressed(
+    here: Host, there: Host, repository: str, open_registry: Server
+) -> None:
+    layers = [{"a": os.urandom(5 << 20)}, {"b": b"small"}, {"c": os.urandom(6 << 20)}]
+    here.image(f"{repository}:1", *layers)
+    with Asked(open_registry) as asked:
+        pushed = here.push(f"{repository}:1")
+    assert len(asked.of("PATCH", "/blobs/uploads/")) == len(asked.of("HEAD", "/blobs/")) == 2
+    assert len(asked.of("POST", "/blobs/uploads/")) == 4  # once each, with the small layer and the config
+    assert there.pull(f"{repository}:1").digest == pushed.digest
+    assert there.file(f"{repository}:1", "c") == layers[2]["c"]
+
+
+def test_what_may_be_there_is_not_sent_while_it_is_compressed(
+    here: Host, there: Host, repository: str, open_registry: Server
+) -> None:
+    layer = {"a": os.urandom(5 << 20)}
+    here.image(f"{repository}:1", layer)
+    here.push(f"{repository}:1")
+    # The same layer, made and compressed elsewhere.
+    there.image(f"{repository}:2", layer, {"b": b"another"})
+    with Asked(open_registry) as asked:
+        there.push(f"{repository}:2")
+    assert not asked.of("PATCH") and len(asked.of("PUT", "/blobs/uploads/")) == 2
+
+
+def test_a_stream_that_breaks_is_pushed_as_others(
+    here: Host, there: Host, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cais.remote.streamed import Streamed
+
+    monkeypatch.setattr(Streamed, "_pieces", lambda self: iter((b"half",)))
+    layer = {"a": os.urandom(5 << 20)}
+    here.image(f"{repository}:1", layer)
+    here.push(f"{repository}:1")
+    there.pull(f"{repository}:1")
+    assert there.file(f"{repository}:1", "a") == layer["a"]
+
+
 def test_one_new_layer_of_fifty(here: Host, repository: str, open_registry: Server) -> None:
     layers = [{f"file{number}": os.urandom(100)} for number in range(50)]
     here.image(f"{repository}:1", *layers)
