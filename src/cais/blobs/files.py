@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 
 from cais.errors import Conflict, Corrupt, NotFound, from_os_error
 from cais.spec.digest import Digest
@@ -28,6 +29,7 @@ _MOST_VECTORS = 1024  # IOV_MAX
 _LARGE_BYTES = 32 << 20
 _DIRECT_BYTES = 1 << 20
 _BLOCK_BYTES = 4096
+_FRESH_SECONDS = 60.0  # less than what any age is asked for
 
 
 class FileBlobs:
@@ -199,9 +201,12 @@ class FileWriter:
         name = _name(digest, self._upload)
         target = os.path.join(self._blobs, name)
         try:
-            # What a writer that died has left behind the acknowledged bytes is not part of the blob.
-            os.ftruncate(self._descriptor, self._offset)
-            os.utime(self._descriptor)  # it is a blob from now on: its last byte may have come long ago
+            status = os.fstat(self._descriptor)
+            if status.st_size != self._offset:
+                # What a writer that died has left behind the acknowledged bytes is not part of the blob.
+                os.ftruncate(self._descriptor, self._offset)
+            if abs(time.time() - status.st_mtime) > _FRESH_SECONDS:
+                os.utime(self._descriptor)  # it is a blob from now on: its last byte may have come long ago
             _rename(self._path, target)
             os.fsync(self._descriptor)
             _sync_directory(os.path.dirname(target))
