@@ -22,7 +22,7 @@ from cais.catalog import rules
 from cais.catalog.attempts import Attempts
 from cais.catalog.errors import CatalogError, NameInvalid, NameUnknown, NotAllowed, NotGranted, NotKnown
 from cais.catalog.grants import account_rights, rights_of, robot_rights
-from cais.catalog.keys import SigningKeys
+from cais.catalog.keys import signing_keys
 from cais.catalog.names import repository_name
 from cais.catalog.passwords import SECRET_PREFIX, Passwords, secret_hash
 from cais.catalog.rules import ACCOUNT, ANONYMOUS, Rights, Seen, Subject, decide
@@ -78,7 +78,7 @@ class Access:
     def __init__(self, database: Database, settings: AccessSettings) -> None:
         self.service = settings.service
         self._database, self._settings = database, settings
-        keys = SigningKeys(database, settings.token_seconds, settings.key_seconds)
+        keys = signing_keys(database, settings)
         self._tokens = Tokens(keys, settings.service, int(settings.token_seconds))
         self._passwords = Passwords(Attempts(database))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from cais.catalog.accounts import Accounts
 from cais.catalog.errors import NameUnknown
 from cais.catalog.grants import Grants
-from cais.catalog.keys import SigningKeys
+from cais.catalog.keys import signing_keys
 from cais.catalog.names import repository_name
 from cais.catalog.robots import Robots
 from cais.records import repositories
@@ -31,7 +31,7 @@ class Administration:
         self.accounts = Accounts(database)
         self.robots = Robots(database)
         self.grants = Grants(database)
-        self.keys = SigningKeys(database, settings.access.token_seconds, settings.access.key_seconds)
+        self.keys = signing_keys(database, settings.access)
 
     @classmethod
     def open(cls, settings: CatalogSettings) -> Administration:

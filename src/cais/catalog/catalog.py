@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from cais.catalog.access import Access
 from cais.catalog.accounts import Accounts
 from cais.catalog.blobs import StoredBlobs
+from cais.catalog.keys import signing_keys
 from cais.catalog.manifests import Manifests
 from cais.catalog.tags import Tags
 from cais.catalog.uploads import Uploads
@@ -80,6 +81,8 @@ def prepare(settings: CatalogSettings) -> bool:
     database = Database(settings.database_url)
     try:
         database.upgrade()
+        if settings.access.key_secret:
+            signing_keys(database, settings.access).signing()  # they can be read, or there is one from now on
         accounts = Accounts(database)
         if settings.access.admin:
             accounts.add_first(settings.access.admin, settings.access.admin_password)

@@ -2,6 +2,9 @@
 
 A key signs for a while, and verifies until its last token has expired. A replica that meets a ``kid`` it does not know
 looks into the records, so that a key can be used the moment it is made.
+
+Where a secret is given, keys are encrypted by it in the records: who reads these, or a backup, can sign nothing. Keys
+from before that verify until they end, and sign no more.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import time
 
 from cais.catalog.tokens import SigningKey
 from cais.errors import Unavailable
-from cais.records import signing_keys
+from cais.records import signing_keys as rows
 from cais.records.signing_keys import Key
 from cais.spec.named import NamedTuple
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
     from sqlalchemy import Connection
 
+    from cais.catalog.settings import AccessSettings
     from cais.records.database import Database
 
 _FRESH_SECONDS = 60.0  # so long a replica believes in what it has read
@@ -43,15 +47,16 @@ class SigningKeys:
 
     def __init__(
         self, database: Database, token_seconds: float, rotate_seconds: float,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time, *, secret: str = "",
     ) -> None:  # fmt: skip
+        self._secret = secret.encode()
         self._database, self._clock = database, clock
         self._token_seconds, self._rotate_seconds = token_seconds, rotate_seconds
         self._lock = threading.Lock()
         self._loaded = _Loaded(0.0, None, 0.0, {})
 
     def signing(self) -> SigningKey:
-        """The newest; a new one is made where there is none. Raises Unavailable (the records)."""
+        """The newest; a new one is made where there is none. Raises Unavailable (the records, another secret)."""
         now = self._clock()
         loaded = self._loaded
         if loaded.signing is None or loaded.signs_until <= now or not self._fresh(loaded, now):
@@ -84,9 +89,9 @@ class SigningKeys:
 
         def write(connection: Connection) -> str:
             if forget:
-                signing_keys.remove_all(connection)
+                rows.remove_all(connection)
             else:
-                signing_keys.retire(connection, now, now + self._token_seconds + _SPARE_SECONDS)
+                rows.retire(connection, now, now + self._token_seconds + _SPARE_SECONDS)
             return self._add(connection, now)
 
         kid = self._database.write(write)
@@ -96,7 +101,7 @@ class SigningKeys:
     def all(self) -> list[Key]:
         """The newest first."""
         with self._database.reading() as connection:
-            return signing_keys.all(connection)
+            return rows.all(connection)
 
     def _fresh(self, loaded: _Loaded, now: float) -> bool:
         return 0 <= now - loaded.at < _FRESH_SECONDS
@@ -107,7 +112,7 @@ class SigningKeys:
             verifying: dict[str, tuple[Ed25519PublicKey, float]] = {}
             signing, signs_until = None, 0.0
             for key in self.all():
-                private = _private(key.private_pem)
+                private = _private(key.private_pem, self._secret)
                 verifying[key.kid] = (private.public_key(), key.verifies_until_unix)
                 if signing is None and self._may_sign(key, now):
                     signing, signs_until = SigningKey(key.kid, private), key.signs_until_unix
@@ -115,26 +120,33 @@ class SigningKeys:
             return self._loaded
 
     def _may_sign(self, key: Key, now: float) -> bool:
-        """Not where the lifetime of tokens was raised meanwhile, and its tokens would outlive it."""
+        """Not where the lifetime of tokens was raised meanwhile, and its tokens would outlive it; nor one that was for
+        anybody to read."""
+        if self._secret and not _is_encrypted(key.private_pem):
+            return False
         return key.signs_until_unix > now and key.verifies_until_unix >= key.signs_until_unix + self._token_seconds
 
     def _make(self, connection: Connection) -> None:
         """Unless another replica was quicker."""
         now = self._clock()
-        signing_keys.remove_expired(connection, now)
-        if not any(self._may_sign(key, now) for key in signing_keys.all(connection)):
+        rows.remove_expired(connection, now)
+        if not any(self._may_sign(key, now) for key in rows.all(connection)):
             self._add(connection, now)
 
     def _add(self, connection: Connection, now: float) -> str:
         signs_until = now + self._rotate_seconds
-        kid, pem = _new()
+        kid, pem = _new(self._secret)
         until = signs_until + self._token_seconds + _SPARE_SECONDS
-        signing_keys.add(connection, Key(kid, pem, now, signs_until, until))
+        rows.add(connection, Key(kid, pem, now, signs_until, until))
         return kid
 
 
-def _new() -> tuple[str, str]:
-    """A kid, which is made of the public key, and the private key."""
+def signing_keys(database: Database, settings: AccessSettings) -> SigningKeys:
+    return SigningKeys(database, settings.token_seconds, settings.key_seconds, secret=settings.key_secret)
+
+
+def _new(secret: bytes) -> tuple[str, str]:
+    """A kid, which is made of the public key, and the private key, encrypted where there is a secret."""
     import base64
     import hashlib
 
@@ -142,15 +154,27 @@ def _new() -> tuple[str, str]:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     key = Ed25519PrivateKey.generate()
-    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode()
+    how = form.BestAvailableEncryption(secret) if secret else form.NoEncryption()
+    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, how).decode()
     public = key.public_key().public_bytes(form.Encoding.Raw, form.PublicFormat.Raw)
     return base64.b32encode(hashlib.sha256(public).digest()[:15]).decode().lower(), pem
 
 
-def _private(pem: str) -> Ed25519PrivateKey:
+def _is_encrypted(pem: str) -> bool:
+    return pem.startswith("-----BEGIN ENCRYPTED")
+
+
+def _private(pem: str, secret: bytes) -> Ed25519PrivateKey:
+    """Raises Unavailable: it is encrypted by another secret."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    key = load_pem_private_key(pem.encode(), None)
+    try:
+        key = load_pem_private_key(pem.encode(), secret if _is_encrypted(pem) else None)
+    except (ValueError, TypeError):
+        raise Unavailable(
+            "the registry's signing keys cannot be read: access.key_secret is not the one that they were encrypted by",
+            hint="'cais registry key rotate --forget' makes new ones.",
+        ) from None
     assert isinstance(key, Ed25519PrivateKey)
     return key

@@ -24,7 +24,8 @@ class Policy(NamedTuple):
 
 class AccessSettings(NamedTuple):
     """``anonymous`` is what those may do who do not sign in: "none", "read" (public repositories, and what everyone is
-    granted) or "write" (everything). ``service`` names the registry in its tokens: the same for all replicas.
+    granted) or "write" (everything). ``service`` names the registry in its tokens: the same for all replicas, as is
+    ``key_secret``, by which signing keys are encrypted in the records ("": they are not).
     """
 
     anonymous: str = "none"
@@ -32,6 +33,7 @@ class AccessSettings(NamedTuple):
     service: str = "cais-registry"
     token_seconds: float = 300.0
     key_seconds: float = 30 * 86400.0
+    key_secret: str = ""
     login_seconds: float = 90 * 86400.0
     # The administrator that is added where nobody can sign in yet; "" adds none.
     admin: str = ""

@@ -45,6 +45,7 @@ class Settings(NamedTuple):
     access_realm: str = ""
     access_token_lifetime: float = 300.0
     access_key_lifetime: float = 30 * 86400.0
+    access_key_secret: str = ""
     access_login_lifetime: float = 90 * 86400.0
     tls_certificate: str = ""
     tls_key: str = ""
@@ -118,14 +119,11 @@ SETTINGS = (
     Setting("access.public", "switch", "whether a repository is public from its first push on"),
     Setting("access.admin", "text", "the name of an administrator that is added at a start where there is no user yet"),
     Setting("access.admin_password", "secret", "the password of that one; later it is changed by a command"),
-    Setting(
-        "access.service", "text", "the name of this registry in its tokens; all replicas have the same",
-    ),
-    Setting(
-        "access.realm", "text", "the URL of `/token` as clients see it; empty: by the name that they have asked for",
-    ),
+    Setting("access.service", "text", "the name of this registry in its tokens; all replicas have the same"),
+    Setting("access.realm", "text", "the URL of `/token` as clients see it; empty: by the name that they asked for"),
     Setting("access.token_lifetime", "duration", "how long a token is good: as long as it takes to shut somebody out"),
     Setting("access.key_lifetime", "duration", "how long a key signs tokens, before the next one does"),
+    Setting("access.key_secret", "secret", "encrypts keys that sign, where the records are kept; one for all replicas"),
     Setting("access.login_lifetime", "duration", "how long `docker login` lasts where it keeps no password"),
     Setting("tls.certificate", "text", "a file with the certificate, and those above it; empty: no TLS"),
     Setting("tls.key", "text", "the file with its key; empty: it is in the file of the certificate"),
@@ -188,6 +186,7 @@ def of_catalog(settings: Settings) -> CatalogSettings:
             service=settings.access_service,
             token_seconds=settings.access_token_lifetime,
             key_seconds=settings.access_key_lifetime,
+            key_secret=settings.access_key_secret,
             login_seconds=settings.access_login_lifetime,
             admin=settings.access_admin,
             admin_password=settings.access_admin_password,

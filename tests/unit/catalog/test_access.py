@@ -21,7 +21,7 @@ from cais.catalog.keys import SigningKeys
 from cais.catalog.robots import Robots
 from cais.catalog.scopes import parse
 from cais.catalog.settings import AccessSettings
-from cais.errors import Conflict, Invalid, NotFound
+from cais.errors import Conflict, Invalid, NotFound, Unavailable
 from cais.records import repositories
 from cais.records.database import Database
 
@@ -421,6 +421,27 @@ def test_kids_that_are_made_up_do_not_ask_the_records_each_time(
     for number in range(20):
         assert keys.verifying(f"made-up-{number}") is None
     assert len(asked) <= 1
+
+
+def test_keys_are_encrypted_where_there_is_a_secret(database: Database) -> None:
+    def kept() -> list[str]:
+        with database.reading() as connection:
+            return [row[0] for row in connection.exec_driver_sql("SELECT private_pem FROM signing_keys")]
+
+    plain = SigningKeys(database, 300, 3600).signing()
+    keys = SigningKeys(database, 300, 3600, secret="one secret of all replicas")
+    signing = keys.signing()
+    assert signing.kid != plain.kid, "what was for anybody to read signs no more"
+    assert keys.verifying(plain.kid) is not None, "its tokens are good until they end"
+    assert SigningKeys(database, 300, 3600, secret="one secret of all replicas").signing().kid == signing.kid
+    assert sorted("ENCRYPTED" in pem for pem in kept()) == [False, True]
+    for wrong in ("", "another secret"):
+        with pytest.raises(Unavailable) as raised:
+            SigningKeys(database, 300, 3600, secret=wrong).signing()
+        assert "access.key_secret" in raised.value.message and "one secret" not in str(raised.value)
+    new = SigningKeys(database, 300, 3600, secret="another secret").rotate(forget=True)
+    assert SigningKeys(database, 300, 3600, secret="another secret").signing().kid == new
+    assert all("ENCRYPTED" in pem for pem in kept())
 
 
 def test_a_longer_lifetime_of_tokens_makes_a_new_key(database: Database) -> None:
