@@ -20,7 +20,7 @@ from __future__ import annotations
 import time
 
 from cais.catalog.strays import Stray, find_strays
-from cais.catalog.turns import COLLECTING, Turn
+from cais.catalog.turns import COLLECTING, SEARCHING, Turn
 from cais.records import unneeded
 from cais.records.foresight import foresee
 from cais.spec.named import NamedTuple
@@ -68,8 +68,11 @@ class Collector:
         self._turn = Turn(database, COLLECTING)
         self._report = Report()
 
-    def run(self, *, every_seconds: float = 0.0, strays: bool = True) -> Report | None:
+    def run(
+        self, *, every_seconds: float = 0.0, strays: bool = True, strays_every_seconds: float = 0.0
+    ) -> Report | None:
         """Collects; None where another replica does just now, or the last run ended less than ``every_seconds`` ago.
+        Strays are looked for where the last search ended longer ago: it lists all that is stored.
 
         Raises Unavailable, Denied: what was removed until then is removed.
         """
@@ -77,10 +80,15 @@ class Collector:
             return None
         self._report = Report()
         complete = False
+        search = Turn(self._database, SEARCHING)
+        searches = strays and search.take(strays_every_seconds)
         try:
-            complete = self._collect(strays)
+            complete = self._collect(searches)
         finally:
-            self._turn.end(self._report._asdict() if complete else None)
+            report = self._report._asdict() if complete else None
+            if searches:
+                search.end(report)
+            self._turn.end(report)
         return self._report
 
     def foresee(self) -> Report:
@@ -168,12 +176,12 @@ class Collector:
         return False
 
     def _strays(self) -> bool:
-        for stray in self._find_strays():
+        for stray in self._find_strays(self._goes_on):
             if not self._goes_on():
                 return False
             stray.remove(self._store)
             self._report = self._report.plus(strays=1, freed_bytes=stray.size_bytes)
-        return True
+        return self._goes_on()
 
     def _found(self, read: Callable[..., unneeded.Window], *arguments: object) -> Iterator[list[unneeded.Key]]:
         """Keys that may go, in batches, until the last row or until the run is stopped."""
@@ -186,9 +194,9 @@ class Collector:
                     return
                 yield found[first : first + self._policy.batch]
 
-    def _find_strays(self) -> Iterator[Stray]:
+    def _find_strays(self, goes_on: Callable[[], bool] = lambda: True) -> Iterator[Stray]:
         before = time.time() - max(self._policy.grace_seconds, _STRAY_SECONDS)
-        return find_strays(self._database, self._store, before)
+        return find_strays(self._database, self._store, before, goes_on)
 
     def _limits(self) -> unneeded.Limits:
         now, untagged = time.time(), self._policy.untagged_seconds

@@ -14,12 +14,15 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeVar
 
     from cais.blobs.port import Blobs, Location, Parts
     from cais.records.database import Database
 
-_PAGE = 5000
+    Item = TypeVar("Item")
+
+_PAGE = 1000
 _BITS_FOR_EACH = 16
 _PROBES = 4
 
@@ -40,24 +43,41 @@ class Stray(NamedTuple):
             store.discard(self.upload, self.parts)
 
 
-def find_strays(database: Database, store: Blobs, before_unix: float) -> Iterator[Stray]:
-    """What was stored before ``before_unix`` and is in no row. Raises Unavailable, Denied.
+def find_strays(
+    database: Database, store: Blobs, before_unix: float, goes_on: Callable[[], bool] = lambda: True
+) -> Iterator[Stray]:
+    """What was stored before ``before_unix`` and is in no row. ``goes_on`` is asked now and then, also where there are
+    none: False ends it. Raises Unavailable, Denied.
 
     The rows are read first, as bytes that come later are younger than ``before_unix``; and in the order in which bytes
     go from one to the next: uploads, blobs, rubbish.
     """
-    with database.reading() as connection:
-        names = _Names(known.count(connection))
-        for upload in known.uploads(connection, _PAGE):
-            names.add(upload)
-        for location in known.locations(connection, _PAGE):
-            names.add(store.name(location))
-    for location, size_bytes, made_unix in store.stored():
-        if made_unix < before_unix and store.name(location) not in names:
-            yield Stray(location, "", [], size_bytes)
-    for upload, parts, written_unix in store.unfinished():
-        if written_unix < before_unix and upload not in names:
-            yield Stray(None, upload, parts, 0)
+    try:
+        with database.reading() as connection:
+            names = _Names(known.count(connection))
+            for upload in _attended(known.uploads(connection, _PAGE), goes_on):
+                names.add(upload)
+            for location in _attended(known.locations(connection, _PAGE), goes_on):
+                names.add(store.name(location))
+        for location, size_bytes, made_unix in _attended(store.stored(), goes_on):
+            if made_unix < before_unix and store.name(location) not in names:
+                yield Stray(location, "", [], size_bytes)
+        for upload, parts, written_unix in _attended(store.unfinished(), goes_on):
+            if written_unix < before_unix and upload not in names:
+                yield Stray(None, upload, parts, 0)
+    except _Ended:
+        pass
+
+
+class _Ended(Exception):
+    """The search was ended."""
+
+
+def _attended(items: Iterable[Item], goes_on: Callable[[], bool]) -> Iterator[Item]:
+    for count, item in enumerate(items):
+        if count % _PAGE == 0 and not goes_on():
+            raise _Ended
+        yield item
 
 
 class _Names:

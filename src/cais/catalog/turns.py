@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cais.records.database import Database
 
-COLLECTING = "gc"
+COLLECTING, SEARCHING = "gc", "strays"
 _HOLD_SECONDS = 600.0  # who died in the middle of it is waited for no longer
 _WAIT_SECONDS = 600.0
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 60.0  # whether the interval is over: another replica may have collected in between
 _NICE = 5
+_STRAYS_SECONDS = 86400.0  # only killed processes leave them, and whoever looks for them lists a whole bucket
 _IDLE_SECONDS = 30
 
 
@@ -57,7 +58,7 @@ def _collect(settings: Settings, counts: Counts, stopping: threading.Event) -> N
         wanted = of_catalog(settings)
         with stores(wanted) as (database, blobs):
             collector = Collector(database, blobs, wanted.policy, stop=stopping.is_set)
-            report = collector.run(every_seconds=settings.gc_interval)
+            report = collector.run(every_seconds=settings.gc_interval, strays_every_seconds=_STRAYS_SECONDS)
     except CaisError as error:
         counts.add("gc_failures")
         sys.stderr.write(f"garbage collection: {error.message}\n")
