@@ -97,6 +97,7 @@ def test_a_body_of_unknown_length_is_streamed_in_bounded_memory(registry: replic
     for _ in range(count):
         state.update(piece)
     begun = client.ask("POST", "/v2/app/blobs/uploads/", b"")
+    assert begun.headers["oci-chunk-min-length"] == str(MIB), "each chunk is an object of the bucket"
     answer = client.once("PATCH", begun.headers["location"], iter([piece] * count))
     assert answer.status == 202, answer
     done = client.once("PUT", f"{begun.headers['location']}?digest=sha256:{state.hexdigest()}", b"")

@@ -34,6 +34,7 @@ from cais.catalog.errors import (
     ManifestUnknown,
     NotKnown,
     RangeInvalid,
+    SizeInvalid,
     UploadBusy,
     UploadUnknown,
 )
@@ -391,6 +392,26 @@ def test_each_algorithm_is_verified_when_another_replica_ends(replica: Callable[
     digest = Digest(f"sha512:{hashlib.sha512(content).hexdigest()}")
     finish(two, "app", upload, digest)
     assert pull(one, "app", digest) == content
+
+
+def test_chunks_that_are_small_are_bounded_where_each_is_an_object(
+    replica: Callable[[], Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cais.catalog.uploads._FREE_PARTS", 3)
+    catalog = replica()
+    least = catalog.uploads.least_chunk_bytes
+    assert least == (0 if catalog.is_near else MIB)
+    small, large = catalog.uploads.begin("app"), catalog.uploads.begin("app")
+    for _ in range(3):
+        append(catalog, "app", small, b"x")
+    if least:
+        with pytest.raises(SizeInvalid, match=str(least)):
+            append(catalog, "app", small, b"x")
+    else:
+        append(catalog, "app", small, b"x")
+    for _ in range(5):
+        append(catalog, "app", large, b"x" * (MIB + 1))  # each of two parts
+    assert catalog.uploads.offset("app", large) == 5 * (MIB + 1)
 
 
 def test_a_cancelled_upload_leaves_nothing(replica: Callable[[], Catalog]) -> None:

@@ -35,7 +35,7 @@ _FRESH_SECONDS = 60.0  # less than what any age is asked for
 class FileBlobs:
     """The directories are made when it is opened. Several processes may use one directory."""
 
-    is_near = True
+    is_near, least_chunk_bytes = True, 0
 
     def __init__(self, root: str) -> None:
         """Raises Denied, Unavailable."""

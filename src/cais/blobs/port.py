@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     class Blobs(Protocol):
         is_near: bool  # whether opening and reading a few bytes takes microseconds
+        least_chunk_bytes: int  # what ``append`` should be used for at least (but for the end); 0: for any number
 
         def append(self, upload: str, parts: Parts, offset_bytes: int) -> Writer:
             """To write behind the ``offset_bytes`` of an upload (0 and no parts: a new one), whatever else a writer

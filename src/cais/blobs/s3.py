@@ -36,7 +36,7 @@ _OURS = re.compile(r"[0-9a-f]{32}/[0-9a-f]{12,}-[0-9a-f]{8}")
 class S3Blobs:
     """Any number of processes and hosts may use one bucket."""
 
-    is_near = False
+    is_near, least_chunk_bytes = False, _SMALLEST_PART_BYTES
 
     def __init__(self, settings: S3Settings) -> None:
         """Raises Invalid."""

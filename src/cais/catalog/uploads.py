@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 
-from cais.catalog.errors import DigestInvalid, RangeInvalid, TooLarge, UploadBusy, UploadUnknown
+from cais.catalog.errors import DigestInvalid, RangeInvalid, SizeInvalid, TooLarge, UploadBusy, UploadUnknown
 from cais.catalog.hashing import Hashes, RunningHash
 from cais.errors import CaisError, Conflict, Corrupt
 from cais.records import blobs, repositories
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from cais.spec.digest import Digest
 
 
+# So many chunks may be smaller than the store wants them.
+_FREE_PARTS = 1000
+
+
 class Uploads:
     def __init__(self, settings: CatalogSettings, database: Database, store: Blobs) -> None:
         self.limit_bytes = settings.blob_limit_bytes
@@ -33,6 +37,7 @@ class Uploads:
         self.hashes = Hashes()
         self._since = _host_start() if store.is_near else ""
         self._database, self._store = database, store
+        self.least_chunk_bytes = store.least_chunk_bytes
 
     def begin(self, repository: str, algorithm: str = "") -> str:
         """The id of a new upload; the repository is made where it is not there. ``algorithm`` is that of its digest,
@@ -56,9 +61,13 @@ class Uploads:
         """To append to it. ``start`` is where the client believes that it is (None: it does not say), ``algorithm``
         that of its digest, where it is known already.
 
-        Raises UploadUnknown, RangeInvalid (these are not the next bytes), UploadBusy.
+        Raises UploadUnknown, RangeInvalid (these are not the next bytes), UploadBusy, SizeInvalid (many small chunks).
         """
         row = self._find(repository, upload)
+        if len(row.parts) >= _FREE_PARTS and 2 * row.offset_bytes < len(row.parts) * self.least_chunk_bytes:
+            # Each is a request to the store, and stands in the records for as long as the blob does. (A chunk that is
+            # long enough may be two parts.)
+            raise SizeInvalid(f"chunks have at least {self.least_chunk_bytes} bytes here")
         if start is not None and start != row.offset_bytes:
             raise RangeInvalid(
                 f"the upload is at byte {row.offset_bytes}, not at {start}",

@@ -47,8 +47,11 @@ async def begin(call: Call) -> Response:
     algorithm = query.get("digest-algorithm", "")
     if algorithm and algorithm not in names.ALGORITHMS:
         raise DigestInvalid(f"unsupported digest algorithm {algorithm[:40]!r}", {"supported": names.ALGORITHMS})
-    upload = await call.run(_begin, name, algorithm)
-    return _accepted(202, name, upload, 0)
+    upload, least_chunk_bytes = await call.run(_begin, name, algorithm)
+    response = _accepted(202, name, upload, 0)
+    if least_chunk_bytes:
+        response.headers.append((b"oci-chunk-min-length", b"%d" % least_chunk_bytes))
+    return response
 
 
 async def append(call: Call) -> Response:
@@ -201,8 +204,8 @@ def _mount(catalog: Catalog, call: Call, source: str, name: str, digest: Digest)
     return found is not None and catalog.blobs.mount(found, name, digest)
 
 
-def _begin(catalog: Catalog, name: str, algorithm: str) -> str:
-    return catalog.uploads.begin(name, algorithm)
+def _begin(catalog: Catalog, name: str, algorithm: str) -> tuple[str, int]:
+    return catalog.uploads.begin(name, algorithm), catalog.uploads.least_chunk_bytes
 
 
 def _receive(catalog: Catalog, name: str, upload: str, start: int | None, algorithm: str) -> Receiving:
