@@ -203,6 +203,14 @@ def check_pairs(pairs: list[str]) -> None:
             raise Invalid(f'invalid key-value pair "{text}": empty key')
 
 
+def check_quiet(quiet: bool, progress: str) -> None:
+    """``--quiet`` is a kind of progress."""
+    from cais.errors import Invalid
+
+    if quiet and progress not in ("auto", "quiet"):
+        raise Invalid(f"progress={progress} and quiet cannot be used together")
+
+
 def build_arguments(pairs: list[str]) -> dict[str, str]:
     """Of ``--build-arg``: the value of a name alone comes from the environment, and without one there it is none."""
     import os

@@ -148,6 +148,11 @@ def test_build(box: Cais, tmp_path: Path) -> None:
     id = (tmp_path / "iid").read_text()
     assert json.loads((tmp_path / "metadata").read_text())["containerimage.config.digest"] == id
     assert box("build", "-q", "--build-arg", "WORD=hello", str(context)).stdout == id + "\n"
+    quiet = box("build", "--progress=quiet", "--build-arg", "WORD=hello", str(context))
+    assert (quiet.stdout, quiet.stderr) == (id + "\n", "")
+    by_environment = {"BUILDKIT_PROGRESS": "quiet"}
+    silent = box("build", "--build-arg", "WORD=hello", str(context), environment=by_environment)
+    assert (silent.returncode, silent.stdout, silent.stderr) == (0, "", "")
     again = box("build", "--build-arg", "WORD=bye", str(context))
     assert re.search(r"^#\d+ cache miss: .*WORD", again.stderr, re.MULTILINE)
     planned = box("build", "--plan", "--build-arg", "WORD=hello", str(context))

@@ -109,6 +109,8 @@ def test_alone_it_helps(cais: Cais) -> None:
                            "Run 'cais image tag --help' for more information\n", 1),
         (["build", "--network", "bridge", "."], 'ERROR: failed to build: network mode "bridge" not supported by '
                                                 "buildkit\nUse default, host or none.\n", 1),
+        (["build", "-q", "--progress", "plain", "."], "ERROR: failed to build: progress=plain and quiet cannot be used "
+                                                      "together\n", 1),
         (["build", "--label", "=x", "."], 'ERROR: failed to build: invalid key-value pair "=x": empty key\n', 1),
         (["build", "--build-arg", "=x", "."], 'ERROR: failed to build: invalid key-value pair "=x": empty key\n', 1),
         (["help", "nope"], "unknown help topic: nope\n", 1),

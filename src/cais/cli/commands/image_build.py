@@ -172,9 +172,10 @@ def run(call: Call) -> int:
     _explain(call, result.build_id)
     if _form(call["explain"]) == "json":
         pass  # the id is in what was printed
-    elif call["quiet"] and result.image_id:
-        say(result.image_id)
-    elif not call["quiet"] and _mode(call) != "rawjson":
+    elif call["quiet"] or call["progress"] == "quiet":
+        if result.image_id:
+            say(result.image_id)
+    elif _mode(call) not in ("rawjson", "quiet"):
         for name in result.names:
             warn(f"Built {result.image_id[7:19]} as {name}")
         if result.image_id and not result.names:
@@ -242,10 +243,11 @@ def _options(call: Call) -> BuildOptions:
     import os
     import sys
 
-    from cais.cli.values import build_arguments, check_pairs, epoch, key_values, network_mode
+    from cais.cli.values import build_arguments, check_pairs, check_quiet, epoch, key_values, network_mode
     from cais.engine.build_options import BuildOptions, Limits
 
     check_pairs(call["label"])
+    check_quiet(call["quiet"], call["progress"])
     return BuildOptions(
         context=call.arguments[0],
         dockerfile=call["file"],
