@@ -7,7 +7,7 @@ import time
 
 from cais.errors import CaisError, Conflict, NotFound, from_os_error
 from cais.host.database import Database, Transaction
-from cais.host.files import random_name, remove_tree
+from cais.host.files import make_top, random_name, remove_tree
 from cais.host.locks import FileLock
 from cais.spec.encoding import decode, encode
 from cais.volume.records import ANONYMOUS_LABEL, CACHE, LOCAL, Volume, check_name
@@ -169,7 +169,7 @@ class VolumeStore:
         path = os.path.join(self.directory, id)
         lock = FileLock(os.path.join(path, "lock"))
         try:
-            os.makedirs(self.directory, 0o711, exist_ok=True)
+            make_top(self.directory, 0o711)
             os.mkdir(path, 0o711)
             lock.acquire()
             os.mkdir(os.path.join(path, "data"), 0o755)

@@ -178,7 +178,7 @@ def test_what_goes_wrong(say: Any, app: str) -> None:
     assert say("push", "-a", f"{app}:no", code=1).stderr == "Error: tag can't be used with --all-tags/-a\n"
     assert "it is gzip, zstd or none" in say("push", "--compression", "xz", app, code=125).stderr
     assert "invalid policy 'x'" in say("pull", "--policy", "x", app, code=1).stderr
-    assert "Error: invalid reference format: 'X'" in say("pull", "X", code=1).stderr
+    assert "Error: invalid reference format: repository name" in say("pull", "X", code=1).stderr
 
 
 def test_run_pulls_what_is_not_here(say: Any, app: str) -> None:
