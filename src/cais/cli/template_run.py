@@ -27,7 +27,7 @@ LISTS = frozenset((
 # What Docker's client calls a row of a list, where it is not formatter.KINDContext.
 GO_TYPES = {
     "container": "formatter.ContainerContext", "diskUsage": "formatter.diskUsageImagesContext",
-    "network": "network.networkContext", "stats": "container.statsContext",
+    "events.Message": "events.Message", "network": "network.networkContext", "stats": "container.statsContext",
 }  # fmt: skip
 # Keys of pointers there, which print as <nil>.
 POINTERS = frozenset((

@@ -311,8 +311,11 @@ def build_in(
             said = {str(item.lowered.platform): teller.provenance(item, full=full) for item in built}
         log.image = run.image_id = product.image_id
         run.digest = product.target.digest if product.target is not None else ""
-    for reference in product.names:
-        stores.events.write("image", "tag", product.image_id, {"name": reference.familiar})
+    if product.names:
+        from cais.engine.image_events import tell
+
+        for reference in product.names:
+            tell(stores, "tag", product.image_id, reference.familiar)
     result = BuildResult(
         product.image_id,
         run.digest,

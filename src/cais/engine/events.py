@@ -13,6 +13,8 @@ KEYS = frozenset((
     "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret",
     "service", "type", "volume",
 ))  # fmt: skip
+# Has all the fields that an event has.
+NOTHING = Event(0, "", "", "", {})
 # Filters by a thing's name or the start of its id.
 _THINGS = ("container", "daemon", "network", "plugin", "volume", "config", "node", "secret", "service")
 
@@ -23,15 +25,21 @@ def events(
     until_nanoseconds: int | None = None,
     filters: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[Event]:
-    """From ``since`` (None: from now on) to ``until`` (None: without end). Times are in nanoseconds since 1970.
+    """From ``since`` to ``until`` (None: without end). Times are in nanoseconds since 1970.
 
-    Raises Invalid for a filter that there is not.
+    ``since`` None: from the first that is kept where there is an ``until``, else from now on. Raises Invalid for a
+    filter that there is not, and where ``since`` is the later one.
     """
     asked = {key: values for key, values in (filters or {}).items() if values}
     for key in asked:
         if key not in KEYS:
             raise Invalid(f"invalid filter '{key}'")
-    since = time.time_ns() if since_nanoseconds is None else since_nanoseconds
+    if since_nanoseconds is None:
+        since_nanoseconds = time.time_ns() if until_nanoseconds is None else 0
+    since = since_nanoseconds
+    if until_nanoseconds is not None and since > until_nanoseconds:
+        moments = (moment // 1_000_000_000 for moment in (since, until_nanoseconds))
+        raise Invalid("`since` time ({}) cannot be after `until` time ({})".format(*moments))
     return (event for event in _all(stores, since, until_nanoseconds) if _passes(event, asked))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cais.engine.arriving import Layers
 from cais.engine.copy import copy, read_document, read_graph
+from cais.engine.image_events import tell
 from cais.engine.places import Place
 from cais.engine.pull import chosen, explained, resolved
 from cais.engine.referrers import copy_referrers, copy_signature_tags, keep_here, of_content, of_index, of_registry
@@ -252,7 +253,7 @@ class _Copy:
                 Origins(self._stores.database).note(origin.registry, origin.repository, graph.blobs)
         record = self._stores.images.register(opened.target, [reference])
         self._along(opened, graph, Receiver(content), keep_here(content))
-        self._stores.events.write("image", "load", record.id, {"name": reference.familiar})
+        tell(self._stores, "load", record.id, reference.familiar, record.labels)
 
     def _along(self, opened: _From, graph: Graph, sink: Sink | Taker, kept: Kept | None = None) -> Sequence[Descriptor]:
         """The referrers that are at the sink now, where they are wanted."""

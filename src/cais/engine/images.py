@@ -160,9 +160,9 @@ class Images(ImageTransfers):
         """
         from cais.image.removal import remove
 
-        id = self._store.resolve(name_or_id).id
+        found = self._store.resolve(name_or_id)
         removed = remove(self._store, name_or_id, self._users_of, force=force)
-        self._tell_removed(removed, id)
+        self._tell_removed(removed, found.id, found.labels)
         if prune and any(what == "Deleted" for what, _ in removed):
             self._collect()
         return removed
@@ -172,7 +172,7 @@ class Images(ImageTransfers):
         from cais.image.removal import prune
 
         removed = prune(self._store, self._users_of, all=all, filters=filters, now=time.time())
-        self._tell_removed(removed, "")
+        self._tell_removed(removed, "", "")
         size = self._collect()
         self._stores.events.write("image", "prune", "", {"reclaimed": str(size)})
         return PruneReport(removed, size)
@@ -276,16 +276,18 @@ class Images(ImageTransfers):
 
         return Builder(self._stores).build(options, progress or silent)
 
-    def _tell(self, action: str, id: str, name: str) -> None:
-        self._stores.events.write("image", action, id, {"name": name})
+    def _tell(self, action: str, id: str, name: str, labels: str | None = None) -> None:
+        from cais.engine.image_events import tell
 
-    def _tell_removed(self, removed: ListOfRemoved, id: str) -> None:
-        """``id``: the image's, or "" where there may be several."""
+        tell(self._stores, action, id, name, labels)
+
+    def _tell_removed(self, removed: ListOfRemoved, id: str, labels: str) -> None:
+        """``id`` and ``labels``: the image's, or "" where there may be several."""
         for what, name in removed:
             if what == "Untagged":
-                self._tell("untag", id or name, id or name)
+                self._tell("untag", id or name, id or name, labels)
             elif not id or name == id:
-                self._tell("delete", name, name)
+                self._tell("delete", name, name, labels)
 
     @property
     def _store(self) -> Store:

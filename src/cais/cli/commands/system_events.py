@@ -61,11 +61,7 @@ def _writer(format: str) -> Callable[[Any], str]:
     from cais.cli.documents import BAD_TEMPLATE
     from cais.cli.table import Row
     from cais.cli.template import Template, TemplateError
-
-    try:
-        template = Template(format.replace("\\t", "\t").replace("\\n", "\n"))
-    except TemplateError as error:
-        raise UsageError(f"Error parsing format: template parsing error: {error}", BAD_TEMPLATE, usage=False)
+    from cais.engine.events import NOTHING
 
     class EventRow(Row):
         def as_json(self) -> dict[str, Any]:
@@ -75,8 +71,14 @@ def _writer(format: str) -> Callable[[Any], str]:
         try:
             return template.run(EventRow(event, _FIELDS, "events.Message"))
         except TemplateError as error:
-            raise UsageError(f"template parsing error: {error}", 1, usage=False)
+            raise UsageError(f"Error parsing format: {error}", BAD_TEMPLATE, usage=False)
 
+    try:
+        template = Template(format.replace("\\t", "\t").replace("\\n", "\n"))
+    except TemplateError as error:
+        raise UsageError(f"Error parsing format: {error}", BAD_TEMPLATE, usage=False)
+    # What it asks for that no event has is said at once, and not when something happens.
+    written(NOTHING)
     return written
 
 
