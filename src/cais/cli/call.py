@@ -57,6 +57,8 @@ class Call:
     def close(self) -> None:
         """Lets go of the engine, if there is one."""
         if self._engine is not None:
+            for line in self._engine.warnings:
+                warn(f"WARNING: {line}")
             self._engine.release()
             self._engine = None
 

@@ -42,6 +42,11 @@ class Engine:
         self._stores = Stores(settings, environment)
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What registries have warned of so far, a line each."""
+        return self._stores.warnings
+
+    @property
     def images(self) -> Images:
         from cais.engine.images import Images
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SYSTEM_DIRECTORIES = ("/etc/cais", "/etc/docker")
 FILE_NAME = "registries.toml"
+_MOST_WARNINGS = 10
 
 
 class Registries:
@@ -51,6 +52,12 @@ class Registries:
         self._proxies = proxy_variables(environment)
         self._rules: tuple[Rule, ...] | None = None
         self._transports: dict[tuple[str, bool], Transport] = {}
+        self._warnings: dict[str, None] = {}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What registries have warned of, each once, for the user to read."""
+        return tuple(self._warnings)
 
     def repository(self, reference: Reference, *, pushing: bool = False, insecure: bool = False) -> Registry:
         """The repository of a name, behind its mirrors. Nothing is sent before something is asked of it.
@@ -123,4 +130,9 @@ class Registries:
             certificates=self._certificates,
             proxies=self._proxies,
             offline=login is not None,
+            warned=lambda text: self._warned(f"{registry}: {text}"),
         )
+
+    def _warned(self, line: str) -> None:
+        if len(self._warnings) < _MOST_WARNINGS:
+            self._warnings[line] = None

@@ -153,6 +153,11 @@ class Stores:
             self._registries = Registries(self.environment)
         return self._registries
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Of the registries that were asked, if any were."""
+        return () if self._registries is None else self._registries.warnings
+
     def apart(self) -> Stores:
         """The same stores with a lease of their own, to be released by whoever asked; the database is shared.
 

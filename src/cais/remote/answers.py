@@ -20,7 +20,7 @@ from cais.remote.pace import Pace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from urllib3.response import BaseHTTPResponse
 
@@ -102,6 +102,15 @@ def refusal(status: int, body: bytes, where: str) -> CaisError:
     kind = _BY_STATUS.get(status) or (Unavailable if status >= 500 else Failed)
     words = ", ".join(f"{code}: {message}" if message else code for code, message in said(body))
     return kind(words or _WORDS.get(status) or f"{where} answered with the status {status}")
+
+
+def warnings(values: Iterable[str]) -> list[str]:
+    """The texts of ``Warning`` headers in the one form that registries use: ``299 - "..."`` (distribution-spec,
+    "Warnings"); others are ignored."""
+    import re
+
+    found = (text for value in values for text in re.findall(r'299 - "((?:[^"\\]|\\.)*)"', value[:ERROR_LIMIT_BYTES]))
+    return [text for text in (_clean(re.sub(r"\\(.)", r"\1", raw)) for raw in found) if text]
 
 
 def codes(body: bytes) -> set[str]:

@@ -55,7 +55,8 @@ LIMITS = Limits()
 
 class Transport:
     """To one registry; threads share it. ``wait`` sleeps between attempts. Of ``certificates`` and ``proxies``:
-    ``Connections``. ``offline``: a token server is asked for an identity token, too."""
+    ``Connections``. ``offline``: a token server is asked for an identity token, too. ``warned`` is told each time what
+    the registry warns of."""
 
     def __init__(
         self,
@@ -67,9 +68,11 @@ class Transport:
         limits: Limits = LIMITS,
         wait: Callable[[float], None] = time.sleep,
         offline: bool = False,
+        warned: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.endpoint = endpoint
         self.limits = limits
+        self._warned = warned
         self._wait = wait
         self._authorization = Authorization(endpoint, login, self._ask_for_token, offline=offline)
         self._lock = threading.Lock()
@@ -210,6 +213,9 @@ class Transport:
             self._drain(response)
             response = None
         assert response is not None
+        if own and "Warning" in response.headers:
+            for text in answers.warnings(response.headers.getlist("Warning")):
+                self._warned(text)
         return response
 
     def _followed(

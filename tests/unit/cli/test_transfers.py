@@ -9,12 +9,17 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cais.cli.progress_transfer import PULL, PUSH, Transfer, bar
+from cais.spec import media_types as types
+from cais.spec.image_config import ImageConfig
+from cais.spec.manifest import Manifest
+from http_server import Request, serving
 from registry_servers import PASSWORD, USER, Server
 
 
@@ -261,3 +266,18 @@ def test_search(say: Any, app: str) -> None:
     assert say("search", "--limit", "101", app, code=1).stderr == (
         "Error: limit 101 is outside the range of [1, 100]\n"
     )
+
+
+def test_what_a_registry_warns_of_is_said_once(cais: Callable[..., Any]) -> None:
+    config = ImageConfig({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}})
+    manifest = Manifest.encode(config.descriptor, [])
+
+    def answer(request: Request) -> None:
+        raw = config.raw if "/blobs/" in request.path else manifest.raw
+        request.reply(raw, Content_Type=types.OCI_MANIFEST, Warning='299 - "this repository moves"')
+
+    with serving(answer) as server:
+        host = server.url.partition("//")[2]
+        done = cais("image", "inspect", "--remote", f"{host}/x:1", f"{host}/x:2")
+    assert done.stderr.splitlines()[-1:] == [f"WARNING: {host}: this repository moves"]
+    assert done.stderr.count("WARNING") == 1

@@ -18,6 +18,7 @@ import pytest
 import zstandard
 
 from cais.errors import CaisError, Corrupt, Denied, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
+from cais.remote.answers import warnings
 from cais.remote.authorization import parse_challenges
 from cais.remote.credentials import Login
 from cais.remote.endpoint import Endpoint, endpoint_of
@@ -77,6 +78,31 @@ def lying(answer: Answer, **more: object) -> Iterator[tuple[Registry, Server]]:
 
 def fetched(registry: Registry, blob: Descriptor = BLOB) -> bytes:
     return b"".join(registry.fetch(blob))
+
+
+# Warnings
+
+
+@pytest.mark.parametrize(
+    ("header", "texts"),
+    [
+        ('299 - "old"', ["old"]),
+        ('299 - "one", 299 - "say \\"two\\""', ["one", 'say "two"']),
+        ('299 - "\x1b[31mred"', ["[31mred"]),
+        ('299 - ""', []),
+        ('110 anderson/1.3.37 "stale"', []),
+        ("299 - old", []),
+        ('299 - "never ends', []),
+        ('299 - "' + "x" * 5000 + '"', ["x" * 500]),
+    ],
+)
+def test_what_a_registry_warns_of(header: str, texts: list[str]) -> None:
+    assert warnings([header]) == texts
+    told: list[str] = []
+    with serving(answering(manifest_answer(GOOD.raw, Warning=header))) as server:
+        endpoint = endpoint_of(f"127.0.0.1:{server.server_address[1]}")
+        Registry(Transport(endpoint, limits=QUICK, warned=told.append), "x").manifest("latest")
+    assert told == texts
 
 
 # Manifests
