@@ -10,7 +10,7 @@ from cais.catalog.access import ENTER, LIST
 from cais.catalog.errors import NotKnown, NotSupported
 from cais.errors import CaisError, Unavailable
 from cais.registry import lists, routes, tokens
-from cais.registry.call import Call, Disconnected, Response
+from cais.registry.call import Call, Disconnected, Load, Response
 from cais.registry.failures import JSON_TYPE, described, failure
 from cais.registry.observed import WHO
 from cais.registry.sign_ins import SignIns
@@ -40,7 +40,7 @@ class Application:
     ) -> None:
         self._catalog, self._threads, self._realm = catalog, threads, realm
         self._sign_ins = SignIns()
-        self._running = 0
+        self._load = Load()
         self._pages = {tokens.PATH: tokens.page, **(pages or {})}
 
     async def __call__(
@@ -50,12 +50,12 @@ class Application:
             return
         loop = asyncio.get_running_loop()
         call = Call(scope, receive, self._catalog, self._threads, loop, self._sign_ins)
-        self._running += 1
-        call.running = self._running
+        call.load = self._load
+        self._load.requests += 1
         try:
             response = await self._answer(call, scope["raw_path"])
         finally:
-            self._running -= 1
+            self._load.requests -= 1
         if call.who is not None:
             scope[WHO] = call.who.name
         if response is None:

@@ -36,6 +36,15 @@ class BadRequest(CatalogError):
     code = "UNSUPPORTED"
 
 
+class Load:
+    """How many ``requests`` are under way."""
+
+    __slots__ = ("requests",)
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+
 class SmallBody(NamedTuple):
     """Not ``is_whole``: the client went away."""
 
@@ -58,8 +67,7 @@ class Call:
     """``method``; ``repository``, ``reference`` of the path, not checked; ``who`` asks, known after the first ``run``,
     from ``address``.
 
-    ``action`` is what the caller needs to be allowed to do in the repository. ``running`` is how many requests there
-    were, with it, when it began.
+    ``action`` is what the caller needs to be allowed to do in the repository. ``load`` is that of the process.
     """
 
     __slots__ = (
@@ -73,11 +81,11 @@ class Call:
         "action",
         "address",
         "headers",
+        "load",
         "method",
         "query_string",
         "reference",
         "repository",
-        "running",
         "scheme",
         "who",
     )
@@ -99,7 +107,7 @@ class Call:
         self.query_string: bytes = scope["query_string"]
         self.repository = self.reference = self.action = ""
         self.who: Who | None = None
-        self.running = 1
+        self.load = Load()
         self._receive, self._catalog, self._threads, self._loop = receive, catalog, threads, loop
         self._sign_ins, self._admitted = sign_ins, False
 

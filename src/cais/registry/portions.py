@@ -11,19 +11,17 @@ if TYPE_CHECKING:
     from cais.registry.call import Call
 
 # What is hashed and written at once: the larger, the fewer times one thread waits for another; of all bodies that come
-# in at a time so much is held in memory.
-_LEAST_BYTES, _MOST_BYTES = 256 << 10, 4 << 20
-_HELD_BYTES = 32 << 20
+# in at a time so much is held in memory, twice.
+_LEAST_BYTES, _MOST_BYTES = 64 << 10, 4 << 20
+_HELD_BYTES = 16 << 20
 
 
 class Portions:
-    """A portion may be looked at until the one after the next is asked for. All but the last have the same length, a
-    whole number of pages, and begin with a page: a store may want that."""
+    """A portion may be looked at until the one after the next is asked for. Those of a large body begin with a page,
+    and all but the last end with one: a store may want that."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        fair = _HELD_BYTES // call.running // mmap.PAGESIZE * mmap.PAGESIZE
-        self._most_bytes = max(_LEAST_BYTES, min(_MOST_BYTES, fair))
         self._buffers: list[memoryview] = []
         self._piece = memoryview(b"")  # what of a piece the last portion did not take
         self._comes_more, self._is_broken = True, False
@@ -44,7 +42,7 @@ class Portions:
         while True:
             if not self._piece:
                 await self._take()
-                if not count and not self._comes_more and len(self._piece) <= self._most_bytes:
+                if not count and not self._comes_more and len(self._piece) <= _MOST_BYTES:
                     return self._piece, False
             buffer = buffer or self._buffer()
             end = min(len(buffer), count + len(self._piece))
@@ -67,8 +65,12 @@ class Portions:
             self._is_broken = True
 
     def _buffer(self) -> memoryview:
-        """One of two, in turn."""
-        if len(self._buffers) < 2:
-            self._buffers.append(memoryview(mmap.mmap(-1, self._most_bytes)))
-        self._buffers.reverse()
-        return self._buffers[0]
+        """One of two, in turn; of another length where more requests, or fewer, share the memory by now."""
+        size = _MOST_BYTES
+        while size > _LEAST_BYTES and size * self._call.load.requests > _HELD_BYTES:
+            size //= 2
+        buffer = self._buffers.pop(0) if len(self._buffers) == 2 else memoryview(b"")
+        if len(buffer) != size:
+            buffer = memoryview(mmap.mmap(-1, size))
+        self._buffers.append(buffer)
+        return buffer
