@@ -27,7 +27,7 @@ _SUFFIX_LENGTH = 16
 _MOST_VECTORS = 1024  # IOV_MAX
 # What an upload has from there on goes past the kernel's cache, in such pieces at least, and whole blocks of any disk.
 _LARGE_BYTES = 32 << 20
-_DIRECT_BYTES = 1 << 20
+_DIRECT_BYTES = 256 << 10
 _BLOCK_BYTES = 4096
 _FRESH_SECONDS = 60.0  # less than what any age is asked for
 

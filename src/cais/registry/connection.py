@@ -54,6 +54,7 @@ class Connection(HttpToolsProtocol):
         # Of the body, by the parser; of all bodies, by whichever way: what stands between their bytes is no movement.
         self._parsed_bytes = self._received_bytes = 0
         self._incoming: Incoming | None = None
+        self._buffered_bytes = 0
         # When the head began; when the client last moved, and what had come and gone by then.
         self._head_began = self._moved = self.loop.time()
         self._seen: tuple[int, ...] = ()
@@ -89,10 +90,12 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
+        self._buffered_bytes = _BUFFERED_BYTES
         if self.scheme == "http" and self.cycle is not None:
             self.cycle.scope["send_file"] = partial(self._send_file, self.cycle)  # type: ignore[typeddict-unknown-key]
             length = _length(self.headers)
             if length >= _LARGE_BODY_BYTES:
+                self._buffered_bytes = 0  # no more of it comes by the parser than has to
                 receive = partial(self._receive_into, self.cycle, Incoming(self.loop, self._moves), length)
                 self.cycle.scope["receive_into"] = receive  # type: ignore[typeddict-unknown-key]
 
@@ -100,7 +103,7 @@ class Connection(HttpToolsProtocol):
         self._parsed_bytes += len(body)
         self._received_bytes += len(body)
         super().on_body(body)
-        if len(self.cycle.body) < _BUFFERED_BYTES and not self.pipeline:
+        if len(self.cycle.body) < self._buffered_bytes and not self.pipeline:
             self.flow.resume_reading()  # uvicorn stops at 64 KiB: an upload would stop and go for each of them
         if self.cycle.response_complete:
             self._forget(len(body))

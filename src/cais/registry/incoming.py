@@ -39,7 +39,7 @@ class Incoming:
         body ends or breaks off."""
         early = min(len(buffer), len(self._early))
         buffer[:early] = self._early[:early]
-        self._early = self._early[early:]
+        self._early = self._early[early:] if early < len(self._early) else memoryview(b"")  # which holds no bytes
         self._room = buffer[early : early + self.left]
         end = early + len(self._room)
         if self._room and not self.is_broken:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # What is hashed and written at once: the larger, the fewer times one thread waits for another; of all bodies that come
 # in at a time so much is held in memory, twice.
 _LEAST_BYTES, _MOST_BYTES = 64 << 10, 4 << 20
-_HELD_BYTES = 16 << 20
+_HELD_BYTES = 8 << 20
 
 
 class Portions:
@@ -47,7 +47,8 @@ class Portions:
             buffer = buffer or self._buffer()
             end = min(len(buffer), count + len(self._piece))
             buffer[count:end] = self._piece[: end - count]
-            self._piece = self._piece[end - count :]
+            # A slice of nothing would hold the whole piece.
+            self._piece = self._piece[end - count :] if end - count < len(self._piece) else memoryview(b"")
             count = end
             if self._is_broken and count:
                 return buffer[:count], True

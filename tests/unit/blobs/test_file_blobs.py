@@ -70,7 +70,7 @@ def test_whole_blocks_of_a_large_upload_go_past_the_cache(tmp_path: Path, direct
     "portions",
     [
         lambda: [pages(MIB + 1), pages(2 * MIB)],
-        lambda: [pages(MIB), pages(MIB - 4096)],
+        lambda: [pages(MIB), pages(MIB // 4 - 4096)],
     ],
     ids=["not at a block", "few"],
 )
