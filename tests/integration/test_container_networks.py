@@ -159,6 +159,8 @@ def test_static_addresses(host: Machine) -> None:
     assert all(word in seen for word in ("10.91.0.77/24", "fd91::77/64", "02:42:aa:bb:cc:dd"))
     assert host.fetch("http://[fd77::1]:8080/hostname", outside=True) == web
     assert "in use" in host("run", "--rm", "--network", "fixed", "--ip", "10.91.0.77", "box", "true", code=125)
+    said = host("run", "--rm", "--network", "fixed", "-p", "[::1]:8090:80", "box", "true", code=125)
+    assert "on [::1]: the kernel passes nothing on" in said
     host("stop", "-t", "0", "web")
     host("start", "web")
     network = host.inspect("web")["NetworkSettings"]["Networks"]["fixed"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from cais.errors import CaisError, Conflict, Denied, Invalid, from_os_error
+from cais.errors import CaisError, Conflict, Denied, Invalid, Unsupported, from_os_error
 from cais.network import reserve
 from cais.network.addresses import parse_address
 from cais.network.records import Endpoint, NetworkRecords, PublishedPort
@@ -14,6 +14,21 @@ from cais.network.wishes import PortWish
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def reachable(wish: PortWish) -> PortWish:
+    """``wish``; raises Unsupported where the kernel passes nothing on to a bridge: from IPv6's own loopback.
+
+    Its answer would come from another link, where no address of the loopback may come from.
+    """
+    if ":" in wish.host_ip and parse_address(wish.host_ip).number == 1:
+        raise Unsupported(
+            f"cannot publish the port {wish.container_port}/{wish.protocol} on [{wish.host_ip}]: the kernel passes "
+            "nothing on from IPv6's loopback",
+            hint="Publish it on 127.0.0.1, or on another address of the host.",
+            exit_code=125,
+        )
+    return wish
 
 
 def choose(

@@ -270,12 +270,12 @@ class Networks:
         if not ports or not usable:
             return []
         from cais.network.option_names import HOST_BINDING
-        from cais.network.publishing import choose
+        from cais.network.publishing import choose, reachable
 
         first = [pair for pair in usable if pair[1].default4 or pair[1].default6]
         network, endpoint = (first or usable)[0]
         published = []
-        for wish in ports:
+        for wish in map(reachable, ports):
             for port, descriptor in choose(self.records, endpoint, wish, network.options.get(HOST_BINDING, "")):
                 reserved.append(descriptor)
                 self.records.add_port(change, port)
