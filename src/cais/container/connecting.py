@@ -15,7 +15,6 @@ from cais.container.records import ContainerRecord, ContainerRecords
 from cais.errors import CaisError, Conflict, Denied, NotFound, Unavailable, Unsupported, from_os_error
 from cais.host import syscalls
 from cais.host.database import Database
-from cais.runtime.guardian import NETWORK
 from cais.runtime.runner import Runtime
 from cais.spec.named import NamedTuple
 
@@ -214,6 +213,7 @@ class Connections:
     ) -> Connection:
         """By pasta, which ends when the bundle is removed."""
         from cais.network import pasta
+        from cais.runtime.guardian import NETWORK
 
         published = pasta.publish(self.networks.records, record.id, record.name, ports)
         path = os.path.join(self.runtime.opened(record.id).directory, NETWORK)

@@ -126,6 +126,7 @@ def under_conmon(
                 )
                 try:
                     if beside:
+                        store.records.database.write_back_soon()  # there is time: the runtime takes longer
                         ready = prepare.join(store.rooms, record, plan, ready)
                 finally:
                     answer = conmon.answer(creating)

@@ -273,6 +273,7 @@ class ContainerRuns:
             return ()
         from cais.container import starting
 
+        self._stores.database.write_back_soon()  # nobody waits for this
         restarts = starting.finish(self.store, record)
         if restarts is not None:
             from cais.container.waiting import delayed

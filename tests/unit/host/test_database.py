@@ -34,6 +34,23 @@ def test_is_its_owners_alone_whatever_the_directory_says(tmp_path):
     assert set(modes.values()) == {0o600}
 
 
+def test_who_has_the_time_keeps_the_log_short(tmp_path):
+    database = opened(tmp_path)
+    log = tmp_path / "root" / "cais.db-wal"
+
+    def write(times: int) -> int:
+        for number in range(times):
+            with database.transaction() as change:
+                change.execute("INSERT INTO more VALUES (?)", (number,))
+        return log.stat().st_size
+
+    before = write(1)
+    database.write_back_soon()
+    page = 4096 + 24
+    assert write(400) - before < 300 * page
+    assert opened(tmp_path).row("SELECT count(*) FROM more") == (401,)
+
+
 def test_rolls_back_where_anything_is_raised(tmp_path):
     database = opened(tmp_path)
     with pytest.raises(Conflict), database.transaction() as change:
