@@ -85,9 +85,10 @@ def waiting_long(cais: Cais, name: str) -> str:
 
 def test_while_it_waits_it_says_so_and_can_be_stopped(cais):
     id = waiting_long(cais, "waiting")
-    assert "Restarting (7) " in cais("ps", "--filter", "name=waiting")
-    assert cais.inspect("waiting")["State"]["Restarting"]
-    assert "container is restarting: stop the container" in cais("rm", "waiting", code=1)
+    # In between it runs for a moment, on a busy machine just when it is asked.
+    wait_until(lambda: "Restarting (7) " in cais("ps", "--filter", "name=waiting"))
+    wait_until(lambda: cais.inspect("waiting")["State"]["Restarting"])
+    wait_until(lambda: "container is restarting: stop the container" in cais("rm", "waiting", code=1))
     cais("start", "waiting")
     cais("stop", "waiting")
     assert status(cais, "waiting") == "exited" and cais.inspect("waiting")["State"]["ExitCode"] == 7
