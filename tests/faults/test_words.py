@@ -60,6 +60,15 @@ def test_of_commands(there, line, said):
     assert said in there(*shlex.split(line), code=1)
 
 
+def test_a_start_that_fails_has_the_code_of_other_commands(box):
+    box("create", "--name", "nothing", "--network", "none", "box", "no-such-program")
+    said = box("start", "nothing", code=1)
+    assert said.endswith("Error: failed to start containers: nothing\n")
+    assert 'exec: "no-such-program": executable file not found in $PATH' in box("start", "-a", "nothing", code=1)
+    assert box.state("nothing")["ExitCode"] == 127
+    box("rm", "nothing")
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

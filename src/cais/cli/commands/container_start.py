@@ -24,8 +24,8 @@ COMMAND = Command(
 
 
 def run(call: Call) -> int:
-    from cais.cli.call import each, warn
-    from cais.errors import Invalid
+    from cais.cli.call import each, error_text, warn
+    from cais.errors import CaisError, Invalid
 
     containers = call.engine.containers
     if call["attach"] or call["interactive"]:
@@ -34,9 +34,15 @@ def run(call: Call) -> int:
         from cais.engine.containers import AttachOptions
 
         options = AttachOptions(detach_keys=call["detach-keys"] if "detach-keys" in call.said else None)
-        return containers.start(
-            call.arguments[0], attach=True, interactive=call["interactive"], warn=warn, options=options
-        )
+        try:
+            return containers.start(
+                call.arguments[0], attach=True, interactive=call["interactive"], warn=warn, options=options
+            )
+        except CaisError as error:
+            if error.exit_code not in (125, 126, 127):
+                raise
+            warn(error_text(error))
+            return 1  # those are of run and exec
 
     failed = []
 
