@@ -110,7 +110,8 @@ class Store(NamedTuple):
     images: str
 
     def build(self, context: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-        return self.cais("build", "--progress=plain", *flags, str(context), check=False)
+        progress = () if "-q" in flags else ("--progress=plain",)
+        return self.cais("build", *progress, *flags, str(context), check=False)
 
     def assert_untouched(self) -> None:
         assert self.cais("image", "ls", "-a", "-q", "--no-trunc").stdout == self.images

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import socket
 import threading
@@ -113,6 +114,11 @@ class TestOrder:
 
 
 class TestFailure:
+    def test_the_command_is_quoted(self, based):
+        message = r'process "/bin/sh -c sh -c \"exit\t4\"" did not complete successfully: exit code: 4'
+        with pytest.raises(StepFailed, match="^" + re.escape(message) + "$"):
+            based.build('FROM base\nRUN sh -c "exit\t4"\n')
+
     def test_the_failing_step_is_named_with_its_output_and_its_lines(self, based):
         with pytest.raises(StepFailed) as error:
             based.build("FROM base\nRUN echo out; \\\n    echo err >&2; \\\n    exit 3\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -29,7 +30,8 @@ class StepFailed(Failed):
     """A RUN step's process ended with a code other than 0. ``output`` is the last of what it said."""
 
     def __init__(self, vertex: Vertex, code: int, command: str, output: bytes) -> None:
-        super().__init__(f'process "{command}" did not complete successfully: exit code: {code}')
+        shown = json.dumps(command, ensure_ascii=False)
+        super().__init__(f"process {shown} did not complete successfully: exit code: {code}")
         self.vertex = vertex
         self.code = code
         self.output = output
