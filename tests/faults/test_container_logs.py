@@ -53,6 +53,39 @@ def test_the_limits_hold(box, files, more):
     box("rm", name)
 
 
+def _mover(directory: Path) -> int:
+    """The process that moves what comes to the log below ``directory``: ``head``, a child of the writer."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                parent = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1]
+                words = Path(f"/proc/{parent}/cmdline").read_bytes()
+                is_head = Path(f"/proc/{name}/comm").read_text() == "head\n"
+            except OSError:
+                continue
+            if is_head and b"cais-log" in words and os.fsencode(directory) in words:
+                return int(name)
+    return 0
+
+
+def test_what_is_still_on_its_way_to_a_log_with_limits_is_waited_for(box):
+    box("run", "-d", "--network", "none", "--name", "late", "--log-opt", "max-size=1m", "box",
+        "sh", "-c", "echo first; while [ ! -e /end ]; do sleep 0.05; done; echo last")  # fmt: skip
+    wait_until(lambda: box("logs", "late") == "first\n")
+    mover = _mover(Path(box.inspect("late")["LogPath"]).parent)
+    os.kill(mover, signal.SIGSTOP)
+    try:
+        box("exec", "late", "touch", "/end")
+        assert box("wait", "late") == "0\n"
+        reader = box.start("logs", "late")
+        waits = Path(f"/proc/{reader.pid}/wchan")
+        wait_until(lambda: reader.poll() is not None or "nanosleep" in waits.read_text())
+    finally:
+        os.kill(mover, signal.SIGCONT)
+    assert reader.communicate(timeout=20)[0] == b"first\nlast\n"
+    box("rm", "late")
+
+
 def test_followed_over_new_files_to_the_end(box):
     box("run", "-d", "--network", "none", "--name", "followed", "--log-opt", "max-size=30k", "--log-opt", "max-file=50",
         "box", "sh", "-c", _COUNT.format(10000))  # fmt: skip

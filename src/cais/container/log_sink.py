@@ -8,6 +8,7 @@ may begin in one and end in the next), and all of it ends with the container, wh
 from __future__ import annotations
 
 import os
+import time
 
 from cais.container.log_options import JSON_FILE, LogOptions
 from cais.errors import Unavailable, from_os_error
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-PIPE = "log-pipe"
+_PIPE = "pipe"
+_SETTLE_SECONDS = 5.0
+_LOOK_SECONDS = 0.005
 
 # $1: the log; $2: the size of a file; $3: how many files; $4: "gzip" where older ones are compressed.
 # A full disk: what cannot be written is lost, the container goes on; likewise where the log cannot be opened any more.
@@ -63,10 +66,10 @@ class LogSink:
     Raises Unavailable where the host lacks what the options need.
     """
 
-    def __init__(self, log: LogOptions | None, path: str, directory: str) -> None:
+    def __init__(self, log: LogOptions | None, path: str) -> None:
         self._log = log or JSON_FILE
         self._path = path
-        self._pipe = os.path.join(directory, PIPE)
+        self._pipe = _pipe_of(path)
         self._writer = -1
         self.arguments: tuple[str, ...] = ("-l", f"k8s-file:{path}")
 
@@ -101,6 +104,10 @@ class LogSink:
             "gzip" if self._log.compress else "",
         ]  # fmt: skip
         try:
+            try:
+                os.unlink(self._pipe)
+            except FileNotFoundError:
+                pass
             os.mkfifo(self._pipe, 0o600)
             reader = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
@@ -112,6 +119,25 @@ class LogSink:
                 os.close(reader)
         except OSError as error:
             raise from_os_error(error, "begin a container's log")
+
+
+def settle(path: str) -> None:
+    """Waits until a log with limits, of a container that has ended, has all that came; a few seconds at most.
+
+    What keeps its files reads the pipe until then, and may be a little behind.
+    """
+    end = time.monotonic() + _SETTLE_SECONDS
+    while time.monotonic() < end:
+        try:
+            os.close(os.open(_pipe_of(path), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError:
+            return  # nobody reads it any more, or it never was
+        time.sleep(_LOOK_SECONDS)
+
+
+def _pipe_of(path: str) -> str:
+    """Beside the log: it tells for as long as the container is kept whether somebody still reads it."""
+    return os.path.join(os.path.dirname(path), _PIPE)
 
 
 def spawn(command: list[str], stdin: int) -> None:

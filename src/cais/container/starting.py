@@ -109,7 +109,7 @@ def under_conmon(
             os.makedirs(exits, 0o700, exist_ok=True)
             beside = _joins_beside(plan)
             ready = prepare.prepare(store.rooms, record, plan, console_size=console_size, join=not beside)
-            with LogSink(plan.log, store.log_path(record.id), ready.bundle.directory) as sink:
+            with LogSink(plan.log, store.log_path(record.id)) as sink:
                 creating = conmon.create(
                     runtime,
                     ready.spec,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from cais.container import logs
+from cais.container.log_sink import settle
 from cais.container.logs import LogLine, timestamp
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord, ContainerRecords
@@ -37,6 +38,8 @@ class ContainerLog:
         self._watch = Watch(self._directory) if follow else None
         if self._driver == "none":
             raise Unsupported("configured logging driver does not support reading", exit_code=1)
+        if not self._goes_on(record):
+            settle(self._path)
 
     def lines(self, tail: int | None, since: int | None, until: int | None) -> Iterator[LogLine]:
         """See ``Containers.logs``."""
@@ -81,4 +84,10 @@ class ContainerLog:
             record = self._records.get(self._record.id)
         except NotFound:
             return False
+        if self._goes_on(record):
+            return True
+        settle(self._path)
+        return False
+
+    def _goes_on(self, record: ContainerRecord) -> bool:
         return record.state in ("running", "restarting") and self._runs.store.state(record).is_up
