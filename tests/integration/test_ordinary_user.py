@@ -220,7 +220,7 @@ def test_put_out_files_are_the_users_own(cais: Cais, ordinary_account: Any) -> N
 
 
 def test_an_imported_cache_is_unpacked_when_it_is_run(cais: Cais) -> None:
-    text = "FROM box\nCOPY --chown=1000:1001 file /imported\nRUN echo more > /more; chown 33 /more\n"
+    text = "FROM box\nCOPY --chown=1000:1001 file /imported\nRUN echo more > /later; chown 33 /later\n"
     cais.build("imported", text, "--cache-to", "type=local,dest=cache,mode=max")
     cais("rmi", "imported")
     cais("builder", "prune", "-af")
@@ -228,7 +228,7 @@ def test_an_imported_cache_is_unpacked_when_it_is_run(cais: Cais) -> None:
     before = sorted(snapshots.iterdir())
     cais.build("imported", text, "--cache-from", "type=local,src=cache")
     assert sorted(snapshots.iterdir()) == before and cais("system", "check") == "All is well\n"
-    assert cais.sh("stat -c '%u:%g' /imported /more", image="imported") == ["1000:1001", "33:0"]
+    assert cais.sh("stat -c '%u:%g' /imported /later", image="imported") == ["1000:1001", "33:0"]
     assert len(list(snapshots.iterdir())) == len(before) + 2
     cais("rmi", "imported")
     cais.assert_nothing_left()

@@ -326,7 +326,7 @@ class TestNamedContexts:
         [
             ("x", "/no/such", NotFound, "failed to get build context x: stat /no/such: no such file or directory"),
             ("x", "/etc/passwd", Invalid, "failed to get build context path /etc/passwd: not a directory"),
-            ("x", "docker-image://UP", Invalid, "repository name must be lowercase"),
+            ("x", "docker-image://UP", Invalid, "must be lowercase"),
             ("x", "docker-image://127.0.0.1:1/none", Unavailable, "connection refused"),
             ("x", "oci-layout:///no/such", NotFound, "failed to get build context x: stat /no/such"),
             ("x", "oci-layout:///etc", Invalid, "is no OCI image layout"),

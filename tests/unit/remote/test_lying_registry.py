@@ -18,14 +18,14 @@ import pytest
 import zstandard
 
 from cais.errors import CaisError, Corrupt, Denied, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
-from cais.remote.answers import warnings
+from cais.remote.answers import retry_after, warnings
 from cais.remote.authorization import parse_challenges
 from cais.remote.credentials import Login
 from cais.remote.endpoint import Endpoint, endpoint_of
 from cais.remote.listing import search
 from cais.remote.referrers import referrers
 from cais.remote.registry import Registry
-from cais.remote.transport import Limits, Transport, retry_after
+from cais.remote.transport import Limits, Transport
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
