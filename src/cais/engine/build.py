@@ -267,8 +267,9 @@ def build_in(
     ``at_work`` is shared with other builds that go on at once with the same ``stores``.
     """
     from cais.engine.build_input import open_input
+    from cais.engine.build_options import platforms
     from cais.engine.build_output import OutputRun
-    from cais.engine.build_run import Run, platforms
+    from cais.engine.build_run import Run
     from cais.engine.build_sources import shown_text
     from cais.engine.output_options import parse_outputs
 

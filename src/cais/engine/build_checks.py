@@ -16,8 +16,7 @@ from cais.build.lower import Lowering
 from cais.build.outline import Outline, Target
 from cais.engine.build_bases import Bases
 from cais.engine.build_input import BuildInput, open_input
-from cais.engine.build_options import BuildOptions
-from cais.engine.build_run import platforms
+from cais.engine.build_options import BuildOptions, platforms
 from cais.engine.build_settings import run_settings
 from cais.engine.build_sources import Sources
 from cais.engine.stores import Stores

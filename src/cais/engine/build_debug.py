@@ -23,7 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cais.build.execute import FailedStep
     from cais.build.ops.run import Opened
+    from cais.snapshot.store import SnapshotStore
 
     Open = Callable[[Bundle, Sequence[str], bool], Opened]
 
@@ -50,6 +52,19 @@ class Place:
         self._runtime = runtime
         self._mounts = mounts
         self._open = open
+
+    @classmethod
+    def of_failed(
+        cls, failed: FailedStep, open: Open, runtime: Runtime, snapshots: SnapshotStore, error: CaisError
+    ) -> Place:
+        """As the step left it."""
+        vertex, prepared = failed.error.vertex, failed.prepared
+        args = vertex.op.args if isinstance(vertex.op, Exec) else ()
+
+        def mounts() -> Sequence[Mount]:
+            return snapshots.reopen(prepared.id, prepared.parent, volatile=True).mounts
+
+        return cls(runtime, vertex.origin.title, shell_of(args), mounts, open, error)
 
     def run(self, args: Sequence[str] = (), *, terminal: bool = False, stdin: int = 0) -> int:
         """Runs ``args`` (default: the shell) to the end, on this process's streams (``stdin`` -1: none); its exit code.

@@ -7,9 +7,10 @@ import stat
 
 from cais.build.context import Context
 from cais.build.contexts import Contexts
+from cais.build.dockerfile.errors import Span, marked_lines
 from cais.build.tree import Tree
 from cais.engine.build_options import BuildOptions
-from cais.engine.build_sources import Sources, git_source
+from cais.engine.build_sources import Sources, git_source, shown_source
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Invalid, NotFound, from_os_error
 from cais.host.files import random_name, remove_tree, write_atomically
@@ -51,6 +52,21 @@ class BuildInput:
         self.contexts.close()
         if self._temporary:
             remove_tree(self._temporary)
+
+
+class Explained:
+    """Adds the marked lines of the Dockerfile to an error that says which they are."""
+
+    def __init__(self, given: BuildInput) -> None:
+        self._given = given
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, CaisError) and error.span is not None and not error.lines:
+            source = shown_source(self._given.source).encode("utf-8", "surrogateescape")
+            error.lines = marked_lines(self._given.dockerfile_name, source, Span(*error.span))
 
 
 def open_input(stores: Stores, options: BuildOptions, directory: str, progress: Progress = silent) -> BuildInput:

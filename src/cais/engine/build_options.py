@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cais.spec.named import NamedTuple
+from cais.spec.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,3 +76,12 @@ class BuildOptions(NamedTuple):
     attest: Sequence[str] = ()
     result_provenance: str = ""
     environment: Mapping[str, str] = {}
+
+
+def platforms(text: str, host: Platform) -> list[Platform]:
+    """Those of ``--platform``, each once; "" is the host's, and so is ``local``. Raises Invalid."""
+    found = [
+        host if name in ("", "local") else Platform.parse(name, host)
+        for name in (part.strip() for part in text.split(","))
+    ]
+    return list(dict.fromkeys(found))

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cais.build.checks.report import Checks
 from cais.build.contexts import Contexts
-from cais.build.dockerfile.errors import Span, marked_lines
 from cais.build.dockerfile.parser import Dockerfile, parse
 from cais.build.graph import Copy, Exec, SourceImage, Vertex, reachable
 from cais.build.listing import changes
@@ -20,8 +19,8 @@ from cais.build.plan import Facts, Planner, Result, Verdict
 from cais.build.records import Records
 from cais.build.solve import Outcome, Solver, needed
 from cais.engine.build_bases import Bases
-from cais.engine.build_input import BuildInput
-from cais.engine.build_options import BuildOptions
+from cais.engine.build_input import BuildInput, Explained
+from cais.engine.build_options import BuildOptions, platforms
 from cais.engine.build_record import BuildStep, options_kept, steps_of
 from cais.engine.build_settings import run_settings, step_settings
 from cais.engine.build_sources import FETCHED, shown_source
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from cais.engine.build_debug import Place
     from cais.engine.cache_import import CacheImports
     from cais.runtime.runner import Runtime
-    from cais.spec.mount import Mount
 
 
 class Built(NamedTuple):
@@ -132,7 +130,7 @@ class Run:
             from cais.engine.build_pull import bring_all
 
             self._stores.snapshots.reach()  # before the first thread
-            with self._explained():
+            with Explained(self._given):
                 bring_all(self.bases, wanted, self._named(self._ids), self._ids)
         return set(wanted)
 
@@ -202,7 +200,7 @@ class Run:
         )
         self._outcomes = solver.outcomes
         try:
-            with self._explained():
+            with Explained(self._given):
                 solver.solve(vertices, verdicts, *targets)
         except CaisError as error:
             self._show_failed(executor, runtime, error)
@@ -218,15 +216,9 @@ class Run:
         failed = executor.failed
         if failed is None or self._on_failure is None:
             return
-        from cais.engine.build_debug import Place, shell_of
+        from cais.engine.build_debug import Place
 
-        vertex, snapshots = failed.error.vertex, self._stores.snapshots
-        args = vertex.op.args if isinstance(vertex.op, Exec) else ()
-
-        def mounts() -> Sequence[Mount]:
-            return snapshots.reopen(failed.prepared.id, failed.prepared.parent, volatile=True).mounts
-
-        self._on_failure(Place(runtime, vertex.origin.title, shell_of(args), mounts, executor.open_failed, error))
+        self._on_failure(Place.of_failed(failed, executor.open_failed, runtime, self._stores.snapshots, error))
 
     def _enter(self, runs: Sequence[Vertex]) -> None:
         """What is mounted goes with this process. Raises Denied, with the line of the first of ``runs``."""
@@ -235,36 +227,23 @@ class Run:
             return
         from cais.host.namespaces import enter
 
-        with self._explained():
+        with Explained(self._given):
             try:
                 enter()
             except CaisError as error:
                 error.span = min((vertex.origin[:2] for vertex in runs), default=None)
                 raise
-            self._emulate(runs)
+            if any(isinstance(vertex.op, Exec) and vertex.op.platform for vertex in runs):
+                from cais.engine.build_emulation import ensure_runnable
 
-    def _emulate(self, runs: Sequence[Vertex]) -> None:
-        """Steps of other architectures have what runs them. Raises Unsupported, with the line of the first step."""
-        foreign: dict[str, Vertex] = {}
-        for vertex in sorted(runs, key=lambda vertex: vertex.origin[:2]):
-            if isinstance(vertex.op, Exec) and vertex.op.platform:
-                foreign.setdefault(Platform.parse(vertex.op.platform).architecture, vertex)
-        if not foreign:
-            return
-        from cais.host.binfmt import NotRunnable, need
-
-        try:
-            need(list(foreign), self._stores.platform.architecture)
-        except NotRunnable as error:
-            error.span = foreign[error.architecture].origin[:2]
-            raise
+                ensure_runnable(runs, self._stores.platform)
 
     def plan(self, *, hold: bool = True) -> tuple[list[Vertex], dict[Vertex, Verdict]]:
         """The vertices that the targets need, inputs first, and their verdicts.
 
         What is a hit is held from now on; without ``hold`` nothing is written, and it may be gone soon.
         """
-        with self._explained():
+        with Explained(self._given):
             self._lower()
             vertices = reachable(*self._target_vertices)
             shown = (vertex for vertex in vertices if not vertex.origin.is_internal)
@@ -401,18 +380,6 @@ class Run:
 
         return progress
 
-    def _explained(self) -> _Explained:
-        return _Explained(self._given)
-
-
-def platforms(text: str, host: Platform) -> list[Platform]:
-    """Those of ``--platform``, each once; "" is the host's, and so is ``local``. Raises Invalid."""
-    found = [
-        host if name in ("", "local") else Platform.parse(name, host)
-        for name in (part.strip() for part in text.split(","))
-    ]
-    return list(dict.fromkeys(found))
-
 
 class _Lookup:
     """The records; of the files that are there now, their context knows the listing."""
@@ -430,18 +397,3 @@ class _Lookup:
         if vertex is None or not isinstance(vertex.op, Copy) or vertex.op.more:
             return self._records.listing(digest)
         return self._contexts.of(vertex).listing(vertex.op)
-
-
-class _Explained:
-    """Adds the marked lines of the Dockerfile to an error that says which they are."""
-
-    def __init__(self, given: BuildInput) -> None:
-        self._given = given
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, CaisError) and error.span is not None and not error.lines:
-            source = shown_source(self._given.source).encode("utf-8", "surrogateescape")
-            error.lines = marked_lines(self._given.dockerfile_name, source, Span(*error.span))

@@ -142,3 +142,18 @@ def said(body: bytes) -> list[tuple[str, str]]:
 def _clean(text: str) -> str:
     """One line of harmless characters, not too long."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:500]
+
+
+def retry_after(text: str, now: float) -> float | None:
+    """Retry-After in seconds from ``now`` (RFC 9110 section 10.2.3: a number, or a date); None for neither."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    if not text:
+        return None
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(text[:100]).timestamp() - now)
+    except (ValueError, TypeError, OverflowError):
+        return None

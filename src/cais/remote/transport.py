@@ -359,7 +359,7 @@ class Transport:
 
     def _pause(self, attempt: int, asked: str = "") -> float:
         """In seconds: what Retry-After asks, else twice as long each time, and never the same for two clients."""
-        wished = retry_after(asked, time.time())
+        wished = answers.retry_after(asked, time.time())
         if wished is not None:
             return wished
         longest = min(self.limits.first_wait_seconds * (1 << attempt - 1), self.limits.wait_seconds)
@@ -388,18 +388,3 @@ class _Broken(Exception):
         self.error = error
         self.may_pass = may_pass
         self.is_refused = is_refused
-
-
-def retry_after(text: str, now: float) -> float | None:
-    """Retry-After in seconds from ``now`` (RFC 9110 section 10.2.3: a number, or a date); None for neither."""
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    if not text:
-        return None
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(text[:100]).timestamp() - now)
-    except (ValueError, TypeError, OverflowError):
-        return None
