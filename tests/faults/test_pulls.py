@@ -40,8 +40,9 @@ def images(cais) -> str:
 
 def test_two_at_once_share_the_work(cais, pushed, open_registry):
     with Asked(open_registry) as asked:
-        processes = [cais.start("pull", pushed) for _ in range(2)]
-        assert [process.wait(60) for process in processes] == [0, 0]
+        processes = [cais.start("pull", pushed, stderr=subprocess.PIPE) for _ in range(2)]
+        errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
     assert len(asked.of("GET", "/blobs/sha256")) == LAYERS + 1
     assert images(cais).count("\n") == 1
     cais.assert_sound()

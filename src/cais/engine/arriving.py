@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from cais.errors import Cancelled
+from cais.host.threads import Thread
 from cais.spec.digest import Digest
 
 TYPE_CHECKING = False
@@ -71,7 +72,7 @@ class Unpacking:
         self._condition = threading.Condition()
         self._stopped = False
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="unpack", daemon=True)
+        self._thread = Thread(target=self._run, name="unpack", daemon=True)
 
     def __enter__(self) -> Unpacking:
         self._thread.start()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 
 from cais.errors import Cancelled, Corrupt, Invalid
+from cais.host.threads import Thread
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -153,7 +154,7 @@ class _Blobs:
     def run(self) -> None:
         count = min(self._jobs, len(self._todo))
         # This thread works, too: what interrupts it (ctrl-C) stops all.
-        threads = [threading.Thread(target=self._work, name="copy", daemon=True) for _ in range(count - 1)]
+        threads = [Thread(target=self._work, name="copy", daemon=True) for _ in range(count - 1)]
         try:
             for thread in threads:
                 thread.start()

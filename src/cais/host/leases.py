@@ -58,19 +58,21 @@ class Leases:
 
         Where the rows cannot be deleted that is raised, and they are a dead lease's.
         """
+        # Not with the guard: another thread may need it within a transaction, which this one would wait for.
         with self._guard:
-            if self._lock is None:
-                return
+            lock, id = self._lock, self._id
+            self._lock, self._id = None, ""
+        if lock is None:
+            return
+        try:
+            with self._database.transaction() as change:
+                change.execute("DELETE FROM lease_items WHERE lease = ?", (id,))
+        finally:
             try:
-                with self._database.transaction() as change:
-                    change.execute("DELETE FROM lease_items WHERE lease = ?", (self._id,))
-            finally:
-                try:
-                    os.unlink(self._lock.path)
-                except FileNotFoundError:
-                    pass
-                self._lock.release()
-                self._lock, self._id = None, ""
+                os.unlink(lock.path)
+            except FileNotFoundError:
+                pass
+            lock.release()
 
     def is_alive(self, lease: str) -> bool:
         """Whether the process that took ``lease`` still runs."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
+
+from cais.host.threads import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def for_each(items: Iterable[Item], action: Callable[[Item], None]) -> None:
                 errors.append(error)
 
     count = min(_MOST, os.cpu_count() or 1, len(waiting))
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
+    threads = [Thread(target=work, daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
     try:

@@ -10,6 +10,7 @@ import os
 import threading
 
 from cais.errors import Corrupt
+from cais.host.threads import Thread
 from cais.image.layers import LayerSource, plain_tar
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
@@ -134,7 +135,7 @@ class _Work:
         if count <= 1:
             self._take()
         else:
-            threads = [threading.Thread(target=self._take, daemon=True) for _ in range(count)]
+            threads = [Thread(target=self._take, daemon=True) for _ in range(count)]
             try:
                 for thread in threads:
                     thread.start()

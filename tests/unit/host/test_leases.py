@@ -178,3 +178,22 @@ def test_takers_beside_collectors(tmp_path, database):
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 6
     assert held(database) == []
+
+
+def test_a_release_beside_holders_in_transactions(leases, database):
+    """What has a transaction may need the lease, and what ends the lease needs a transaction."""
+
+    def hold() -> None:
+        for number in range(100):
+            with database.transaction() as change:
+                leases.hold(change, f"key{number}")
+        database.close()
+
+    holders = [threading.Thread(target=hold, daemon=True) for _ in range(2)]
+    for holder in holders:
+        holder.start()
+    while any(holder.is_alive() for holder in holders):
+        releaser = threading.Thread(target=lambda: (leases.release(), database.close()), daemon=True)
+        releaser.start()
+        releaser.join(20)
+        assert not releaser.is_alive(), "they wait for each other"
