@@ -175,6 +175,10 @@ class _Kept(Ingest):
                     self.is_there = True
                     return self
                 time.sleep(_LOOK_SECONDS)
+            if not os.fstat(self._descriptor).st_size:
+                # Who had the file before may just be putting it in its place: what he does so is to be seen here first.
+                with self._store._database.transaction():
+                    pass
             self.is_there = self._exists(self._blob)
             if not self.is_there:
                 self._read()

@@ -116,6 +116,36 @@ def test_two_that_want_the_same_fetch_it_once(stores: Stores) -> None:
     assert kept(stores) == []
 
 
+def test_what_is_just_put_in_its_place_is_not_fetched_again(stores: Stores, tmp_path: Path) -> None:
+    """Its file is renamed within the transaction that makes it visible: for a moment neither is there."""
+    data = os.urandom(10_000)
+    blob, source = blob_of(data), Breaking(data)
+    Receiver(stores.content).take(blob_of(b"any"), Breaking(b"any"))
+    other = Stores(Settings(str(tmp_path / "root")))  # as another process
+    taker = threading.Thread(target=lambda: (Receiver(other.content).take(blob, source), other.close()), daemon=True)
+    with stores.database.transaction() as change:
+        Path(stores.content.path(blob.digest)).write_bytes(data)
+        taker.start()
+        end = time.monotonic() + 20
+        while not is_locked(stores.content.kept_path(blob.digest)):
+            assert time.monotonic() < end
+        change.execute("INSERT INTO blobs (digest, size_bytes) VALUES (?, ?)", (blob.digest, blob.size_bytes))
+    taker.join(20)
+    assert not taker.is_alive() and source.offsets == []
+    assert kept(stores) == []
+
+
+def is_locked(path: str) -> bool:
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def test_a_full_disk_is_not_kept_full(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
