@@ -90,15 +90,7 @@ class Receiver:
             kept = self._arriving.get(blob.digest)
             if kept is None:
                 return self._content.fetch(blob, offset)
-            try:
-                descriptor = os.open(kept.path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                # It is being put in its place just now, or given up.
-                while not kept.has_ended:
-                    self._changed.wait()
-                if not kept.is_committed:
-                    raise Cancelled(f"the blob {blob.digest} stopped arriving")
-                return self._content.fetch(blob, offset)
+            descriptor = kept.opened()
         return self._followed(kept, blob, descriptor, offset)
 
     def _followed(self, kept: _Kept, blob: Descriptor, descriptor: int, position: int) -> Iterator[bytes]:
@@ -211,6 +203,11 @@ class _Kept(Ingest):
                 raise
         os.close(descriptor)
         return False
+
+    def opened(self) -> int:
+        """A descriptor of its own to read what was written. Not by the path: the file may have been put in its place
+        already, and another process's be there, which waited for it."""
+        return os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC)
 
     def _read(self) -> None:
         while piece := os.read(self._descriptor, _PIECE_BYTES):

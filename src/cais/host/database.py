@@ -269,8 +269,7 @@ class Database:
     def _migrate(self, connection: sqlite3.Connection) -> None:
         if connection.execute("PRAGMA user_version").fetchone()[0] == self._version:
             return
-        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            connection.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(connection)
         connection.execute("BEGIN IMMEDIATE")
         try:
             if connection.execute("PRAGMA user_version").fetchone()[0] > self._version:
@@ -320,6 +319,20 @@ class Database:
         if "disk I/O" in text:
             return Unavailable(f"cannot read or write the database {self.path}: {text}")
         return Failed(f"database {self.path}: {text}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """WAL mode, which the file keeps. SQLite waits for nobody here: of several commands that begin in a new root
+    directory at once, all but one are told that it is locked. They wait as a writer does, and look again."""
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
 
 
 def _statements(step: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ import pytest
 
 from cais.content.collector import KEPT_SECONDS, remove_blob_files
 from cais.content.kept import Receiver
+from cais.content.store import ContentStore
 from cais.engine import Settings
 from cais.engine.stores import Stores
 from cais.errors import Cancelled, Corrupt, Unavailable
@@ -133,6 +134,32 @@ def test_what_is_just_put_in_its_place_is_not_fetched_again(stores: Stores, tmp_
     taker.join(20)
     assert not taker.is_alive() and source.offsets == []
     assert kept(stores) == []
+
+
+def test_what_arrives_is_read_from_its_own_file(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is put in its place, a process that waited for it has opened a new file at the old path."""
+    data = os.urandom(10_000)
+    blob = blob_of(data)
+    receiver = Receiver(stores.content)
+    moved, go_on = threading.Event(), threading.Event()
+
+    def link(*_: object) -> None:
+        moved.set()
+        assert go_on.wait(20)
+
+    monkeypatch.setattr(ContentStore, "_link", staticmethod(link))
+    taker = threading.Thread(target=lambda: receiver.take(blob, Breaking(data)), daemon=True)
+    taker.start()
+    assert moved.wait(20)
+    Path(stores.content.kept_path(blob.digest)).touch()
+    pieces = receiver.fetch(blob)
+    read = next(pieces)
+    go_on.set()
+    for piece in pieces:
+        assert piece
+        read += piece
+    taker.join(20)
+    assert read == data
 
 
 def is_locked(path: str) -> bool:

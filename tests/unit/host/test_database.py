@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -78,6 +80,44 @@ def test_refuses_a_database_of_a_newer_version(tmp_path):
     opened(tmp_path, 3, {"room": (*SCHEMAS["room"], "CREATE TABLE x (y)", "CREATE TABLE z (y)")}).rows("SELECT 1")
     with pytest.raises(Unavailable, match="newer version"):
         opened(tmp_path).rows("SELECT 1")
+
+
+def test_who_comes_while_another_makes_it_waits(tmp_path):
+    """SQLite itself refuses at once to make a file one with a log that somebody else writes."""
+    (tmp_path / "root").mkdir()
+    with closing(sqlite3.connect(tmp_path / "root" / "cais.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        found = []
+        late = threading.Thread(target=lambda: found.append(opened(tmp_path).row("SELECT count(*) FROM things")))
+        late.start()
+        late.join(0.3)
+        assert late.is_alive()
+        other.execute("ROLLBACK")
+    late.join(20)
+    assert found == [(0,)]
+
+
+def test_many_processes_make_it_at_once(tmp_path):
+    for turn in range(10):
+        read, write = os.pipe()
+        children = []
+        for _ in range(6):
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    os.close(write)
+                    os.read(read, 1)  # until all are there
+                    with opened(tmp_path / str(turn)).transaction() as change:
+                        change.execute("INSERT INTO more VALUES (1)")
+                    code = 0
+                finally:
+                    os._exit(code)
+            children.append(child)
+        os.close(write)
+        os.close(read)
+        assert {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children} == {0}
+        assert opened(tmp_path / str(turn)).row("SELECT count(*) FROM more") == (6,)
 
 
 @pytest.mark.root
