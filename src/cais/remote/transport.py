@@ -221,10 +221,14 @@ class Transport:
     def _followed(
         self, method: str, url: str, headers: dict[str, str], body: Body | None, size_bytes: int
     ) -> BaseHTTPResponse:
-        """One request, with its redirects; to another origin without the credentials."""
-        seen = {url}
+        """One request, with its redirects; to another origin without the credentials, and what that one says of
+        credentials is not the registry's word."""
+        seen, origin = {url}, origin_of(url)
         while True:
             response = self._once(method, url, headers, body, size_bytes)
+            if origin_of(url) != origin:
+                response.headers.discard("WWW-Authenticate")
+                response.headers.discard("Warning")
             location = response.headers.get("Location", "")
             if response.status not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
                 return response
