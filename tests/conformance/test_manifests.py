@@ -242,6 +242,21 @@ def test_what_is_deleted_twice_or_was_never_there(registry: RegistryProcess) -> 
             assert (refused.status, refused.code) == (404, code)
 
 
+def test_deletes_may_be_switched_off(tmp_path: Path) -> None:
+    """Then they are answered as the specification says, whatever is there; uploads are cancelled all the same."""
+    with registry_process(tmp_path, "--set", "deletes=false") as registry:
+        digest = registry.push_image(REPOSITORY, "kept", b"layer")
+        for name in (REPOSITORY, "conformance/never"):
+            for rest in ("manifests/kept", f"manifests/{digest}", f"blobs/{digest_of(b'layer')}"):
+                refused = registry.request("DELETE", f"/v2/{name}/{rest}")
+                assert (refused.status, refused.code) == (405, "UNSUPPORTED")
+                assert refused.headers["allow"] == ("GET, HEAD, PUT" if "manifests" in rest else "GET, HEAD")
+        assert registry.request("GET", f"/v2/{REPOSITORY}/manifests/kept").headers["docker-content-digest"] == digest
+        assert registry.request("HEAD", f"/v2/{REPOSITORY}/blobs/{digest_of(b'layer')}").status == 200
+        location = registry.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/").headers["location"]
+        assert registry.request("DELETE", location).status == 204
+
+
 def test_sparse_manifests_where_they_are_accepted(tmp_path: Path) -> None:
     with registry_process(tmp_path, "--set", "accept_missing=true") as registry:
         registry.push_blob(REPOSITORY, CONFIG)

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -28,6 +29,14 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProc
     """Its clients have to move."""
     flags = ("--workers", "1", "--set", "limits.body_timeout=1s")
     with registry_process(tmp_path_factory.mktemp("impatient"), *flags) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def unhurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
+    """Its clients may stand still for long, but have to send 100 KiB in four seconds."""
+    flags = ("--workers", "1", "--set", "limits.body_timeout=4s", "--set", "limits.body_rate=25KiB")
+    with registry_process(tmp_path_factory.mktemp("unhurried"), *flags) as server:
         yield server
 
 
@@ -216,3 +225,65 @@ def test_a_byte_now_and_then_between_the_bytes_of_a_body_is_no_movement(
                 assert sent < DEADLINE_SECONDS / 0.3, "it is not cut off"
             except OSError:
                 break
+
+
+def test_bodies_that_come_drop_by_drop_are_cut_off(unhurried: RegistryProcess) -> None:
+    """They never stand still for so long as they might."""
+    length, large, chunked = "Content-Length: 1000", "Content-Length: 8000000", "Transfer-Encoding: chunked"
+    uploads = [begun(unhurried) for _ in range(3)]
+
+    def drip(method: str, target: str, field: str) -> bool:
+        with Client(unhurried) as client:
+            client.send(head(method, target, field))
+            client.socket.settimeout(0.2)
+            for _ in range(int(DEADLINE_SECONDS / 0.2)):
+                try:
+                    client.send(b"1\r\nx\r\n" if field == chunked else b"x")
+                    if not client.socket.recv(1):
+                        return True
+                except TimeoutError:
+                    pass
+                except OSError:
+                    return True
+        return False
+
+    requests = [("PATCH", uploads[0], length), ("PATCH", uploads[1], large), ("PATCH", uploads[2], chunked)]
+    requests += [("PUT", "/v2/bodies/x/manifests/1", length), ("POST", "/token", length)]
+    with ThreadPoolExecutor(len(requests)) as threads:
+        cut_off = list(threads.map(lambda request: drip(*request), requests))
+    assert cut_off == [True] * len(requests)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while unhurried.request("GET", uploads[1]).headers["range"] == "0-0":
+        assert time.monotonic() < deadline, "what came is kept"
+        time.sleep(0.02)
+
+
+def test_a_request_that_is_followed_by_nonsense_is_answered(server: RegistryProcess) -> None:
+    """A body that is longer than its length, for one. The answer is its own, whole, and the last."""
+    data = os.urandom(16) + LARGE
+    digest = server.push_blob("bodies/x", data)
+    location = begun(server)
+    for nonsense in (b"nonsense\r\n\r\n", b"GET /v2/ HTTP/1.1\r\nX: " + b"x" * 100_000):
+        with Client(server) as client:
+            client.send(head("GET", f"/v2/bodies/x/blobs/{digest}"), nonsense)
+            assert client.answer() == (200, data)
+            assert client.answer() == (0, b"")
+    with Client(server) as client:
+        client.send(head("PATCH", location, "Content-Length: 4") + b"four and more\r\n\r\n")
+        assert client.answer()[0] == 202
+        assert client.answer() == (0, b"")
+    assert server.request("GET", location).headers["range"] == "0-3"
+    with Client(server) as client:
+        client.send(head("PATCH", location, "Transfer-Encoding: chunked") + b"4\r\nmore\r\nnonsense\r\n")
+        assert client.answer()[0] == 400
+        assert client.answer() == (0, b"")
+
+
+def test_who_goes_away_from_several_requests_at_once_leaves_no_defect(server: RegistryProcess) -> None:
+    digest = server.push_blob("bodies/x", LARGE)
+    for _ in range(20):
+        with Client(server) as client:
+            client.send(head("GET", f"/v2/bodies/x/blobs/{digest}") * 3 + head("GET", "/v2/") * 3)
+            client.socket.recv(1000)
+    assert server.request("GET", "/v2/").status == 200
+    assert "Traceback" not in server.log()

@@ -4,11 +4,12 @@ It translates, and holds no rules: those are the catalog's. It runs on an asynch
 threads; every call of the catalog for a request goes through ``Call.run``, which asks first whether it is allowed (but
 for ``tokens``, which finds out who asks).
 
-    settings      Settings: flags, environment, file
+    settings      Settings: flags, environment, file; values, what they may be
     serve         the processes: one that listens and keeps its workers alive, and stops them gracefully
     listening     sockets to listen on
     connection    a client's connection: uvicorn's protocol with sendfile, limits and timeouts
     incoming      a large body, straight from the socket
+    pace          whether a body comes fast enough
     application   the ASGI application: from a request to its answer
     routes        which path is what
     call          Call: one request, authorised; Response: its answer

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import traceback
 
-from cais.catalog.access import ENTER, LIST
+from cais.catalog.access import DELETE, ENTER, LIST
 from cais.catalog.errors import NotKnown, NotSupported
 from cais.errors import CaisError, Unavailable
 from cais.registry import lists, routes, tokens
@@ -33,12 +33,18 @@ _PIECE_BYTES = 256 << 10
 
 class Application:
     """``pages`` are paths besides the specification's, open to all. ``realm`` is the URL of the tokens' page ("": the
-    one that the client came by)."""
+    one that the client came by). ``deletes``: whether what is stored may be deleted by this way at all."""
 
     def __init__(
-        self, catalog: Catalog, threads: Executor, *, pages: dict[bytes, Page] | None = None, realm: str = ""
+        self,
+        catalog: Catalog,
+        threads: Executor,
+        *,
+        pages: dict[bytes, Page] | None = None,
+        realm: str = "",
+        deletes: bool = True,
     ) -> None:
-        self._catalog, self._threads, self._realm = catalog, threads, realm
+        self._catalog, self._threads, self._realm, self._deletes = catalog, threads, realm, deletes
         self._sign_ins = SignIns()
         self._load = Load()
         self._pages = {tokens.PATH: tokens.page, **(pages or {})}
@@ -80,9 +86,10 @@ class Application:
             if route is None:
                 return described(404, "NAME_UNKNOWN", "no such page")
             call.repository, call.reference = route.repository, route.reference
-            found = route.methods.get(call.method)
+            methods = route.methods if self._deletes else _without_deletes(route.methods)
+            found = methods.get(call.method)
             if found is None:
-                return _not_allowed(route)
+                return _not_allowed(methods)
             handler, call.action = found
             return await handler(call)
         except Unavailable as error:
@@ -137,7 +144,11 @@ _TOP = {
 }
 
 
-def _not_allowed(route: routes.Route) -> Response:
+def _without_deletes(methods: routes.Methods) -> routes.Methods:
+    return {name: found for name, found in methods.items() if found[1] != DELETE}
+
+
+def _not_allowed(methods: routes.Methods) -> Response:
     response = failure(NotSupported("the operation is unsupported"))
-    response.headers.append((b"allow", ", ".join(route.methods).encode()))
+    response.headers.append((b"allow", ", ".join(methods).encode()))
     return response

@@ -14,11 +14,14 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from cais.registry.incoming import Incoming
+from cais.registry.pace import Pace
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from uvicorn._types import ASGI3Application
 
 # What the kernel is asked to send at once: more would keep other clients waiting.
 _AT_ONCE_BYTES = 1 << 20
@@ -31,15 +34,17 @@ _BUFFERED_BYTES = 512 << 10
 _UNREAD_LIMIT_BYTES = 16 << 20
 # Smaller bodies come by the parser: it is quicker with them than another way of reading is begun.
 _LARGE_BODY_BYTES = 256 << 10
-_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_REFUSAL = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class Patience(NamedTuple):
-    """How long a client may take for a request's head, how long it may stand still, how long it may do nothing."""
+    """How long a client may take for a request's head, how long it may stand still, how long it may do nothing; and how
+    many bytes of a body it has to send in a second, on the average of the time in which it may stand still."""
 
     head_seconds: float
     body_seconds: float
     idle_seconds: float
+    body_bytes_per_second: int
 
 
 class Connection(HttpToolsProtocol):
@@ -54,11 +59,13 @@ class Connection(HttpToolsProtocol):
         # Of the body, by the parser; of all bodies, by whichever way: what stands between their bytes is no movement.
         self._parsed_bytes = self._received_bytes = 0
         self._incoming: Incoming | None = None
+        self._running: RequestResponseCycle | None = None  # whose answer is under way, or was the last
         self._buffered_bytes = 0
         # When the head began; when the client last moved, and what had come and gone by then.
         self._head_began = self._moved = self.loop.time()
         self._seen: tuple[int, ...] = ()
         self._sending: _Sending | None = None
+        self._pace = Pace(patience.body_seconds, patience.body_seconds * patience.body_bytes_per_second)
 
     def data_received(self, data: bytes) -> None:
         if self._incoming is not None and self._incoming.left:
@@ -69,18 +76,54 @@ class Connection(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_LIMIT_BYTES:
-                self.transport.write(_TOO_LONG)
-                self.transport.close()
+                self._refuse(b"431 Request Header Fields Too Large")
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.cycle is not None and self.cycle.body:
             # What has come of a body that broke off: uvicorn would tell of the end alone.
             self.cycle.scope["unread"] = bytes(self.cycle.body)  # type: ignore[typeddict-unknown-key]
         super().connection_lost(exc)
+        self._abandon()
         if self._incoming is not None:
             self._incoming.stop()
         if self._sending is not None:
             self._sending.stop(ConnectionResetError())
+
+    def send_400_response(self, msg: str) -> None:
+        """Of the parser, where it does not understand what comes."""
+        self._refuse(b"400 Bad Request")
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _refuse(self, status: bytes) -> None:
+        """The connection ends with this, but never in the middle of another answer, nor in its place: a request that
+        had come before is answered, and its answer is the last."""
+        running = self._running
+        if running is None or running.response_complete:
+            self.transport.write(_REFUSAL % status)
+            self.transport.close()
+        elif running is self.cycle and running.more_body:
+            if not running.response_started:
+                self.transport.write(_REFUSAL % status)
+            self._end()
+        else:
+            running.keep_alive = False
+            self.pipeline.clear()
+            self.flow.pause_reading()
+
+    def _end(self) -> None:
+        """What was written goes out, and nothing more."""
+        self._abandon()
+        self.transport.close()
+
+    def _abandon(self) -> None:
+        """Nobody waits for the answer that is under way: it may not be the last request's, which uvicorn looks at, and
+        who writes to a connection that is closed fails."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -91,6 +134,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         super().on_headers_complete()
         self._buffered_bytes = _BUFFERED_BYTES
+        self._pace.begin(self.loop.time(), self._received_bytes)
         if self.scheme == "http" and self.cycle is not None:
             self.cycle.scope["send_file"] = partial(self._send_file, self.cycle)  # type: ignore[typeddict-unknown-key]
             length = _length(self.headers)
@@ -113,7 +157,7 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         if self._in_head or cycle is None:
             if now - self._head_began > self._patience.head_seconds:
-                self.transport.close()
+                self._end()
             return
         sending, incoming = self._sending, self._incoming
         waiting_to_read = cycle.more_body and not cycle.body and not self.flow.read_paused
@@ -125,7 +169,9 @@ class Connection(HttpToolsProtocol):
             0 if sending is None else sending.position,
             id(cycle),
         )
-        if seen != self._seen:
+        if self._pace.is_too_slow(now, self._received_bytes, is_waited_for=waiting_to_read):
+            self._abort()
+        elif seen != self._seen:
             self._seen, self._moved = seen, now
         elif cycle.response_complete and not cycle.more_body and not waiting_to_write:
             if now - self._moved > self._patience.idle_seconds:
@@ -133,7 +179,11 @@ class Connection(HttpToolsProtocol):
         elif not waiting_to_read and not waiting_to_write:
             self._moved = now  # it waits for us
         elif now - self._moved > self._patience.body_seconds:
-            self.transport.abort()
+            self._abort()
+
+    def _abort(self) -> None:
+        self._abandon()
+        self.transport.abort()
 
     async def _receive_into(
         self, cycle: RequestResponseCycle, incoming: Incoming, length: int, buffer: memoryview
@@ -178,7 +228,7 @@ class Connection(HttpToolsProtocol):
     def _forget(self, count: int) -> None:
         self._unread_bytes += count
         if self._unread_bytes > _UNREAD_LIMIT_BYTES:
-            self.transport.close()
+            self._end()
 
     async def _send_file(self, cycle: RequestResponseCycle, file: int, start: int, length: int) -> None:
         """Returns when the kernel has all of it, or the client is gone."""
@@ -195,7 +245,7 @@ class Connection(HttpToolsProtocol):
             self._sending = _Sending(self.loop, target, file, start, length)
             await self._sending.done
         except OSError:
-            self.transport.abort()
+            self._abort()
         finally:
             self._sending = None
             self.loop.remove_writer(target)

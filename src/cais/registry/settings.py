@@ -8,10 +8,9 @@ compared with it.
 
 from __future__ import annotations
 
-import math
-
 from cais.catalog.settings import AccessSettings, CatalogSettings, Policy, S3Settings
 from cais.errors import Invalid, from_os_error
+from cais.registry.values import format_value, read_value
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 SYSTEM_FILE = "/etc/cais/registry.toml"
 PREFIX = "CAIS_REGISTRY_"
 _FILE_LIMIT_BYTES = 1 << 20
-_KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
+_MIB = 1 << 20
 
 
 class Settings(NamedTuple):
@@ -34,6 +33,7 @@ class Settings(NamedTuple):
     threads: int = 0
     anonymous: str = "none"
     accept_missing: bool = False
+    deletes: bool = True
     proxies: tuple[str, ...] = ()
     stop_timeout: float = 30.0
     stop_delay: float = 0.0
@@ -69,6 +69,7 @@ class Settings(NamedTuple):
     limits_blob: int = 0
     limits_head_timeout: float = 20.0
     limits_body_timeout: float = 60.0
+    limits_body_rate: int = 256
     limits_idle_timeout: float = 75.0
     log_access: str = "-"
     metrics_listen: str = ""
@@ -80,7 +81,7 @@ class Settings(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """One setting: its ``name`` in the file, what its value is (``_READERS``, or ``one|of|these``), and what for."""
+    """One setting: its ``name`` in the file, what its value is (``values``, or ``one|of|these``), and what for."""
 
     name: str
     kind: str
@@ -106,6 +107,7 @@ SETTINGS = (
         "what everybody may do without signing in: nothing, read what is public, or everything",
     ),
     Setting("accept_missing", "switch", "take manifests that refer to blobs or manifests that the repository has not"),
+    Setting("deletes", "switch", "whether clients may delete blobs, manifests and tags; `false`: they are told 405"),
     Setting("proxies", "texts", "addresses and networks of balancers that say for whom they ask (`X-Forwarded-For`)"),
     Setting("stop_timeout", "duration", "how long running uploads and downloads may go on after a SIGTERM"),
     Setting(
@@ -155,6 +157,10 @@ SETTINGS = (
     Setting("limits.blob", "size", "the largest blob that is accepted; `0`: any"),
     Setting("limits.head_timeout", "duration", "how long a client may take to send a request's head"),
     Setting("limits.body_timeout", "duration", "how long a client may send, or take, no byte of a body"),
+    Setting(
+        "limits.body_rate", "size",
+        "how many bytes of a body a client has to send in a second, on the average of `limits.body_timeout`; `0`: any",
+    ),
     Setting("limits.idle_timeout", "duration", "how long a connection is kept that nobody uses"),
     Setting("log.access", "text", "a line for each request: `-` to standard output, else to this file; empty: none"),
     Setting("metrics.listen", "text", "an address of its own that serves `/metrics` to Prometheus, without a password"),
@@ -221,106 +227,6 @@ def load(
     file = _from_file(config or environment.get(PREFIX + "CONFIG", ""))
     values = file | _from_environment(environment) | _from_pairs(pairs) | given
     return Settings(**{_ROWS[name].field: value for name, value in values.items()})
-
-
-def read_value(row: Setting, value: Any, where: str) -> Any:
-    """``value`` (a text, or what TOML made of it) as the kind of ``row`` wants it. Raises Invalid, naming ``where``."""
-    if "|" in row.kind:
-        if value in row.kind.split("|"):
-            return value
-        raise Invalid(f"{where}: {row.name} is {value!r}, and not one of {row.kind.replace('|', ', ')}")
-    read, wanted = _READERS[row.kind]
-    try:
-        return read(value)
-    except ValueError:
-        shown = "" if row.kind == "secret" else f" {value!r}"
-        raise Invalid(f"{where}: the value{shown} of {row.name} is not {wanted}")
-
-
-def format_value(row: Setting, value: Any) -> str:
-    """A value as one writes it in the file; a secret is not shown."""
-    if row.kind == "secret":
-        return '"..."' if value else '""'
-    if row.kind == "duration":
-        for unit, seconds in (("d", 86400), ("h", 3600), ("m", 60)):
-            if value and value % seconds == 0:
-                return f'"{value / seconds:.0f}{unit}"'
-        return f'"{value:g}s"' if value else "0"
-    if row.kind == "size":
-        for unit, size in (("GiB", _GIB), ("MiB", _MIB), ("KiB", _KIB)):
-            if value and value % size == 0:
-                return f'"{value // size}{unit}"'
-        return str(value)
-    if row.kind == "switch":
-        return "true" if value else "false"
-    if row.kind == "count":
-        return str(value)
-    if row.kind == "texts":
-        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
-    return f'"{value}"'
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return tuple(map(_text, value if isinstance(value, list) else [value]))
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError
-    number = int(value)
-    if number < 0:
-        raise ValueError
-    return number
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, str):
-        number = value.rstrip("KMGTiB ")
-        size = float(number) * _UNITS.get(value[len(number) :].strip(), math.nan)
-        if not 0 <= size < math.inf:
-            raise ValueError
-        return int(size)
-    return _count(value)
-
-
-def _duration(value: Any) -> float:
-    from cais.spec.duration import parse_duration
-
-    seconds = parse_duration(value) if isinstance(value, str) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-        raise ValueError
-    return float(seconds)
-
-
-def _switch(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if value not in ("true", "false", "1", "0", "yes", "no"):
-        raise ValueError
-    return value in ("true", "1", "yes")
-
-
-_UNITS = {
-    "": 1, "B": 1, "KB": 1000, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-    "KiB": _KIB, "MiB": _MIB, "GiB": _GIB, "TiB": 1 << 40,
-}  # fmt: skip
-_READERS: dict[str, tuple[Any, str]] = {
-    "text": (_text, "a text"),
-    "secret": (_text, "a text"),
-    "texts": (_texts, "a list of texts"),
-    "count": (_count, "a number"),
-    "size": (_size, 'a size ("4MiB", "10GB")'),
-    "duration": (_duration, 'a duration ("30s", "12h", "7d")'),
-    "switch": (_switch, "true or false"),
-}
 
 
 def _from_pairs(pairs: Iterable[str]) -> dict[str, Any]:

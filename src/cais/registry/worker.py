@@ -43,7 +43,7 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str, par
     counts, log = Counts(counts_directory), AccessLog(settings.log_access)
     readiness = Readiness(catalog.parts(), _tell)
     observed = Observed(
-        Application(catalog, threads, realm=settings.access_realm),
+        Application(catalog, threads, realm=settings.access_realm, deletes=settings.deletes),
         log=log, counts=counts, failing=readiness.failing, metrics_path=settings.metrics_path,
     )  # fmt: skip
     certificates = None
@@ -51,7 +51,12 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str, par
         certificates = Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
         signal.signal(signal.SIGHUP, lambda number, frame: certificates.look_again())
         threading.Thread(target=certificates.watch, args=(_tell,), daemon=True).start()
-    patience = Patience(settings.limits_head_timeout, settings.limits_body_timeout, settings.limits_idle_timeout)
+    patience = Patience(
+        settings.limits_head_timeout,
+        settings.limits_body_timeout,
+        settings.limits_idle_timeout,
+        settings.limits_body_rate,
+    )
     server = _Server(
         uvicorn.Config(
             observed,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cais.errors import Invalid, NotFound
-from cais.registry.settings import PREFIX, SETTINGS, Setting, Settings, format_value, load, read_value
+from cais.registry.settings import PREFIX, SETTINGS, Setting, Settings, load
+from cais.registry.values import format_value, read_value
 
 PROJECT = Path(__file__).parents[3]
 
