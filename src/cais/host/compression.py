@@ -61,18 +61,13 @@ def compressed(pieces: Iterator[bytes], kind: str, level: int | None = None) -> 
     if kind == "none":
         return pieces
     if kind == "gzip":
-        if level is not None and level > 3:
-            import zlib
+        from cais.host.parallel_compression import gzip_in_blocks
 
-            return ahead(_through(pieces, zlib.compressobj(level, wbits=31)))
-        from isal import isal_zlib
-
-        return ahead(_through(pieces, isal_zlib.compressobj(1 if level is None else level, wbits=31)))
+        return ahead(gzip_in_blocks(pieces, 1 if level is None else level))
     if kind == "zstd":
-        import zstandard
+        from cais.host.parallel_compression import zstd_compressor
 
-        compressor = zstandard.ZstdCompressor(level=3 if level is None else level, write_checksum=True)
-        return ahead(_through(pieces, compressor.compressobj()))
+        return ahead(_through(pieces, zstd_compressor(3 if level is None else level)))
     raise Invalid(f"cannot compress with {kind!r}", hint="Known are: none, gzip, zstd.")
 
 

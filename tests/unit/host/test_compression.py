@@ -4,7 +4,10 @@ import bz2
 import gzip
 import lzma
 import random
+import subprocess
+import sys
 import threading
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +15,7 @@ import zstandard
 
 from cais.errors import Corrupt, Invalid
 from cais.host.compression import compressed, decompressed, detect
+from cais.host.parallel_compression import BLOCK_BYTES
 
 DATA = b"".join(b"line %d of some text\n" % n for n in range(100_000)) + random.Random(1).randbytes(300_000)
 
@@ -140,6 +144,36 @@ def test_compressed_is_deterministic_and_read_by_others(kind: str) -> None:
         assert zstandard.ZstdDecompressor().decompressobj().decompress(first) == DATA
 
 
+@pytest.mark.parametrize("level", [0, 1, 3, 4, 9])
+@pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, 3 * BLOCK_BYTES + 17])
+def test_gzip_in_blocks_is_one_member_that_others_read(level: int, size: int) -> None:
+    data = (DATA * 3)[:size]
+    made = b"".join(compressed(cut(data, 100_000), "gzip", level))
+    assert made == b"".join(compressed(cut(data, 999), "gzip", level)), "whatever the pieces"
+    reader = zlib.decompressobj(wbits=31)
+    assert reader.decompress(made) == data
+    assert reader.eof
+    assert not reader.unused_data, "a second member"
+
+
+def test_one_processor_makes_the_same_as_all() -> None:
+    """In a process of its own, which may use one."""
+    program = (
+        "import hashlib, os, random, sys\n"
+        "from cais.host.compression import compressed\n"
+        "if sys.argv[1] == 'one': os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])\n"
+        "data = [random.Random(n % 5).randbytes(70_001) for n in range(200)]\n"
+        "for kind, level in [('gzip', 1), ('gzip', 6), ('zstd', 3), ('zstd', 9)]:\n"
+        "    print(hashlib.sha256(b''.join(compressed(iter(data), kind, level))).hexdigest())\n"
+    )
+    one, every = (
+        subprocess.run([sys.executable, "-c", program, how], check=True, capture_output=True, text=True).stdout
+        for how in ("one", "every")
+    )
+    assert one == every
+    assert len(set(one.split())) == 4
+
+
 def test_unknown_kinds() -> None:
     with pytest.raises(Invalid, match="'brotli'"):
         list(compressed(iter([b""]), "brotli"))
@@ -148,7 +182,7 @@ def test_unknown_kinds() -> None:
 
 
 def live() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name in ("ahead", "hash")]
+    return [thread.name for thread in threading.enumerate() if thread.name.split("_")[0] in ("ahead", "gzip", "hash")]
 
 
 def test_the_thread_ends_when_the_consumer_stops() -> None:
