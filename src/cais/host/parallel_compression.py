@@ -73,14 +73,16 @@ def _blocks(pieces: Iterator[bytes]) -> Iterator[list[memoryview]]:
         yield block
 
 
-def _deflated(block: list[memoryview], level: int) -> Any:
-    """Bytes. They end on a whole one, and what follows does not look back into it (Z_FULL_FLUSH)."""
+def _deflated(block: list[memoryview], level: int) -> bytes:
+    """It ends on a whole byte, and what follows does not look back into it (Z_FULL_FLUSH)."""
     from isal import isal_zlib
 
     library = isal_zlib if level <= _HIGHEST_OF_ISAL else zlib
     compressor = library.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
     # At once: isal's result depends on the portions it is given.
-    return compressor.compress(b"".join(block)) + compressor.flush(zlib.Z_FULL_FLUSH)
+    most: bytes = compressor.compress(b"".join(block))
+    rest: bytes = compressor.flush(zlib.Z_FULL_FLUSH)
+    return most + rest
 
 
 def zstd_compressor(level: int) -> Any:
