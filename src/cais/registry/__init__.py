@@ -10,6 +10,7 @@ for ``tokens``, which finds out who asks).
     connection    a client's connection: uvicorn's protocol with sendfile, limits and timeouts
     incoming      a large body, straight from the socket
     pace          whether a body comes fast enough
+    sending       a file, straight to the socket
     application   the ASGI application: from a request to its answer
     routes        which path is what
     call          Call: one request, authorised; Response: its answer

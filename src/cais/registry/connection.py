@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from cais.registry.incoming import Incoming
 from cais.registry.pace import Pace
+from cais.registry.sending import Sending
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
     from uvicorn._types import ASGI3Application
 
-# What the kernel is asked to send at once: more would keep other clients waiting.
-_AT_ONCE_BYTES = 1 << 20
-# The kernel is told so much ahead what will be sent, so that sending does not wait for a disk.
-_AHEAD_BYTES = 8 << 20
 _HEAD_LIMIT_BYTES = 64 << 10
 _BUFFERED_BYTES = 512 << 10
 # After an answer that came before the end of a body, so much of the rest is read and forgotten: a client that is cut
@@ -64,8 +61,8 @@ class Connection(HttpToolsProtocol):
         # When the head began; when the client last moved, and what had come and gone by then.
         self._head_began = self._moved = self.loop.time()
         self._seen: tuple[int, ...] = ()
-        self._sending: _Sending | None = None
         self._pace = Pace(patience.body_seconds, patience.body_seconds * patience.body_bytes_per_second)
+        self._sending: Sending | None = None
 
     def data_received(self, data: bytes) -> None:
         if self._incoming is not None and self._incoming.left:
@@ -242,13 +239,12 @@ class Connection(HttpToolsProtocol):
         # A number of its own: the loop watches the transport's already.
         target = os.dup(self.transport.get_extra_info("socket").fileno())
         try:
-            self._sending = _Sending(self.loop, target, file, start, length)
-            await self._sending.done
+            self._sending = Sending(self.loop, target, file, start, length)
+            await self._sending.run()
         except OSError:
             self._abort()
         finally:
             self._sending = None
-            self.loop.remove_writer(target)
             os.close(target)
         cycle.expected_content_length -= length
 
@@ -262,39 +258,3 @@ def _length(headers: list[tuple[bytes, bytes]]) -> int:
         elif name == b"transfer-encoding":
             return 0
     return length
-
-
-class _Sending:
-    """Sends whenever the socket takes more; ``done`` is a future, ``position`` the next byte of the file."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, target: int, file: int, start: int, length: int) -> None:
-        self._target, self._file = target, file
-        self.position, self._stop = start, start + length
-        self._announced = start
-        self.done: asyncio.Future[None] = loop.create_future()
-        loop.add_writer(target, self._send)
-
-    def stop(self, error: OSError) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
-
-    def _send(self) -> None:
-        if self.done.done():
-            return
-        if self._announced < self._stop and self._announced - self.position < _AHEAD_BYTES // 2:
-            ahead = min(_AHEAD_BYTES, self._stop - self._announced)
-            os.posix_fadvise(self._file, self._announced, ahead, os.POSIX_FADV_WILLNEED)
-            self._announced += ahead
-        try:
-            wanted = min(_AT_ONCE_BYTES, self._stop - self.position)
-            sent = os.sendfile(self._target, self._file, self.position, wanted)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.stop(error)
-            return
-        self.position += sent
-        if not sent:
-            self.stop(OSError("the file is shorter than its blob"))
-        elif self.position >= self._stop:
-            self.done.set_result(None)
