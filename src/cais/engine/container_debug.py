@@ -18,7 +18,7 @@ from cais.host.foreign_mounts import bind_from
 from cais.host.mounts import realise, unmount
 from cais.image.layers import ensure_unpacked
 from cais.runtime import mount_points, steps
-from cais.runtime.notes import read_configuration
+from cais.runtime.bundles import read_configuration
 from cais.runtime.runner import Bundle
 from cais.spec.digest import Digest
 

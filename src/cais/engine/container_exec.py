@@ -7,7 +7,7 @@ from cais.container.options import ExecOptions, parse_environment
 from cais.container.state import look
 from cais.errors import Conflict
 from cais.host.files import random_name
-from cais.runtime.notes import read_configuration
+from cais.runtime.bundles import read_configuration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,12 +7,35 @@ import time
 from collections.abc import Iterator
 
 from cais.engine.container_runs import ContainerRuns
+from cais.engine.stores import Stores
 from cais.host.files import remove_tree
 from cais.network.leftovers import Leftover
 from cais.runtime import cgroup_removal
 from cais.runtime.runner import Bundle, Runtime
 
 _GUARDIAN_SECONDS = 2.0
+
+
+def check(stores: Stores, runs: ContainerRuns, repair: bool) -> list[tuple[str, str, str]]:
+    """What is wrong with containers: (subject, problem, what was done)."""
+    if repair:
+        runs.reach()
+    findings = []
+    known = {row[0] for row in stores.database.rows("SELECT id FROM snapshots")}
+    for record in runs.records.all():
+        runs.store.state(record)  # corrects it
+        if record.snapshot not in known:
+            if repair:
+                runs.store.remove(record, force=True)
+            findings.append((f"container {record.id}", "its file system is not there", "removed" if repair else ""))
+    for item in find(runs, stores.root):
+        if repair:
+            item.remove()
+        findings.append((item.subject, item.problem, "removed" if repair else ""))
+    if repair:
+        runs.sweep()
+        cgroup_removal.remove_empty()
+    return findings
 
 
 def find(runs: ContainerRuns, root: str) -> Iterator[Leftover]:

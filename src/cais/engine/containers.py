@@ -325,32 +325,11 @@ class Containers(ContainerLife):
 
     def check(self, repair: bool = False) -> Findings:
         """What is wrong with containers: (subject, problem, what was done)."""
-        if repair:
-            self._runs.reach()
-        findings: list[tuple[str, str, str]] = []
-        known = {row[0] for row in self._stores.database.rows("SELECT id FROM snapshots")}
-        for record in self._records.all():
-            self._look(record, correct=True)
-            if record.snapshot not in known:
-                mended = ""
-                if repair:
-                    self._runs.store.remove(record, force=True)
-                    mended = "removed"
-                findings.append((f"container {record.id}", "its file system is not there", mended))
-        from cais.engine.container_leftovers import find
+        from cais.engine.container_leftovers import check
 
-        for item in find(self._runs, self._stores.root):
-            if repair:
-                item.remove()
-            findings.append((item.subject, item.problem, "removed" if repair else ""))
-        if repair:
-            from cais.runtime.cgroup_removal import remove_empty
+        return check(self._stores, self._runs, repair)
 
-            self._runs.sweep()
-            remove_empty()
-        return findings
-
-    def _look(self, record: ContainerRecord, correct: bool = False) -> State:
+    def _look(self, record: ContainerRecord) -> State:
         if record.state not in ("running", "restarting"):
             return State(record.state, record.exit_code, record.finished, oom_killed=record.oom_killed)
         found = look(record, self._runs.runtime, self._runs.directory)

@@ -45,7 +45,7 @@ def check(stores: Stores, id: str) -> list[str]:
     from cais.container.plan import Plan
     from cais.engine.container_runs import ContainerRuns
     from cais.host.processes import is_ending
-    from cais.runtime.notes import read_configuration
+    from cais.runtime.bundles import read_configuration
 
     runs = ContainerRuns(stores)
     runs.enter()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
 from _thread import allocate_lock
 
 from cais.errors import CaisError, from_os_error
-from cais.host import process_files
-from cais.host.files import overwrite, random_name
-from cais.host.processes import ProcessName, boot_id, is_alive, kill_family, send_signal, start_ticks, wait
+from cais.host.files import overwrite
+from cais.host.processes import kill_family, send_signal, start_ticks, wait
 from cais.runtime import find
-from cais.runtime.notes import Note, read_configuration, read_note
+from cais.runtime.bundles import Bundle as Bundle
+from cais.runtime.bundles import Bundles, read_configuration
 from cais.runtime.spec import Host
 from cais.spec.encoding import encode
 from cais.spec.named import NamedTuple
@@ -28,25 +27,6 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # its numbers without the enumerations, which cost 3 ms at each start
 
-# A directory without an owner is younger than this while somebody makes it.
-_MAKING_SECONDS = 10
-# A link in a bundle that names the OCI runtime its run asked for.
-_PROGRAM = "runtime"
-
-
-class Bundle(NamedTuple):
-    """A directory for one run. ``rootfs`` is where its root file system is mounted.
-
-    ``state_directory``: where the runtime keeps this run's state, if not where it keeps all (``runtime.private``).
-    ``program``: the OCI runtime that this run asked for, by name or path, or "".
-    """
-
-    id: str
-    directory: str
-    rootfs: str
-    state_directory: str = ""
-    program: str = ""
-
 
 class Started(NamedTuple):
     """A runtime process that was started and not yet waited for."""
@@ -55,16 +35,14 @@ class Started(NamedTuple):
     pid: int
 
 
-class Runtime:
+class Runtime(Bundles):
     """``root``: the root directory; ``wanted``: a runtime by name or path, or "". Needs ``namespaces.enter`` before."""
 
     def __init__(self, root: str, wanted: str = "") -> None:
-        self.directory = os.path.join(root, "run")
-        self.state_directory = os.path.join(self.directory, ".state")
+        super().__init__(root)
         self._wanted = wanted
         self._found: find.Found | None = None
         self._host: Host | None = None
-        self._of_this_boot: bool | None = None
         self._guardian: Guardian | None = None
         self._profiles: dict[tuple[str, ...], dict[str, Any] | None] = {}
         self._lock: LockType = allocate_lock()
@@ -102,41 +80,6 @@ class Runtime:
                 path = seccomp.installed_profile()
                 self._profiles[capabilities] = seccomp.load(path, capabilities) if path else None
             return self._profiles[capabilities]
-
-    def bundle(self, id: str = "", program: str = "") -> Bundle:
-        """A new directory with an empty ``rootfs``. ``program``: as in ``Bundle``. Raises Unavailable, Denied."""
-        id = id or random_name(16)
-        directory = os.path.join(self.directory, id)
-        try:
-            os.makedirs(self.state_directory, 0o700, exist_ok=True)
-            if not self.is_of_this_boot:
-                from cais.runtime import boots
-
-                boots.claim(self.directory, self.state_directory)
-                self._of_this_boot = True
-            os.mkdir(directory, 0o700)
-            os.mkdir(os.path.join(directory, "rootfs"), 0o755)
-            process_files.note(os.path.join(directory, "owner"), os.getpid())
-            if program:
-                os.symlink(program, os.path.join(directory, _PROGRAM))
-        except OSError as error:
-            raise from_os_error(error, "make a bundle")
-        return Bundle(id, directory, os.path.join(directory, "rootfs"), program=program)
-
-    @property
-    def is_of_this_boot(self) -> bool:
-        """Whether what is noted here may still run."""
-        if self._of_this_boot is None:
-            from cais.runtime import boots
-
-            self._of_this_boot = boots.is_current(self.directory)
-        return self._of_this_boot
-
-    def remove(self, bundle: Bundle) -> None:
-        """Unmounts its root file system and removes the directory."""
-        from cais.runtime.guardian import remove_bundle
-
-        remove_bundle(bundle.directory)
 
     def start(
         self,
@@ -299,17 +242,6 @@ class Runtime:
             return True
         return False
 
-    def process(self, bundle: Bundle) -> ProcessName | None:
-        """The first process inside, while it lives."""
-        noted = self.note(bundle)
-        return noted.process if noted is not None and is_alive(noted.process) else None
-
-    def note(self, bundle: Bundle) -> Note | None:
-        """The runtime's own record of what runs, or ran, in ``bundle``; None for what ran before a reboot."""
-        if not self.is_of_this_boot:
-            return None
-        return read_note(bundle.state_directory or self.state_directory, bundle.id)
-
     def command(self, *arguments: str, state_directory: str = "") -> int:
         """Runs the runtime of a run silently (``start <id>``, ``pause <id>``: the id comes last); its exit code."""
         program = self.program(self.opened(arguments[-1])).path
@@ -340,69 +272,6 @@ class Runtime:
         """As ``end``, and removes it."""
         self.end(bundle)
         self.remove(bundle)
-
-    def opened(self, id: str) -> Bundle:
-        """The bundle of a run that another process started."""
-        directory = os.path.join(self.directory, id)
-        try:
-            program = os.fsdecode(os.readlink(os.path.join(directory, _PROGRAM)))
-        except OSError:
-            program = ""  # most have none of their own
-        return Bundle(id, directory, os.path.join(directory, "rootfs"), program=program)
-
-    def leftovers(self, keep: frozenset[str] = frozenset()) -> list[Bundle]:
-        """Bundles whose owner is gone, but for those in ``keep`` (detached containers)."""
-        try:
-            names = sorted(os.listdir(self.directory))
-        except FileNotFoundError:
-            return []
-        return [
-            self.opened(name)
-            for name in names
-            if not name.startswith(".")
-            and name not in keep
-            and not self._is_being_made(name)
-            and not self.is_owned(name)
-        ]
-
-    def _is_being_made(self, id: str) -> bool:
-        """Whether a bundle has no owner yet; a killed command's never gets one."""
-        directory = os.path.join(self.directory, id)
-        try:
-            return not os.path.exists(os.path.join(directory, "owner")) and (
-                time.time() - os.stat(directory).st_mtime < _MAKING_SECONDS
-            )
-        except FileNotFoundError:
-            return True  # it was just removed
-
-    def waits_for_start(self, bundle: Bundle) -> bool:
-        """Whether the runtime has made the container of ``bundle``, and nobody has started it."""
-        return os.path.exists(os.path.join(bundle.state_directory or self.state_directory, bundle.id, "exec.fifo"))
-
-    def hand_over(self, bundle: Bundle, pid: int) -> None:
-        """The bundle's owner is another process from now on: one that will note how the container ended."""
-        try:
-            process_files.note(os.path.join(bundle.directory, "owner"), pid)
-        except OSError as error:
-            raise from_os_error(error, "note the owner of a bundle")
-
-    def is_owned(self, id: str) -> bool:
-        """Whether there is a bundle of ``id``, and the process that made it, or took it over, lives."""
-        return process_files.find(os.path.join(self.directory, id, "owner")) is not None
-
-    def owned(self) -> frozenset[str]:
-        """The ids of all bundles that were owned when this looked (``is_owned``)."""
-        try:
-            names = os.listdir(self.directory)
-        except FileNotFoundError:
-            return frozenset()
-        boot = boot_id()
-        return frozenset(
-            name
-            for name in names
-            if not name.startswith(".")
-            and process_files.find(os.path.join(self.directory, name, "owner"), boot) is not None
-        )
 
     def close(self) -> None:
         """Lets the guardian go."""

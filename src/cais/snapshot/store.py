@@ -323,14 +323,10 @@ class SnapshotStore:
 
     def repacked(self, parent: Digest | None, pieces: Iterator[bytes]) -> Digest:
         """The digest of a layer unpacked on ``parent`` and packed again by us; nothing stays of it."""
-        from cais.snapshot.pack import measure
-
         id, directory = self._begin(parent)
         try:
-            parents = self.directories(parent)
-            self.driver.unpack(directory, parents, pieces, owners=self.owners, algorithm="sha256")
-            changes = self.driver.changes(directory, parents)
-            return measure(changes, os.path.join(directory, "fs"), owners=self.owners)[0]
+            self.driver.unpack(directory, self.directories(parent), pieces, owners=self.owners, algorithm="sha256")
+            return self.measure(Prepared(id, (), parent, directory)).diff_id
         finally:
             self._abandon(id)
 
