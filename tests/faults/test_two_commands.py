@@ -136,6 +136,38 @@ def test_the_exit_code_of_what_is_removed_while_it_runs_is_known(box):
         assert finished(late) == (0, "137\n")
 
 
+@pytest.mark.parametrize("how", [("stop", "-t", "20"), ("stop", "-t", "0"), ("kill",)], ids=" ".join)
+def test_what_is_removed_with_its_end_is_gone_when_it_is_stopped(box, how):
+    for _ in range(3):
+        box("run", "-d", "--rm", "--name", "short", "-v", "/anonymous", "box", "sh", "-c", PATIENT)
+        wait_until(lambda: box("logs", "short") == "up\n")
+        box(*how, "short")
+        assert box("ps", "-aq") + box("volume", "ls", "-q") == ""
+    running = box.start("run", "--rm", "--name", "short", "box", "sh", "-c", PATIENT)
+    wait_until(lambda: box("ps", "-q"))
+    box(*how, "short")
+    assert box("ps", "-aq") == ""
+    assert finished(running)[0] in (0, 137, 143)
+
+
+def test_after_a_kill_it_does_not_run(box):
+    for _ in range(3):
+        box("run", "-d", "--name", "short", "box", "sleep", "1000")
+        box("kill", "short")
+        assert box.state("short")["Status"] == "exited"
+        box("rm", "short")
+
+
+def test_a_restart_keeps_what_is_removed_with_its_end(box):
+    for flags in (("-d",), ("-d", "-t")):
+        id = box("run", *flags, "--rm", "--name", "kept", "box", "sh", "-c", PATIENT).strip()
+        for _ in range(3):
+            box("restart", "-t", "0", "kept")
+            assert box.inspect("kept")["Id"] == id and box.state("kept")["Running"]
+        box("stop", "-t", "0", "kept")
+        assert box("ps", "-aq") == ""
+
+
 def test_memory_that_is_used_up_is_told(box):
     if "memory" not in Path("/proc/cgroups").read_text():
         pytest.skip("needs the memory controller")

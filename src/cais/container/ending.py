@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import signal
 
     from cais.container.store import Containers
+    from cais.host.processes import ProcessName
 else:
     import _signal as signal  # its numbers without the enumerations, which cost 3 ms at each start
 
@@ -42,7 +43,10 @@ def signal_number(text: str, doing: str) -> int:
 
 
 def kill(store: Containers, record: ContainerRecord, number: int) -> None:
-    """Sends a signal. What ends a container resumes one that is paused, too. Raises Conflict where it does not run."""
+    """Sends a signal; after SIGKILL it has ended. What ends a container resumes one that is paused, too.
+
+    Raises Conflict where it does not run; Failed where the kernel does not end it.
+    """
     found = _settled(store, record)
     if not found.is_up:
         raise Conflict(f"cannot kill container: {record.name}: container {record.id} is not running")
@@ -54,6 +58,9 @@ def kill(store: Containers, record: ContainerRecord, number: int) -> None:
     _send(store, record, found, number)
     if ends and found.status == "paused":
         _thaw(store, record)
+    if number == signal.SIGKILL and found.process is not None:
+        _await_end(record, found.process)
+        _noted(store, record)
 
 
 def stop(
@@ -99,13 +106,18 @@ def end_now(store: Containers, record: ContainerRecord, found: State, how: int =
     _send(store, record, found, signal.SIGKILL)
     if cgroup_files.is_frozen(_group(store, record)):
         _thaw(store, record)
-    if not wait_gone(found.process.pid, found.process.start_ticks, _KILLED_SECONDS):
+    _await_end(record, found.process)
+    _await_note(store, record)
+
+
+def _await_end(record: ContainerRecord, process: ProcessName) -> None:
+    """Of what was killed. Raises Failed where the kernel does not end it."""
+    if not wait_gone(process.pid, process.start_ticks, _KILLED_SECONDS):
         raise Failed(
-            f"cannot stop container: {record.name}: tried to kill container, but its process {found.process.pid} does "
-            "not end",
+            f"cannot stop container: {record.name}: tried to kill container, but its process {process.pid} does not "
+            "end",
             hint="The kernel holds it, in most cases in a file system that does not answer.",
         )
-    _await_note(store, record)
 
 
 def _await_note(store: Containers, record: ContainerRecord) -> None:
@@ -194,8 +206,9 @@ def _note_stopped(store: Containers, record: ContainerRecord, how: int = BY_HAND
 
 
 def _noted(store: Containers, record: ContainerRecord) -> None:
-    """Until the end of this very run stands in the record."""
-    while True:
+    """Until the end of this very run stands in the record; not for ever, as who is to note it may stand still."""
+    until = time.monotonic() + _KILLED_SECONDS
+    while time.monotonic() < until:
         try:
             now = store.records.get(record.id)
         except CaisError:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cais.ports import Progress
 
 _ATTACHED = AttachOptions()
+SIGKILL = 9
 
 
 class RunResult(NamedTuple):
@@ -145,6 +146,7 @@ class ContainerLife:
         number = ending.signal_number(signal, f"cannot stop container: {id}") if signal else None
         self._runs.reach_processes(record)
         ending.stop(self._runs.store, record, timeout_seconds, number)
+        self._runs.see_removed(record)
 
     def restart(
         self,
@@ -159,8 +161,9 @@ class ContainerLife:
         self._runs.enter()
         record = self._records.get(id)
         number = ending.signal_number(signal, f"Cannot restart container {id}") if signal else None
-        ending.stop(self._runs.store, record, timeout_seconds, number)
-        self._runs.detached(self._records.get(record.id), warn)
+        with self._runs.store.witness(record):  # it is not removed with this end
+            ending.stop(self._runs.store, record, timeout_seconds, number)
+            self._runs.detached(self._records.get(record.id), warn)
         self._runs.store.happenings.container("restart", record)
 
     def kill(self, id: str, signal: str = "KILL") -> None:
@@ -174,6 +177,8 @@ class ContainerLife:
             raise NotFound(f"cannot kill container: {id}: {error.message}")
         self._runs.reach_processes(record)
         ending.kill(self._runs.store, record, number)
+        if number == SIGKILL:
+            self._runs.see_removed(record)
 
     def pause(self, id: str) -> None:
         """Its processes stand still. Raises NotFound, Conflict, Unsupported (no control groups)."""

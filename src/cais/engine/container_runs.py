@@ -255,11 +255,21 @@ class ContainerRuns:
         )  # fmt: skip
 
     def remove_quietly(self, record: ContainerRecord, *, wait: bool = True) -> None:
-        """With its anonymous volumes, as ``--rm`` does it. Without ``wait`` another command that is at it is left."""
+        """With its anonymous volumes, as ``--rm`` does it. Without ``wait`` another command that is at it is left.
+
+        One that was started again meanwhile stays.
+        """
         try:
-            self.store.remove(record, force=True, volumes=True, wait=wait)
+            self.store.remove(record, volumes=True, wait=wait)
         except CaisError:
-            pass  # another command removes it at the same time
+            pass  # another command removes it at the same time, or has started it
+
+    def see_removed(self, record: ContainerRecord) -> None:
+        """After a stop: one that is removed with its end is gone, whoever does it first."""
+        if not record.auto_remove or not self.store.witness(record).unseen(_PATIENCE_SECONDS):
+            return
+        self.reach()
+        self.remove_quietly(record)
 
     def finish(self, id: str) -> Sequence[str]:
         """After the end of a detached container: its record says so, and ``--rm`` is done. conmon calls it.
