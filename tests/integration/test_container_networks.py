@@ -134,6 +134,44 @@ def test_names_and_aliases(host: Machine) -> None:
     assert known["Aliases"] == ["store"] and set(known["DNSNames"]) >= {"db", "store", "tall"}
 
 
+ANSWERS = """import socket, sys
+server = socket.socket(type=socket.SOCK_DGRAM)
+server.bind((sys.argv[1], 53))
+print("ready", flush=True)
+while True:
+    asked, who = server.recvfrom(512)
+    answer = b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\0\\0\\4" + socket.inet_aton("192.0.2.77")
+    end = asked.index(b"\\0", 12) + 5
+    is_a = asked[end - 3] == 1
+    header = asked[:2] + b"\\x81\\x80\\0\\1\\0" + bytes([is_a]) + b"\\0\\0\\0\\0"
+    server.sendto(header + asked[12:end] + (answer if is_a else b""), who)
+"""
+
+
+def test_servers_of_a_containers_own_are_asked_for_what_is_outside(host: Machine) -> None:
+    if not Path("/usr/lib/podman/aardvark-dns").exists():
+        pytest.skip("needs aardvark-dns (package aardvark-dns)")
+    host("network", "create", "back")
+    host("network", "create", "--subnet", "10.93.0.0/24", "late")
+    argv = [*host.prefix(host.pids[1]), sys.executable, "-c", ANSWERS, OUTSIDE]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+            host.server("db", "--network", "back", "--dns", "127.0.0.1", "--dns", OUTSIDE)
+            ask = ("nslookup", "-type=a", "far.example.org")
+            assert "192.0.2.77" in host("exec", "db", *ask)
+            # The others are not sent there, and it finds them by name as before.
+            assert "192.0.2.77" not in host("run", "--rm", "--network", "back", "box", "timeout", "1", *ask, code=None)
+            assert host("run", "--rm", "--network", "back", "--dns", OUTSIDE, "box", "nslookup", "-type=a", "db")
+            # Also in a network that it joins later; what is on its loopback nobody else can ask.
+            host("network", "disconnect", "back", "db")
+            host("network", "connect", "late", "db")
+            assert "192.0.2.77" in host("exec", "db", *ask)
+            assert host.inspect("db")["HostConfig"]["Dns"] == ["127.0.0.1", OUTSIDE]
+        finally:
+            server.kill()
+
+
 def test_networks_are_apart(host: Machine) -> None:
     for words in (("one",), ("two",), ("--internal", "inner")):
         host("network", "create", *words)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from cais.container import state
-from cais.container.networking import DEFAULT, HOST_GATEWAY, Attachment, Networking
+from cais.container.networking import DEFAULT, Attachment, Networking
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord, ContainerRecords
 from cais.errors import CaisError, Conflict, Denied, NotFound, Unavailable, Unsupported, from_os_error
@@ -152,20 +152,21 @@ class Connections:
         from cais.network.wishes import PortWish
 
         wanted = plan.networking
-        is_default = wanted.mode == DEFAULT
+        is_default = [item.network for item in wanted.networks] == [DEFAULT]
         hostname = "" if plan.hostname == record.id[:12] else plan.hostname
-        wishes = [wish(item, hostname) for item in wanted.networks]
         ports = [
             PortWish(item.port, item.protocol, item.host_ip, item.host_first, item.host_last)
             for item in wanted.wanted_ports
         ]
         in_user = in_user_namespace()
+        # What an ordinary user's bridges publish, the host does not see; and where the host's servers are, they do not.
+        own, dns = ((), ()) if in_user else (ports, wanted.dns)
+        wishes = [wish(item, hostname, dns) for item in wanted.networks]
         try:
             if is_default and in_user:
                 return self._carry(record, wanted, made, ports)
-            own = () if in_user else ports  # what an ordinary user's bridges publish, the host does not see
             joined = self.where_bridges_are(
-                lambda: self.networks.join(record.id, record.name, wishes, made.descriptors[0], own)
+                lambda: self.networks.join(record.id, record.name, wishes, made.descriptors[0], own, routed=not in_user)
             )
         except (Denied, Unavailable, Unsupported) as error:
             if not is_default or ports:
@@ -188,13 +189,12 @@ class Connections:
         self, record: ContainerRecord, wanted: Networking, made: Connection, ports: Sequence[PortWish]
     ) -> Connection:
         """An ordinary user's bridges lead to each other alone: the way out, and in by ports, is one for each."""
-        from cais.network.inside import delete_default_routes
+        from cais.container import carrying
 
-        if all(self.networks.records.get(item.network).internal for item in wanted.networks):
+        if not carrying.is_needed(self.networks.records, wanted.networks):
             return made
         try:
-            delete_default_routes(made.descriptors[0])
-            carried = self._carry(record, wanted, made, ports, interface="pasta0")
+            carried = self._carry(record, wanted, made, ports)
         except (Denied, Unavailable, Unsupported) as error:
             if ports:
                 raise
@@ -203,28 +203,13 @@ class Connections:
         return made._replace(gateway=carried.gateway, asks_host=True)
 
     def _carry(
-        self,
-        record: ContainerRecord,
-        wanted: Networking,
-        made: Connection,
-        ports: Sequence[PortWish],
-        *,
-        interface: str = "eth0",
+        self, record: ContainerRecord, wanted: Networking, made: Connection, ports: Sequence[PortWish]
     ) -> Connection:
-        """By pasta, which ends when the bundle is removed."""
-        from cais.network import pasta
-        from cais.runtime.guardian import NETWORK
+        from cais.container import carrying
 
-        published = pasta.publish(self.networks.records, record.id, record.name, ports)
-        path = os.path.join(self.runtime.opened(record.id).directory, NETWORK)
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
-            syscalls.mount(made.path, path, "", syscalls.MS_BIND)
-        except OSError as error:
-            raise from_os_error(error, "mount a network namespace")
-        maps_host = any(text.endswith(HOST_GATEWAY) for text in wanted.hosts)
-        pasta.start(path, published, interface=interface, maps_host=maps_host)
-        return made._replace(addresses=(pasta.ADDRESS,), gateway=pasta.GATEWAY)
+        bundle = self.runtime.opened(record.id)
+        carrying.carry(self.networks.records, record, wanted, bundle, made.path, ports)
+        return made._replace(addresses=(carrying.ADDRESS,), gateway=carrying.GATEWAY)
 
     def where_bridges_are(self, action: Callable[[], T]) -> T:
         """root's bridges are the host's; an ordinary user's are in the network namespace that the holder keeps."""
@@ -241,6 +226,10 @@ class Connections:
             return within(descriptor, action)
         finally:
             os.close(descriptor)
+
+    def await_names(self, id: str) -> None:
+        """Returns when a container finds others by their names in its networks, and they find it."""
+        self.where_bridges_are(lambda: self.networks.await_names(id))
 
     def _links(self, wanted: Networking, endpoints: Sequence[Endpoint]) -> tuple[tuple[str, str], ...]:
         """(address, names) for /etc/hosts of what ``--link`` names."""
@@ -290,9 +279,13 @@ class Connections:
         return self.runtime.is_owned(id) or self.runtime.process(self.runtime.opened(id)) is not None
 
 
-def wish(item: Attachment, hostname: str = "") -> EndpointWish:
-    """What the network room is asked for."""
+def wish(item: Attachment, hostname: str = "", dns: Sequence[str] = ()) -> EndpointWish:
+    """What the network room is asked for. ``dns``: the container's own servers; what it has on its own loopback, the
+    name server of its networks could not ask."""
+    from cais.network.addresses import parse_address
     from cais.network.wishes import EndpointWish
+
+    servers = [str(parse_address(text)) for text in dns]
 
     return EndpointWish(
         item.network,
@@ -304,6 +297,7 @@ def wish(item: Attachment, hostname: str = "") -> EndpointWish:
         "",
         dict(text.partition("=")[::2] for text in item.options),
         item.priority,
+        tuple(text for text in servers if not text.startswith("127.") and text != "::1"),
     )
 
 

@@ -150,8 +150,14 @@ class Networks:
         self._stores.events.write("network", "prune", "", {"reclaimed": "0"})
         return removed
 
-    def connect(self, name: str, container: str, wanted: Attachment | None = None) -> None:
-        """Puts a container into one more network, now where it runs, and at its starts.
+    def connect(
+        self,
+        name: str,
+        container: str,
+        wanted: Attachment | None = None,
+        warn: Callable[[str], None] = print,
+    ) -> None:
+        """Puts a container into one more network, now where it runs, and at its starts. ``warn``: lines for the user.
 
         Raises NotFound, Conflict (it is in it already, an address is taken), Invalid, Denied.
         """
@@ -163,7 +169,8 @@ class Networks:
         record = runs.records.get(container)
         runs.reach_processes(record)
         with runs.store.locked(record) as record:
-            connect(runs.store.rooms.connections, runs.records, record, network, wanted or Attachment(network.name))
+            wanted = wanted or Attachment(network.name)
+            connect(runs.store.rooms.connections, runs.records, record, network, wanted, warn)
         self._note("connect", network, container=record.id)
 
     def disconnect(self, name: str, container: str, force: bool = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cais.host import syscalls
 from cais.network import links
-from cais.network.addresses import AF_INET, AF_INET6, Address
+from cais.network.addresses import AF_INET, AF_INET6, Address, parse_address
 from cais.network.netlink import Netlink, Request
 from cais.spec.named import NamedTuple
 
@@ -12,6 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeVar
+
+    from cais.network.records import Endpoint, Network
+    from cais.network.wishes import EndpointWish
 
     T = TypeVar("T")
 
@@ -27,6 +30,32 @@ class Interface(NamedTuple):
     addresses: Sequence[tuple[Address, int]]
     gateways: Sequence[Address] = ()
     direct: Sequence[int] = ()
+
+
+def interface(network: Network, endpoint: Endpoint, wish: EndpointWish) -> Interface:
+    """The link of a container in a network, as it has to be inside."""
+    addresses: list[tuple[Address, int]] = []
+    gateways: list[Address] = []
+    direct: list[int] = []
+    for text, prefix, gateway, is_default, family in (
+        (endpoint.ip4, endpoint.prefix4, endpoint.gateway4, endpoint.default4, AF_INET),
+        (endpoint.ip6, endpoint.prefix6, endpoint.gateway6, endpoint.default6, AF_INET6),
+    ):
+        if text:
+            addresses.append((parse_address(text), prefix))
+            if is_default and _is_direct(network):
+                direct.append(family)
+            elif is_default and gateway:
+                gateways.append(parse_address(gateway))
+    for text in wish.link_local:
+        address = parse_address(text)
+        addresses.append((address, 16 if address.family == AF_INET else 64))
+    return Interface(endpoint.interface, addresses, gateways, direct)
+
+
+def _is_direct(network: Network) -> bool:
+    """Whether the default route has no gateway: an ipvlan on the third layer knows no neighbours."""
+    return network.driver == "ipvlan" and network.options.get("ipvlan_mode") in ("l3", "l3s")
 
 
 def within(netns_fd: int, action: Callable[[], T]) -> T:
@@ -85,14 +114,14 @@ def route(netns_fd: int, name: str, gateway: Address) -> None:
     within(netns_fd, change)
 
 
-def delete_default_routes(netns_fd: int) -> None:
-    """Raises NetlinkError, OSError."""
+def link_names(netns_fd: int) -> set[str]:
+    """The names of all links inside."""
 
-    def delete() -> None:
+    def names() -> set[str]:
         with Netlink() as netlink:
-            netlink.send([links.delete_default_route(family) for family in (AF_INET, AF_INET6)])
+            return {link.name for link in links.all_links(netlink)}
 
-    within(netns_fd, delete)
+    return within(netns_fd, names)
 
 
 def set_sysctl(name: str, value: str) -> bool:

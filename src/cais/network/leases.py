@@ -49,6 +49,7 @@ def endpoint(
         gateway6=_gateway(network, pool6) if six else "",
         names=tuple(dict.fromkeys((name, *wish.aliases, container[:12]))),
         aliases=tuple(wish.aliases),
+        dns=tuple(wish.dns),
     )
     records.add_endpoint(change, found)
     return found

@@ -11,7 +11,7 @@ from cais.spec.named import NamedTuple
 
 _NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
 _NEWADDR = 20
-_NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
+_NEWROUTE, _GETROUTE = 24, 26
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _NET_NS_FD = 1, 3, 4, 5, 10, 18, 28
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _PORT_HAIRPIN, _PORT_ISOLATED = 4, 33
@@ -121,10 +121,6 @@ def add_default_route(index: int, gateway: Address | None, family: int = AF_INET
     if gateway is not None:
         body += attribute(5, gateway.packed)
     return Request(_NEWROUTE, CREATE | REPLACE, body)
-
-
-def delete_default_route(family: int) -> Request:
-    return Request(_DELROUTE, 0, pack("=BBBBBBBBI", family, 0, 0, 0, 254, 0, 0, 0, 0), (errno.ESRCH, errno.ENOENT))
 
 
 def find(netlink: Netlink, name: str = "", number: int = 0) -> Link | None:

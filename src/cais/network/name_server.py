@@ -3,24 +3,30 @@
 One process serves all networks of a root directory. It runs while any of them has a container; one that has died is
 started again by the next change. Its files follow from the records, and are written whole under a lock.
 
-    <root>/dns/<id of the network>    addresses to listen at; then for each container: id, IPv4, IPv6, names
+    <root>/dns/<id of the network>    addresses to listen at; for each container: id, IPv4, IPv6, names, own servers
     <root>/dns/aardvark.pid           its own
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 from cais.host.files import random_name, write_all
 from cais.host.locks import FileLock
 from cais.host.processes import find_program, wait
+from cais.network.addresses import AF_INET, parse_address
 from cais.network.records import Endpoint, Network, NetworkRecords
 
 _PROGRAMS = ("/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns")
 _DETACH = 2
 _SIGHUP, _SIGTERM = 1, 15
 _PID_FILE = "aardvark.pid"
+_KNOWN_SECONDS = 5.0
+_STEP_SECONDS, _ANSWER_SECONDS = 0.002, 0.1
+_PORT = 53
+_A, _AAAA = 1, 28
 
 
 def text(network: Network, endpoints: Sequence[Endpoint]) -> str:
@@ -28,8 +34,42 @@ def text(network: Network, endpoints: Sequence[Endpoint]) -> str:
     lines = [",".join(str(pool.gateway) for pool in network.pools if pool.gateway is not None)]
     for item in endpoints:
         names = [name for name in item.names if name and not set(name) & set(" ,\t\n\r")]
-        lines.append(f"{item.container} {item.ip4} {item.ip6} {','.join(names)}")
+        own = f" {','.join(item.dns)}" if item.dns else ""
+        lines.append(f"{item.container} {item.ip4} {item.ip6} {','.join(names)}{own}")
     return "\n".join(lines) + "\n"
+
+
+def await_known(endpoint: Endpoint, name: str) -> bool:
+    """Returns when the name server of a network says this place's address to a ``name``: it reads what it is told some
+    time later, and hears nobody meanwhile. False where it does not do so for seconds.
+    """
+    if "." in name or len(name) > 63:
+        return True  # this it would ask others for, as long as it does not know it
+    server, address = endpoint.gateway4 or endpoint.gateway6, parse_address(endpoint.ip4 or endpoint.ip6)
+    end = time.monotonic() + _KNOWN_SECONDS
+    while time.monotonic() < end:
+        if address.packed in _answer(server, name, _A if address.family == AF_INET else _AAAA):
+            return True
+        time.sleep(_STEP_SECONDS)
+    return False
+
+
+def _answer(server: str, name: str, kind: int) -> bytes:
+    """What a server says to a question (RFC 1035, 4.1) for records of a ``kind``, behind the question; or nothing."""
+    import _socket
+
+    question = b"\0\1\1\0\0\1\0\0\0\0\0\0" + bytes((len(name),)) + name.encode() + bytes((0, 0, kind, 0, 1))
+    family = _socket.AF_INET6 if ":" in server else _socket.AF_INET
+    asking = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        asking.settimeout(_ANSWER_SECONDS)
+        asking.connect((server, _PORT))
+        asking.send(question)
+        return asking.recv(512)[len(question) :]
+    except OSError:
+        return b""  # nobody listens just now, or what was asked is lost
+    finally:
+        asking.close()
 
 
 class NameServer:
@@ -135,7 +175,7 @@ class NameServer:
             for place in (0, 1, 2):
                 os.dup2(null, place)
             os.chdir("/")
-            arguments = [program, "--config", self.directory, "--port", "53", "run"]
+            arguments = [program, "--config", self.directory, "--port", str(_PORT), "run"]
             os.execve(program, arguments, {"PATH": "/usr/sbin:/usr/bin"})
         finally:
             os._exit(127)

@@ -102,7 +102,8 @@ class Endpoint(NamedTuple):
     """A container's place in a network. ``interface`` is the link inside, ``outside`` its other end on the host or "".
 
     ``prefix4`` and ``prefix6`` are lengths; addresses are text, "" where it has none. ``name`` is the container's;
-    ``names`` are all that DNS knows it by. ``default4``, ``default6``: the default route goes this way.
+    ``names`` are all that DNS knows it by, ``dns`` the servers that are asked for what is no name of these networks
+    ("" the host's). ``default4``, ``default6``: the default route goes this way.
     """
 
     id: str
@@ -123,6 +124,7 @@ class Endpoint(NamedTuple):
     aliases: tuple[str, ...] = ()
     default4: bool = False
     default6: bool = False
+    dns: tuple[str, ...] = ()
 
 
 class PublishedPort(NamedTuple):
@@ -253,7 +255,7 @@ def _json(endpoint: Endpoint) -> str:
 
 def _endpoint(value: Mapping[str, Any]) -> Endpoint:
     known = {key: item for key, item in value.items() if key in Endpoint._fields}
-    for key in ("names", "aliases"):
+    for key in ("names", "aliases", "dns"):
         known[key] = tuple(known.get(key, ()))
     return Endpoint(**known)
 

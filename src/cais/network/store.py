@@ -12,7 +12,7 @@ from cais.host.database import Database, Transaction
 from cais.network import leases
 from cais.network.addresses import AF_INET, AF_INET6, Address, parse_address
 from cais.network.bridges import Bridges
-from cais.network.inside import Interface, configure, remove_link, route
+from cais.network.inside import configure, interface, link_names, remove_link, route
 from cais.network.netlink import Netlink, NetlinkError
 from cais.network.records import Endpoint, Network, NetworkRecords, Pool, PublishedPort
 from cais.network.wishes import EndpointWish, Joined, PortWish
@@ -118,9 +118,12 @@ class Networks:
         wishes: Sequence[EndpointWish],
         netns_fd: int,
         ports: Sequence[PortWish] = (),
+        *,
+        routed: bool = True,
     ) -> Joined:
         """Puts the network namespace ``netns_fd`` into networks, and publishes ``ports``. ``name`` is the container's.
 
+        Not ``routed``: bridges lead nowhere else, and somebody else says where the default routes go.
         Raises NotFound (network), Invalid, Conflict (address or port taken), Denied, Unavailable (no address left, or
         the kernel refuses), Unsupported (the kernel lacks it). Then nothing of it is left.
         """
@@ -131,7 +134,7 @@ class Networks:
         try:
             with self._database.transaction() as change:
                 networks = [self.records.get(network.id) for network in networks]
-                endpoints = self._lease(change, container, name, networks, wishes)
+                endpoints = self._lease(change, container, name, networks, wishes, routed)
                 published = self._choose_ports(change, networks, endpoints, ports, reserved)
             self._make(networks, endpoints, netns_fd, wishes, published)
             if published:
@@ -143,13 +146,13 @@ class Networks:
             raise
         return Joined(tuple(endpoints), tuple(published), self._name_servers(networks, endpoints), tuple(reserved))
 
-    def connect(self, container: str, name: str, wish: EndpointWish, netns_fd: int) -> Endpoint:
+    def connect(self, container: str, name: str, wish: EndpointWish, netns_fd: int, *, routed: bool = True) -> Endpoint:
         """Puts a running container into one more network. Raises as ``join``; Conflict where it is in it already."""
         network = self._usable(wish.network)
         present = self.records.endpoints(container=container)
         if any(item.network == network.id for item in present):
             raise Conflict(f"endpoint with name {name} already exists in network {network.name}", exit_code=1)
-        names = {item.interface for item in present}
+        names = link_names(netns_fd)
         try:
             with self._database.transaction() as change:
                 network = self.records.get(network.id)
@@ -157,7 +160,7 @@ class Networks:
                 # A default route that is there stays, unless this network was told to come first.
                 free4 = not any(item.default4 for item in present) or wish.gateway_priority > 0
                 free6 = not any(item.default6 for item in present) or wish.gateway_priority > 0
-                usable = not network.internal
+                usable = routed and not network.internal
                 endpoint = endpoint._replace(
                     default4=usable and free4 and bool(endpoint.gateway4),
                     default6=usable and free6 and bool(endpoint.gateway6),
@@ -245,9 +248,10 @@ class Networks:
 
     def _lease(
         self, change: Transaction, container: str, name: str, networks: Sequence[Network],
-        wishes: Sequence[EndpointWish],
+        wishes: Sequence[EndpointWish], routed: bool,
     ) -> list[Endpoint]:  # fmt: skip
-        ways = {family: leases.default_gateway(networks, wishes, family) for family in (AF_INET, AF_INET6)}
+        families = (AF_INET, AF_INET6)
+        ways = {family: leases.default_gateway(networks, wishes, family) if routed else None for family in families}
         endpoints: list[Endpoint] = []
         names: set[str] = set()
         for index, (network, wish) in enumerate(zip(networks, wishes, strict=True)):
@@ -307,7 +311,7 @@ class Networks:
                             )
                 finally:
                     lock.release()
-            configure(netns_fd, [_interface(*three) for three in zip(networks, endpoints, wishes, strict=True)])
+            configure(netns_fd, [interface(*three) for three in zip(networks, endpoints, wishes, strict=True)])
         except OSError as error:
             raise _refused(error, networks)
 
@@ -322,6 +326,15 @@ class Networks:
         """Addresses of the name servers of the networks that a container is in; () where there are none."""
         endpoints = self.records.endpoints(container=container)
         return self._name_servers([self.records.get(item.network) for item in endpoints], endpoints)
+
+    def await_names(self, container: str, name: str = "") -> None:
+        """Returns when the name servers of its networks know a container by a name, or by its id."""
+        from cais.network.name_server import await_known
+
+        for item in self.records.endpoints(container=container):
+            known = self.records.find(item.network)
+            if known and known[0].has_names and (item.gateway4 or item.gateway6) and self.name_server.running():
+                await_known(item, name or container[:12])
 
     def leave(self, container: str) -> None:
         """After a container's end: its addresses and ports are free again. Nothing to leave is no error."""
@@ -357,6 +370,7 @@ class Networks:
                 names = tuple(dict.fromkeys((name, *item.aliases, container[:12])))
                 self.records.update_endpoint(change, item._replace(name=name, names=names))
         self.name_server.follow()
+        self.await_names(container, name)
 
     def sweep(self, alive: Iterable[str]) -> list[str]:
         """Has all that are not among the ids ``alive`` leave; which did. A reboot has removed what the kernel had."""
@@ -365,31 +379,6 @@ class Networks:
         for container in gone:
             self.leave(container)
         return gone
-
-
-def _interface(network: Network, endpoint: Endpoint, wish: EndpointWish) -> Interface:
-    addresses: list[tuple[Address, int]] = []
-    gateways: list[Address] = []
-    direct: list[int] = []
-    for text, prefix, gateway, is_default, family in (
-        (endpoint.ip4, endpoint.prefix4, endpoint.gateway4, endpoint.default4, AF_INET),
-        (endpoint.ip6, endpoint.prefix6, endpoint.gateway6, endpoint.default6, AF_INET6),
-    ):
-        if text:
-            addresses.append((parse_address(text), prefix))
-            if is_default and _is_direct(network):
-                direct.append(family)
-            elif is_default and gateway:
-                gateways.append(parse_address(gateway))
-    for text in wish.link_local:
-        address = parse_address(text)
-        addresses.append((address, 16 if address.family == AF_INET else 64))
-    return Interface(endpoint.interface, addresses, gateways, direct)
-
-
-def _is_direct(network: Network) -> bool:
-    """Whether the default route has no gateway: an ipvlan on the third layer knows no neighbours."""
-    return network.driver == "ipvlan" and network.options.get("ipvlan_mode") in ("l3", "l3s")
 
 
 def _refused(error: OSError, networks: Sequence[Network]) -> CaisError:

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class EndpointWish(NamedTuple):
-    """``network`` is an id, the start of one, or a name. ``interface`` "" is the next of eth0, eth1, ..."""
+    """``network`` is an id, the start of one, or a name. ``interface`` "" is the next of eth0, eth1, ...
+
+    ``dns`` are addresses of the servers to ask for what is no name of the networks; () are the host's.
+    """
 
     network: str
     ip4: str = ""
@@ -22,6 +25,7 @@ class EndpointWish(NamedTuple):
     interface: str = ""
     options: Mapping[str, str] = {}
     gateway_priority: int = 0
+    dns: tuple[str, ...] = ()
 
 
 class PortWish(NamedTuple):

@@ -143,11 +143,10 @@ def resolv_conf(host_text: str, network: str, resolver: Resolver = _HOSTS_OWN) -
     """
     lines = [line.split() for line in host_text.splitlines()]
     servers = list(resolver.servers or (words[1] for words in lines if words[:1] == ["nameserver"] and words[1:]))
-    if resolver.own:
-        more = [item for item in servers if not _is_loopback(item)] if resolver.asks_host else []
-        servers = [*resolver.own, *more]
-    elif network != "host" and not resolver.servers:
+    if network != "host" and not resolver.servers:
         servers = [item for item in servers if not _is_loopback(item)] or list(_PUBLIC_SERVERS)
+    if resolver.own:
+        servers = [*resolver.own, *(servers if resolver.asks_host else ())]
     search = list(resolver.search or _last(lines, ("search", "domain")))
     options = list(resolver.options or _last(lines, ("options",)))
     if resolver.own and not any(item.startswith("ndots:") for item in options):

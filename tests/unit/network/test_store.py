@@ -13,6 +13,7 @@ from cais.errors import CaisError
 from cais.network import leftovers
 from cais.network.definition import NetworkOptions
 from cais.network.inside import set_sysctl, within
+from cais.network.name_server import _answer
 from cais.network.wishes import EndpointWish, Joined, PortWish
 
 from .conftest import Host, _run, ask, namespace, needs_kernel, serve
@@ -264,6 +265,35 @@ def test_names_are_found_and_the_server_comes_and_goes(on_host: OnHost) -> None:
         host.networks.remove(host.networks.records.get("web"))
         assert host.state() == before
         assert os.listdir(host.root / "dns") == []
+
+    on_host(action)
+
+
+def test_who_is_waited_for_is_known_at_the_first_question(on_host: OnHost) -> None:
+    """The name server reads what it is told after it was told; meanwhile it hears nobody."""
+    if not os.path.exists("/usr/lib/podman/aardvark-dns"):
+        pytest.skip("aardvark-dns is not installed")
+
+    def found(where: int, name: str) -> bytes:
+        return within(where, lambda: _answer("10.20.0.1", name, 1)[-4:])
+
+    def action(host: Host) -> None:
+        host.networks.create(NetworkOptions("web", subnets=["10.20.0.0/24"]), 1.0)
+        host.networks.create(NetworkOptions("six", subnets=["fd20::/64"], ipv4=False, ipv6=True), 1.0)
+        spaces = [namespace() for _ in range(6)]
+        for number, space in enumerate(spaces, 1):
+            join(host, number, space, EndpointWish("web", ip4=f"10.20.0.{number + 10}"))
+            host.networks.await_names(f"{number}" * 64)
+            for other in range(1, number + 1):
+                name = f"new{other}" if other < number else f"c{other}"
+                assert found(space, name) == bytes((10, 20, 0, other + 10))
+            host.networks.rename(f"{number}" * 64, f"new{number}")
+            assert found(spaces[0], f"new{number}") == bytes((10, 20, 0, number + 10))
+        seven = namespace()
+        join(host, 7, seven, EndpointWish("six", ip6="fd20::7"))
+        host.networks.await_names("7" * 64)
+        assert within(seven, lambda: _answer("fd20::1", "c7", 28)[-2:]) == b"\0\7"
+        host.networks.rename("7" * 64, "with.dots")  # this would be asked of others, and is not waited for
 
     on_host(action)
 

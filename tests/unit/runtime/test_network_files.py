@@ -29,6 +29,16 @@ REST = "search example.org\noptions edns0\n"
         ("host", Resolver(("192.0.2.9",)), "nameserver 192.0.2.9\n" + REST),
         ("none", Resolver((), ("10.0.0.1",)), "nameserver 10.0.0.1\nsearch example.org\noptions edns0 ndots:0\n"),
         ("none", Resolver(("::2",), (), ("."), ("ndots:3",)), "nameserver ::2\noptions ndots:3\n"),
+        (
+            "none",
+            Resolver((), ("10.0.0.1",), (), (), True),
+            "nameserver 10.0.0.1\nnameserver 192.0.2.1\nsearch example.org\noptions edns0 ndots:0\n",
+        ),
+        (
+            "none",
+            Resolver(("192.0.2.9",), ("10.0.0.1",), ("x.org",), ("ndots:1",), True),
+            "nameserver 10.0.0.1\nnameserver 192.0.2.9\nsearch x.org\noptions ndots:1\n",
+        ),
     ],
 )
 def test_resolv_conf(network, resolver, expected):
@@ -36,7 +46,12 @@ def test_resolv_conf(network, resolver, expected):
 
 
 def test_a_server_on_the_loopback_alone_is_replaced():
-    assert network_files.resolv_conf("nameserver 127.0.0.1\n", "none") == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+    public = "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+    assert network_files.resolv_conf("nameserver 127.0.0.1\n", "none") == public
+    both = Resolver((), ("10.0.0.1",), (), ("ndots:0",), True)
+    assert network_files.resolv_conf("nameserver ::1\n", "none", both) == (
+        f"nameserver 10.0.0.1\n{public}options ndots:0\n"
+    )
 
 
 def test_written_and_mounted(tmp_path):

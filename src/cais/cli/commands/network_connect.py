@@ -32,6 +32,7 @@ COMMAND = Command(
 
 
 def run(call: Call) -> int:
+    from cais.cli.call import warn
     from cais.engine.networks import attachment
 
     network, container = call.arguments
@@ -39,5 +40,5 @@ def run(call: Call) -> int:
         network, aliases=call["alias"], options=call["driver-opt"], priority=call["gw-priority"] or 0, ip=call["ip"],
         ip6=call["ip6"], links=call["link"], link_local=call["link-local-ip"],
     )  # fmt: skip
-    call.engine.networks.connect(network, container, wanted)
+    call.engine.networks.connect(network, container, wanted, warn)
     return 0
