@@ -144,9 +144,13 @@ class Bundles:
         except FileNotFoundError:
             return True  # it was just removed
 
+    def start_pipe(self, bundle: Bundle) -> str:
+        """What the first process of ``bundle`` waits at until it is started; only then there is such a file."""
+        return os.path.join(bundle.state_directory or self.state_directory, bundle.id, "exec.fifo")
+
     def waits_for_start(self, bundle: Bundle) -> bool:
         """Whether the runtime has made the container of ``bundle``, and nobody has started it."""
-        return os.path.exists(os.path.join(bundle.state_directory or self.state_directory, bundle.id, "exec.fifo"))
+        return os.path.exists(self.start_pipe(bundle))
 
     def hand_over(self, bundle: Bundle, pid: int) -> None:
         """The bundle's owner is another process from now on: one that will note how the container ended."""
