@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,6 +105,7 @@ def _imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[str
     yield from walk(tree, False)
 
 
+@cache  # not when the tests are collected: each process of them would read all sources then
 def arrows() -> list[Arrow]:
     """Every import between modules of Cais."""
     known = dict(modules())
@@ -118,9 +120,6 @@ def arrows() -> list[Arrow]:
                 target = target.rpartition(".")[0]
             found.append(Arrow(module, target, f"{path.relative_to(SOURCE.parent)}:{line}", lazy))
     return found
-
-
-ARROWS = arrows()
 
 
 def test_the_table_itself_has_no_arrow_up() -> None:
@@ -138,7 +137,7 @@ def test_imports_go_down(room: str) -> None:
     allowed = ROOMS[room][1] | {room}
     wrong = [
         f"{arrow.where}: {arrow.source} -> {arrow.target}"
-        for arrow in ARROWS
+        for arrow in arrows()
         if room_of(arrow.source) == room and room_of(arrow.target) not in allowed
     ]
     assert not wrong, "\n".join(wrong)
@@ -147,7 +146,7 @@ def test_imports_go_down(room: str) -> None:
 def test_no_cycle_of_modules() -> None:
     """No module needs itself to be imported; what a function imports when it is called cannot do harm."""
     graph: dict[str, set[str]] = {module: set() for module, _ in modules()}
-    for arrow in ARROWS:
+    for arrow in arrows():
         if not arrow.lazy and arrow.source != arrow.target and not arrow.source.startswith(arrow.target + "."):
             graph[arrow.source].add(arrow.target)
     state: dict[str, int] = {}
@@ -197,8 +196,8 @@ def test_the_walk_sees_what_it_must() -> None:
     assert ("cais.engine.x", 2, False) in list(_imports(tree, "cais.content.tags", False))
     assert ("cais.content.store.y", 4, True) in list(_imports(tree, "cais.content.tags", False))
     assert list(_reads_environment(tree)) == [5, 5]
-    assert len(ARROWS) > 50, f"few imports were found in {SOURCE}"
-    assert any(arrow.source.startswith("cais.engine") and arrow.target.startswith("cais.content") for arrow in ARROWS)
+    assert len(arrows()) > 50, f"few imports were found in {SOURCE}"
+    assert any(arrow.source.startswith("cais.engine") and arrow.target.startswith("cais.content") for arrow in arrows())
 
 
 def test_modules_stay_readable() -> None:
