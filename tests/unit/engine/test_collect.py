@@ -212,6 +212,7 @@ def test_collectors_beside_builds_lose_nothing(work):
         "import sys, cais\nfrom cais.engine import Settings\nfrom cais.engine.build_prune import PruneOptions\n"
         "with cais.Engine(Settings(sys.argv[1])) as engine:\n"
         "    while True:\n        engine.builder.prune(PruneOptions(all=True))\n"
+        "        engine.system.usage()\n"  # only reads: SQLite is not fair, and builds would mostly wait
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(cais.__file__).parents[1])}
     process = subprocess.Popen([sys.executable, "-c", collector, root], env=environment, stderr=subprocess.PIPE)
