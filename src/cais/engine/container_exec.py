@@ -22,6 +22,7 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
 
     Raises NotFound, Conflict (it does not run, or is paused); with exit code 126 or 127 where it did not start.
     """
+    runs.runtime.foresee()
     record = runs.records.get(name)
     added = parse_environment(options)
     keys = None

@@ -59,6 +59,7 @@ class ContainerLife:
             from cais.container import detach_keys
 
             detach_keys.parse(options.detach_keys)  # also where nobody can type them
+        self._runs.runtime.foresee()
         self._runs.enter()
         record = self._runs.create(options, progress)
         if created is not None:
@@ -90,6 +91,7 @@ class ContainerLife:
 
         Raises NotFound; Conflict where it stands still; as ``run`` where it does not start.
         """
+        self._runs.runtime.foresee()
         self._runs.enter()
         record = self._records.get(id)
         if self._runs.store.state(record).status == "paused":

@@ -11,6 +11,7 @@ from cais.host.processes import kill_family, send_signal, start_ticks, wait
 from cais.runtime import find
 from cais.runtime.bundles import Bundle as Bundle
 from cais.runtime.bundles import Bundles, read_configuration
+from cais.runtime.cgroup_moves import Foresight
 from cais.runtime.spec import Host
 from cais.spec.encoding import encode
 from cais.spec.named import NamedTuple
@@ -46,6 +47,11 @@ class Runtime(Bundles):
         self._guardian: Guardian | None = None
         self._profiles: dict[tuple[str, ...], dict[str, Any] | None] = {}
         self._lock: LockType = allocate_lock()
+        self._moves = Foresight()
+
+    def foresee(self) -> None:
+        """Something is about to be started: what can be waited for now, is. ``bundle`` does it, too."""
+        self._moves.ask()
 
     @property
     def found(self) -> find.Found:
@@ -80,6 +86,11 @@ class Runtime(Bundles):
                 path = seccomp.installed_profile()
                 self._profiles[capabilities] = seccomp.load(path, capabilities) if path else None
             return self._profiles[capabilities]
+
+    def bundle(self, id: str = "", program: str = "") -> Bundle:
+        """As ``Bundles.bundle``: something is about to be started."""
+        self.foresee()
+        return super().bundle(id, program)
 
     def start(
         self,
