@@ -93,7 +93,7 @@ TABLE: dict[str, tuple[int, int, str]] = {
     "conflict": (1, 409, "DENIED"),
     "denied": (1, 403, "DENIED"),
     "unauthorized": (1, 401, "UNAUTHORIZED"),
-    "unavailable": (1, 503, "TOOMANYREQUESTS"),
+    "unavailable": (1, 503, "UNAVAILABLE"),
     "unsupported": (1, 501, "UNSUPPORTED"),
     "corrupt": (1, 400, "DIGEST_INVALID"),
     "cancelled": (130, 499, "UNSUPPORTED"),

@@ -20,6 +20,8 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="cais[registry] is not installed")
 
+import nginx_server
+import private_server
 from certificates import Authority
 from registry_people import PASSWORD, administration
 from registry_process import OCI_MANIFEST, RegistryProcess, digest_of, registry_process
@@ -118,6 +120,31 @@ def encrypted(root: Path, authority: Authority) -> Iterator[RegistryProcess]:
         yield process
 
 
+@pytest.fixture(scope="module")
+def proxied(server: RegistryProcess, authority: Authority) -> Iterator[str]:
+    """The address of an nginx that ends TLS before the registry, which hears plain http."""
+    if lacking := nginx_server.lacking():
+        pytest.skip(lacking)
+    (port,) = private_server.free_ports(1)
+    pair = authority.pair("proxy")
+    site = f"""server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {pair.certificate};
+        ssl_certificate_key {pair.key};
+        client_max_body_size 0;
+        location / {{
+            proxy_pass http://{server.address};
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_request_buffering off;
+            proxy_buffering off;
+        }}
+    }}"""
+    with nginx_server.serving(site, port):
+        yield f"127.0.0.1:{port}"
+
+
 @pytest.fixture
 def podman() -> Iterator[Tool]:
     need("podman")
@@ -158,10 +185,15 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tool]:
         daemon.wait(30)
 
 
+def authorities(authority: Authority, directory: Path) -> Path:
+    """A directory with its certificate alone, as ``--cert-dir`` wants it."""
+    (directory / "certs").mkdir()
+    return Path(shutil.copy(authority.certificate, directory / "certs" / "ca.crt")).parent
+
+
 def test_skopeo(tmp_path: Path, encrypted: RegistryProcess, authority: Authority, layout: str) -> None:
     need("skopeo")
-    shutil.copytree(authority.certificate.parent, tmp_path / "certs", ignore=lambda _, names: [*{*names} - {"ca.crt"}])
-    certs = tmp_path / "certs"
+    certs = authorities(authority, tmp_path)
     env = {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
     name = f"docker://{encrypted.address}/alice/skopeo:1"
 
@@ -181,6 +213,46 @@ def test_skopeo(tmp_path: Path, encrypted: RegistryProcess, authority: Authority
     assert "denied" in refused.text or "unauthorized" in refused.text
     assert skopeo("delete", "--cert-dir", certs, name).code == 0
     assert "manifest unknown" in skopeo("inspect", "--cert-dir", certs, name).text
+
+
+def test_skopeo_by_a_proxy(tmp_path: Path, proxied: str, authority: Authority, layout: str) -> None:
+    """What leads on in an answer (uploads, pages, tokens) leads by the proxy again, and never to plain http."""
+    need("skopeo")
+    certs = authorities(authority, tmp_path)
+    env = {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+    name = f"docker://{proxied}/alice/proxied:1"
+    login = ("login", "--cert-dir", certs, "-u", "alice", "--password-stdin", proxied)
+    assert run("skopeo", *login, stdin=PASSWORD, env=env).code == 0
+    for source, target, side in ((layout, name, "dest"), (name, f"oci:{tmp_path}/pulled:1", "src")):
+        done = run("skopeo", "copy", f"--{side}-cert-dir", certs, source, target, env=env)
+        assert done.code == 0, done.text
+
+
+def test_podman_by_a_proxy(tmp_path: Path, podman: Tool, proxied: str, authority: Authority, layout: str) -> None:
+    name, trusted = f"{proxied}/alice/podman-proxied:1", f"--cert-dir={authorities(authority, tmp_path)}"
+    found = re.search(r"\b[0-9a-f]{64}\b", podman("pull", "-q", layout).text)
+    assert found is not None
+    assert podman("login", trusted, "-u", "alice", "--password-stdin", proxied, stdin=PASSWORD).code == 0
+    pushed = podman("push", "-q", trusted, found.group(), name)
+    assert pushed.code == 0, pushed.text
+    assert podman("rmi", "-f", found.group()).code == 0
+    pulled = podman("pull", "-q", trusted, name)
+    assert pulled.code == 0, pulled.text
+
+
+def test_docker_by_a_proxy(tmp_path: Path, docker: Tool, proxied: str) -> None:
+    """It trusts any certificate on the loopback."""
+    name = f"{proxied}/alice/docker-proxied:1"
+    (tmp_path / "files.tar").write_bytes(root_files())
+    assert docker("import", tmp_path / "files.tar", name).code == 0
+    login = docker("login", "-u", "alice", "--password-stdin", proxied, stdin=PASSWORD)
+    assert login.code == 0, login.text
+    pushed = docker("push", name)
+    assert pushed.code == 0 and "digest: sha256:" in pushed.text, pushed.text
+    docker("rmi", name)
+    pulled = docker("pull", name)
+    assert pulled.code == 0 and "Downloaded newer image" in pulled.text, pulled.text
+    assert docker("logout", proxied).code == 0
 
 
 def test_podman(tmp_path: Path, podman: Tool, server: RegistryProcess, layout: str) -> None:

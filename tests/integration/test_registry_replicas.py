@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import random
@@ -190,6 +191,7 @@ def test_without_database_or_store_the_answer_is_503_and_later_all_is_well(
     def refused(method: str, path: str, body: bytes | None = None) -> None:
         said = client.once(method, path, body)
         assert said.status == 503 and int(said.headers["retry-after"]) > 0, said
+        assert json.loads(said.body)["errors"][0]["code"] == "UNAVAILABLE"
         assert b"127.0.0.1" not in said.body
 
     mortal_postgres.stop()
@@ -288,7 +290,8 @@ FAULTS = ("503", "500", "cut", "lost", "half", "slow")
 
 @contextmanager
 def erring(proxy: faulty_proxy.FaultyProxy, share: float) -> Iterator[None]:
-    proxy.fault = lambda method, path: random.choice(FAULTS) if random.random() < share else ""
+    faults = itertools.cycle(FAULTS)  # each of them comes, however few requests there are
+    proxy.fault = lambda method, path: next(faults) if random.random() < share else ""
     try:
         yield
     finally:

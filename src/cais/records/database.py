@@ -47,6 +47,9 @@ _POSTGRES = {
     "tcp_user_timeout": "20000",
     "options": "-c idle_in_transaction_session_timeout=60s -c lock_timeout=30s",
 }
+# Said in a URL: it leads to a pooler that gives its connections by transaction (pgbouncer). Nothing outlasts one there:
+# nothing is prepared, and time limits are the role's.
+_POOLED = "pooled"
 _UPGRADE_LOCK = 0x63616973  # one number for all replicas ("cais")
 
 
@@ -79,7 +82,7 @@ class Database:
             options["connect_args"] = {"isolation_level": None, "check_same_thread": False, "timeout": _BUSY_SECONDS}
         else:
             options["pool_pre_ping"] = True
-            parsed = parsed.set(query={**_POSTGRES, **parsed.query})
+            parsed, options["connect_args"] = _of_postgres(parsed)
         self._engine = create_engine(parsed, **options)
         # A read is one statement: it needs no transaction, which on PostgreSQL would be two more round trips.
         self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -254,6 +257,15 @@ def _parsed(url: str) -> URL:
         # It holds hashes of passwords, and keys that sign: what SQLite puts beside it has the mode that it has.
         os.close(os.open(parsed.database, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return parsed.set(drivername="postgresql+psycopg" if backend == "postgresql" else "sqlite")
+
+
+def _of_postgres(url: URL) -> tuple[URL, dict[str, Any]]:
+    """The URL for the driver, and what it has to be told besides."""
+    given = dict(url.query)
+    if given.pop(_POOLED, "") not in ("true", "1", "yes"):
+        return url.set(query={**_POSTGRES, **given}), {}
+    common = {name: value for name, value in _POSTGRES.items() if name != "options"}
+    return url.set(query={**common, **given}), {"prepare_threshold": None}
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
