@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+import private_server
 import pushing
+import replica_servers
 from registry_process import registry_process
 
 pytest.importorskip("uvicorn", reason="needs the extra cais[registry]")
@@ -17,15 +20,31 @@ pytestmark = pytest.mark.root
 MIB = 1 << 20
 
 
+@contextmanager
+def disk(path: Path, size_mib: int) -> Iterator[Path]:
+    """A file system of its own."""
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(path)], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 12 MiB, of which a file ``ballast`` has 4."""
-    path = tmp_path / "small"
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(path)], check=True)
-    (path / "ballast").write_bytes(b"x" * 4 * MIB)
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
+    with disk(tmp_path / "small", 12) as path:
+        (path / "ballast").write_bytes(b"x" * 4 * MIB)
+        yield path
+
+
+def fill(path: Path) -> None:
+    """Takes all the room that is left."""
+    for size in (MIB, 4096):
+        with pytest.raises(OSError, match="No space"), path.open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(size))
 
 
 def test_an_upload_that_does_not_fit_goes_on_where_there_is_room_again(small_disk: Path) -> None:
@@ -60,9 +79,7 @@ def test_a_disk_without_any_room_refuses_and_forgets_nothing(small_disk: Path) -
         client = pushing.Client(int(server.address.rpartition(":")[2]))
         manifest = client.push("app", "v1", [b"small"])
         full = small_disk / "full"
-        with pytest.raises(OSError, match="No space"), full.open("wb", buffering=0) as file:
-            while True:
-                file.write(b"x" * 4096)
+        fill(full)
         for _ in range(30):
             answer = client.once("POST", "/v2/other/blobs/uploads/", b"")
             assert answer.status in (202, 503), answer
@@ -74,3 +91,28 @@ def test_a_disk_without_any_room_refuses_and_forgets_nothing(small_disk: Path) -
         assert client.push("app", "v2", [content])
         log = server.log()
         assert "Traceback" not in log, log
+
+
+def test_ten_clients_on_a_disk_that_is_full_again_and_again(tmp_path: Path) -> None:
+    """They wait, and go on; what was acknowledged is whole."""
+    with disk(tmp_path / "disk", 250) as place, registry_process(place / "root", "--workers", "2") as server:
+        port = int(server.address.rpartition(":")[2])
+        probe = os.urandom(MIB)
+        where = f"/v2/probe/blobs/uploads/?digest={pushing.digest_of(probe)}"
+        times = 0
+
+        def disturb() -> None:
+            nonlocal times
+            fill(place / "full")
+            private_server.until(lambda: pushing.Client(port).once("POST", where, probe).status == 503, "it is full")
+            (place / "full").unlink()
+            private_server.until(lambda: pushing.Client(port).once("POST", where, probe).status == 201, "there is room")
+            times += 1
+
+        acknowledged, given_up = pushing.storm(port, 10, 1.5, disturb)
+        assert times and len(acknowledged) >= 10 and not given_up, server.log()
+        for push in acknowledged:
+            assert pushing.Client(port).pull(push.repository, push.tag) == (push.manifest, push.layers)
+        assert "Traceback" not in server.log(), server.log()
+        done = replica_servers.registry_command({"root": str(server.root)}, "check")
+        assert done.returncode == 0 and "all is well" in done.stdout, done.stdout + done.stderr
