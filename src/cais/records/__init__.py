@@ -6,6 +6,7 @@ migrations. It knows rows, and no rules: those are the catalog's.
     database     Database: reading, writing (whole, and again where two got in each other's way), upgrading
     lookup       Lookup: the queries of every pull, without what SQLAlchemy does around one
     log          the write-ahead log of SQLite: one wait for the disk serves all that wait
+    together     changes of several threads in one transaction of SQLite
     metadata     the one MetaData, and the types that mean the same on both databases
     repositories, blobs, manifests, tags, uploads, accounts, robots, grants, signing_keys
                  one subject each: its tables, and the rows that are read and written

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
-import threading
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from cais.errors import Conflict, Invalid, Unavailable
 from cais.records.log import WriteAheadLog
 from cais.records.lookup import Compiled, Lookup, NearConnections
+from cais.records.together import Together
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -89,7 +89,7 @@ class Database:
         self._compiled: dict[Lookup, Compiled] = {}
         self._near: NearConnections | None = None
         self._log: WriteAheadLog | None = None
-        self._writing = threading.Lock()
+        self._together = Together(self._transaction)
         self._writer: Connection | None = None
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
@@ -166,9 +166,8 @@ class Database:
                         result = action(connection)
                         connection.commit()
                         return result
-                # One of this process at a time: SQLite's own waiting is a sleep.
-                with self._writing:
-                    result = self._written(action)
+                # One thread of this process at a time: SQLite's own waiting is a sleep.
+                result = self._together.write(action)
                 if durable:
                     self._log.sync()
                 return result
@@ -180,7 +179,8 @@ class Database:
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
         raise AssertionError("unreachable")
 
-    def _written(self, action: Callable[[Connection], Result]) -> Result:
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         """On SQLite, and the connection that is kept for it: another one would cost as much as the change."""
         if self._writer is None:
             self._writer = self._engine.connect()
@@ -189,7 +189,7 @@ class Database:
             with _errors_of_driver():
                 _driver(connection).execute("BEGIN IMMEDIATE")
             with connection.begin():
-                return action(connection)
+                yield connection
         except BaseException:
             self._writer = None
             connection.close()  # which rolls back
