@@ -18,6 +18,7 @@
     --- ../other/file           beside the context: for named contexts, secrets, a Dockerfile elsewhere
     --- link to target
     --- dir empty 0700
+    --- socket name 0600
     --- tar a.tar.gz gz         each line of its text: PATH MODE UID:GID [TEXT, -> TARGET for a link, / for a directory]
 
 ``NAME.json`` keeps what the image is: config, history, number of layers, and the files that are not the base's.
@@ -29,6 +30,7 @@ import io
 import json
 import os
 import shlex
+import stat
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,7 +98,7 @@ class Case(NamedTuple):
         beside, directory = directory, directory / "context"
         directory.mkdir(parents=True)
         for words, text in self.parts:
-            kind = words[0] if words[0] in ("link", "dir", "tar") else "file"
+            kind = words[0] if words[0] in ("link", "dir", "socket", "tar") else "file"
             name = words[0] if kind == "file" else words[1]
             path = Path(os.path.normpath(directory / name))
             assert path.is_relative_to(beside), name
@@ -106,6 +108,9 @@ class Case(NamedTuple):
                 path.symlink_to(extra[0])
             elif kind == "dir":
                 path.mkdir(exist_ok=True)
+                path.chmod(int(extra[0], 8) if extra else 0o755)
+            elif kind == "socket":
+                os.mknod(path, stat.S_IFSOCK)
                 path.chmod(int(extra[0], 8) if extra else 0o755)
             elif kind == "tar":
                 path.write_bytes(_tar(text, extra[0] if extra else ""))

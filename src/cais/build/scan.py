@@ -176,7 +176,7 @@ def _add(
         raise missing(resolved.path)
     name = os.path.basename(path)
     entry = Entry(name, *_fields(status, selection.keep_owners))
-    if stat.S_ISSOCK(entry.mode):
+    if stat.S_ISSOCK(entry.mode) and selection.keep_owners:
         selection.notes.append(f"{shown(path)} is a socket, and skipped")
         return
     if stat.S_ISDIR(entry.mode):
@@ -300,11 +300,11 @@ def _list(selection: Selection, frame: _Frame, ignore: Ignoring | None) -> None:
                         )
                     )
                     continue
-                elif kind == 0o140000:
+                elif kind == 0o140000 and owners:
                     selection.notes.append(f"{shown(prefix + text)} is a socket, and skipped")
                     continue
                 else:
-                    size = status.st_rdev if kind in (0o020000, 0o060000) else status.st_size
+                    size = status.st_rdev if kind in (0o020000, 0o060000) else status.st_size if kind == 0o120000 else 0
                     files += 1
                 append(
                     (

@@ -211,6 +211,14 @@ def check_quiet(quiet: bool, progress: str) -> None:
         raise Invalid(f"progress={progress} and quiet cannot be used together")
 
 
+def check_cached(no_cache: bool, stages: list[str]) -> None:
+    """``--no-cache`` is for all stages, ``--no-cache-filter`` for some."""
+    from cais.errors import Invalid
+
+    if no_cache and stages:
+        raise Invalid("--no-cache and --no-cache-filter cannot currently be used together")
+
+
 def build_arguments(pairs: list[str]) -> dict[str, str]:
     """Of ``--build-arg``: the value of a name alone comes from the environment, and without one there it is none."""
     import os

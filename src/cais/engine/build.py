@@ -138,8 +138,10 @@ class Builder:
         """What ``build`` would do, and why. Runs and writes nothing, but for what ADD fetches from elsewhere."""
         from cais.engine.build_input import open_input
         from cais.engine.build_run import Run
+        from cais.engine.build_settings import check_settings
         from cais.engine.output_options import Output
 
+        check_settings(options)
         stores = self._stores.apart()
         try:
             with open_input(stores, options, "") as given:
@@ -270,6 +272,7 @@ def build_in(
     from cais.engine.build_options import platforms
     from cais.engine.build_output import OutputRun
     from cais.engine.build_run import Run
+    from cais.engine.build_settings import check_settings
     from cais.engine.build_sources import shown_text
     from cais.engine.output_options import parse_outputs
 
@@ -279,6 +282,7 @@ def build_in(
     names = [name for output in outputs for name in output.references(options.tags)]
     name = names[0].familiar if names else shown_text(options.context)
     caches = _cache_targets(options)
+    check_settings(options)
     with (
         BuildLog(stores, name, progress) as log,
         open_input(stores, options, log.directory, log.progress) as given,

@@ -206,5 +206,6 @@ def events(stores: Stores, build: str = "") -> Iterator[dict[str, Any]]:
 
 def said_of_failure(error: CaisError) -> str:
     """Its message with BuildKit's words before it, when it ended a build that had begun."""
-    context = error.message.startswith(("unable to prepare context", "failed to get build context"))
+    said = ("unable to prepare context", "failed to get build context", "invalid context name")
+    context = error.message.startswith(said)
     return f"failed to solve: {error.message}" if error.build_id and not context else error.message

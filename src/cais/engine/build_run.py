@@ -93,8 +93,6 @@ class Run:
             from cais.engine.cache_import import CacheImports
 
             self.imports = CacheImports(stores, options.cache_from, progress, self.platforms, self.bases.keep)
-        if any(options.limits):
-            step_settings(options)  # what is wrong with them is said before anything is done
 
     def _open_credentials(self) -> Credentials:
         from cais.engine.build_credentials import credentials

@@ -16,6 +16,17 @@ _ENTITLEMENTS = ("network.host", "security.insecure", "device")
 _HOSTNAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 
 
+def check_settings(options: BuildOptions) -> None:
+    """What is wrong with them is said before a build begins, as buildx does. Raises Invalid, NotFound (a secret)."""
+    run_settings(options)
+    if options.secrets or options.ssh:
+        from cais.engine.build_credentials import credentials
+
+        credentials(options.secrets, options.ssh, options.environment)
+    if any(options.limits):
+        step_settings(options)
+
+
 def run_settings(options: BuildOptions) -> RunSettings:
     """What lowering has to know. Raises Invalid."""
     for text in options.allow:
@@ -66,7 +77,7 @@ def step_settings(options: BuildOptions) -> StepSettings:
             flag = (
                 name.removesuffix("_microseconds").removesuffix("_bytes").replace("_", "-").replace("shm", "shm-size")
             )
-            raise Invalid(f'invalid argument "{value}" for "--{flag}" flag: it is negative')
+            raise Invalid(f'invalid argument "{value}" for "--{flag}" flag: it is negative', exit_code=125)
     memory, swap = memory_limits(wanted.memory_bytes, wanted.memory_swap_bytes)
     resources = Resources(
         memory,

@@ -126,7 +126,7 @@ def test_everything_that_a_tar_may_hold(context: Path, image: Path, add: Run) ->
         archive(
             member("d", tarfile.DIRTYPE, mode=0o1777),
             member("d/f", data=b"f", mode=0o4755, pax_headers={"SCHILY.xattr.user.k": "v"}),
-            member("d/hard", tarfile.LNKTYPE, linkname="d/f"),
+            member("d/hard", tarfile.LNKTYPE, linkname="d/f", mode=0o4755),
             member("d/soft", tarfile.SYMTYPE, linkname="/d/f"),
             member("d/fifo", tarfile.FIFOTYPE),
             member("d/null", tarfile.CHRTYPE, devmajor=1, devminor=3),
@@ -221,6 +221,42 @@ def test_hard_links_of_what_is_not_there(context: Path, add: Run, tmp_path: Path
     (context / "a.tar").write_bytes(archive(member("l", tarfile.LNKTYPE, linkname=link)))
     with pytest.raises(Invalid):
         add("a.tar", to="/x")
+
+
+@pytest.mark.parametrize("kind", ["plain", "layer"])
+def test_hard_links_of_what_the_image_has(context: Path, image: Path, add: Run, tmp_path: Path, kind: str) -> None:
+    layer = tmp_path / "layer"
+    layer.mkdir()
+    (image / "d").mkdir()
+    (image / "d/f").write_bytes(b"old")
+    (image / "d/f").chmod(0o604)
+    os.setxattr(image / "d/f", "user.mine", b"value")
+    (image / "d/l").symlink_to("f")
+    entries = (
+        member("h", tarfile.LNKTYPE, linkname="d/f", mode=0o640),
+        member("d/l2", tarfile.LNKTYPE, linkname="d/l", mode=0o777),
+        member("again", tarfile.LNKTYPE, linkname="h", mode=0o640),
+    )
+    (context / "a.tar").write_bytes(archive(*entries))
+    add("a.tar", to="/", target=LayerTarget(layer, image) if kind == "layer" else None)
+    made = layer if kind == "layer" else image
+    assert (made / "h").read_bytes() == b"old" and os.getxattr(made / "h", "user.mine") == b"value"
+    assert (made / "h").samefile(made / "d/f") and (made / "h").samefile(made / "again")
+    assert stat.S_IMODE((made / "d/f").stat().st_mode) == 0o640
+    assert os.readlink(made / "d/l2") == "f" and (made / "d/l").lstat().st_ino == (made / "d/l2").lstat().st_ino
+    if kind == "layer":
+        assert stat.S_IMODE((image / "d/f").stat().st_mode) == 0o604 and not (image / "h").exists()
+
+
+def test_a_hard_link_that_says_the_same_keeps_capabilities(context: Path, image: Path, add: Run) -> None:
+    capability = bytes.fromhex("0100000200200000000000000000000000000000")
+    entries = (
+        member("f", data=b"x", mode=0o755, pax_headers={"SCHILY.xattr.security.capability": capability.decode()}),
+        member("h", tarfile.LNKTYPE, linkname="f", mode=0o755),
+    )
+    (context / "a.tar").write_bytes(archive(*entries))
+    add("a.tar", to="/x")
+    assert os.getxattr(image / "x/h", "security.capability") == capability
 
 
 def test_truncated(context: Path, add: Run) -> None:

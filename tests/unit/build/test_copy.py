@@ -426,13 +426,18 @@ class TestSources:
         place.run("d/two words", "d/\udcff\udcfe", to="/y/")
         assert sorted(os.listdir(os.fsencode(place.look("y")))) == [b"two words", b"\xff\xfe"]
 
-    def test_sockets_are_skipped_with_a_note(self, place: Place) -> None:
+    def test_a_socket_of_the_context_becomes_an_empty_file(self, place: Place) -> None:
         write(place.context / "d/f")
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(place.context / "d/s"))
+            (place.context / "d/s").chmod(0o4750)
             report = place.run("d", to="/x")
-        assert os.listdir(place.look("x")) == ["f"]
-        assert report.notes == ('"d/s" is a socket, and skipped',)
+            place.run("d/s", "d/s*", to="/y/")
+            place.run("d/s", to="/unpacked/", unpack=True)
+        assert report.files == 2
+        for path in ("x/s", "y/s", "unpacked/s"):
+            status = place.look(path).lstat()
+            assert stat.S_ISREG(status.st_mode) and status.st_size == 0 and stat.S_IMODE(status.st_mode) == 0o4750
 
     def test_special_files(self, place: Place) -> None:
         (place.context / "d").mkdir()

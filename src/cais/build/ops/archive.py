@@ -90,12 +90,18 @@ class _Unpacking:
     def entry(self, entry: TarEntry) -> None:
         name = os.fsdecode(entry.name)
         parts = self._parts(name)
-        if not parts:
+        if not parts and not (name.startswith("/") and entry.kind == "directory"):
             return
         if not -_NEVER < entry.mtime < _NEVER:
             raise Invalid(f"the entry {shown(name)} has the impossible time {entry.mtime}")
         if not (0 <= entry.uid < _NO_ID and 0 <= entry.gid < _NO_ID):
             raise Invalid(f"the entry {shown(name)} is of {entry.uid}:{entry.gid}: there are no such ids")
+        if not parts:
+            # As at Docker: "/" is the destination itself, while "./" says nothing of it.
+            if self.root:
+                self.target.place(self.root).close()
+            self.directories[self.root] = entry
+            return
         directory = "/".join(parts[:-1])
         parent = self.target.resolve(directory, base=self.root)
         if parent.status is None:
@@ -187,7 +193,9 @@ class _Unpacking:
     def _hard_link(self, entry: TarEntry, name: str, place: Place, last: str) -> None:
         text = os.fsdecode(entry.link_target)
         parts = self._parts(text)
-        missing = Invalid(f"the entry {shown(name)} is a link of {shown(text)}, which is not in the archive before it")
+        missing = Invalid(
+            f"the entry {shown(name)} is a link of {shown(text)}, which is neither in the archive before it nor there"
+        )
         if not parts:
             raise missing
         parent = self.target.resolve("/".join(parts[:-1]), base=self.root)
@@ -195,11 +203,18 @@ class _Unpacking:
             raise missing
         source = self.target.place(parent.path)
         try:
+            if not self.target.bring(source, parts[-1]):
+                raise missing
             os.link(parts[-1], last, src_dir_fd=source.descriptor, dst_dir_fd=place.descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            raise missing
         finally:
             source.close()
+        # As at Docker the file takes what this entry says; where that is the same it is let alone, as a change of the
+        # owner would take its capabilities away.
+        status = os.stat(last, dir_fd=place.descriptor, follow_symlinks=False)
+        mode = entry.mode & 0o7777
+        same = (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (entry.uid, entry.gid, mode)
+        if stat.S_ISREG(status.st_mode) and not (same and int(status.st_mtime) == entry.mtime):
+            self._attributes(entry, place, last, mode)
 
     def _special(self, entry: TarEntry, name: str, place: Place, last: str, mode: int) -> None:
         kind = _KINDS[entry.kind]

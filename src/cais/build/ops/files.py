@@ -111,9 +111,9 @@ class Writer:
         self, place: Place, name: str, path: str, directory: int, source_name: str, mode: int, device: int,
         owner: tuple[int, int], modified: int,
     ) -> None:  # fmt: skip
-        """A link, FIFO or device like ``source_name`` in ``directory``."""
+        """A link, FIFO or device like ``source_name`` in ``directory``; for a socket, as in BuildKit, an empty file."""
         make_way(place, name, path)
-        kind = stat.S_IFMT(mode)
+        kind = stat.S_IFREG if stat.S_ISSOCK(mode) else stat.S_IFMT(mode)
         there = place.descriptor
         if kind == stat.S_IFLNK:
             os.symlink(os.readlink(source_name, dir_fd=directory), name, dir_fd=there)
@@ -122,7 +122,7 @@ class Writer:
             if kind == stat.S_IFCHR and device == 0:
                 raise Invalid(f"{shown('/' + path)} is the character device 0:0, which stands for a deleted file")
             try:
-                os.mknod(name, kind | 0o600, device if kind != stat.S_IFIFO else 0, dir_fd=there)
+                os.mknod(name, kind | 0o600, device if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0, dir_fd=there)
             except PermissionError:
                 raise Denied(
                     f"cannot make the device {shown('/' + path)}: the kernel lets only root do this",

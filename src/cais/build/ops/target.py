@@ -89,6 +89,11 @@ class Target(Tree):
         descriptor = self.open(path, DIRECTORY)
         return Place(descriptor, -1, bool(os.fstat(descriptor).st_mode & stat.S_ISGID))
 
+    def bring(self, place: Place, name: str) -> bool:
+        """Makes the file ``name`` of ``place`` one that can be linked; False where there is none."""
+        status = place.status(name)
+        return status is not None and not stat.S_ISDIR(status.st_mode)
+
     def make_directories(self, path: str, owner: tuple[int, int]) -> Resolved:
         """Makes ``path`` and its missing parents, following links inside the root; what is there is not touched.
 
@@ -189,6 +194,40 @@ class LayerTarget(Target):
             except OSError:
                 below = -1
         return Place(descriptor, below, bool(os.fstat(descriptor).st_mode & stat.S_ISGID))
+
+    def bring(self, place: Place, name: str) -> bool:
+        """A file or symbolic link that only stands below is copied into the layer, as overlay does to link it."""
+        try:
+            return not stat.S_ISDIR(os.stat(name, dir_fd=place.descriptor, follow_symlinks=False).st_mode)
+        except FileNotFoundError:
+            status = place.status(name)
+        if status is not None and stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(name, dir_fd=place.below), name, dir_fd=place.descriptor)
+            if os.geteuid() == 0:
+                give(name, status.st_uid, status.st_gid, directory=place.descriptor)
+            times = (status.st_atime_ns, status.st_mtime_ns)
+            os.utime(name, ns=times, dir_fd=place.descriptor, follow_symlinks=False)
+            return True
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return False
+        from cais.host.copying import copy_data
+
+        old = os.open(name, FILE, dir_fd=place.below)
+        try:
+            new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=place.descriptor)
+            try:
+                copy_data(old, new)
+                if os.geteuid() == 0:
+                    give(new, status.st_uid, status.st_gid)
+                os.fchmod(new, status.st_mode & 0o7777)
+                for key, value in kept_attributes(old):
+                    os.setxattr(new, key, value)
+                os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+            finally:
+                os.close(new)
+        finally:
+            os.close(old)
+        return True
 
     def hide_below(self, path: str) -> None:
         """The new directory ``path`` shall show nothing of what is below it (it took another thing's place)."""

@@ -159,7 +159,8 @@ def run(call: Call) -> int:
         shown.close()
         _explain(call, error.build_id)
         tell(error)
-        return 130 if error.kind == "cancelled" else 1
+        # A flag's own code, where the build had not begun.
+        return error.exit_code if error.kind == "cancelled" or not error.build_id else 1
     except KeyboardInterrupt:
         shown.close()
         sys.stderr.write("ERROR: failed to build: canceled\n")
@@ -243,11 +244,12 @@ def _options(call: Call) -> BuildOptions:
     import os
     import sys
 
-    from cais.cli.values import build_arguments, check_pairs, check_quiet, epoch, key_values, network_mode
+    from cais.cli.values import build_arguments, check_cached, check_pairs, check_quiet, epoch, key_values, network_mode
     from cais.engine.build_options import BuildOptions, Limits
 
     check_pairs(call["label"])
     check_quiet(call["quiet"], call["progress"])
+    check_cached(call["no-cache"], call["no-cache-filter"])
     return BuildOptions(
         context=call.arguments[0],
         dockerfile=call["file"],
