@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from container_process import Cais, wait_until
 
+from cais.host.locks import FileLock
+
 pytestmark = pytest.mark.root
 
 
@@ -104,6 +106,28 @@ def test_while_it_waits_it_can_be_removed_and_killed(cais):
     cais("kill", "killed")
     wait_until(lambda: nothing_left(cais, id))
     assert status(cais, "killed") == "exited"
+
+
+def blocked(path: Path) -> int:
+    """How many wait for a lock on a file."""
+    place = f":{path.stat().st_ino} "
+    return sum("->" in line and place in line for line in Path("/proc/locks").read_text().splitlines())
+
+
+@pytest.mark.parametrize("how", [("stop", "-t", "0"), ("kill",)], ids=" ".join)
+def test_it_is_stopped_while_it_is_just_being_started_again(cais, how):
+    for _ in range(3):  # who of the two is first, the kernel decides
+        id = run(cais, "--name", "again", "--restart", "always", "box", "sh", "-c", "exit 7")
+        path = cais.root / "containers" / id / "lock"
+        wait_until(lambda: status(cais, "again") == "restarting")
+        with FileLock(str(path)):
+            wait_until(lambda path=path: blocked(path) == 1)
+            stopping = cais.start(*how, "again")
+            wait_until(lambda path=path: blocked(path) == 2)
+        assert stopping.wait(60) == 0
+        wait_until(lambda id=id: nothing_left(cais, id))
+        assert status(cais, "again") == "exited"
+        cais("rm", "again")
 
 
 def test_a_wait_whose_process_was_killed_is_no_wait(cais):

@@ -169,6 +169,12 @@ def run_options(call: Call) -> RunOptions:
             f"container ID file found, make sure the other container isn't running or delete {call['cidfile']}"
         )
 
+    near = next((text for text in call["dns"] if text == "::1" or text.startswith("127.")), "")
+    if near:
+        from cais.cli.call import warn
+
+        warn(f"WARNING: Localhost DNS ({near}) may fail in containers.")
+
     def size(flag: str) -> str:
         return "" if call[flag] is None else str(call[flag])
 

@@ -54,7 +54,7 @@ def kill(store: Containers, record: ContainerRecord, number: int) -> None:
     if ends:
         _note_stopped(store, record)
         if found.status == "restarting":
-            stop_waiting(store, record)
+            record, found = _not_restarted(store, record)
     _send(store, record, found, number)
     if ends and found.status == "paused":
         _thaw(store, record)
@@ -78,8 +78,7 @@ def stop(
     _note_stopped(store, record, how)
     found = _settled(store, record)
     if found.status == "restarting":
-        stop_waiting(store, record)
-        found = store.state(store.records.get(record.id))
+        record, found = _not_restarted(store, record)
     if found.process is None:
         return False
     plan = Plan.from_json(record.plan)
@@ -138,6 +137,13 @@ def _await_note(store: Containers, record: ContainerRecord) -> None:
         and time.monotonic() < end
     ):
         time.sleep(_STEP_SECONDS)
+
+
+def _not_restarted(store: Containers, record: ContainerRecord) -> tuple[ContainerRecord, State]:
+    """A container that was about to be started again: its record, and what it does; it may just have been started."""
+    stop_waiting(store, record)
+    record = store.records.get(record.id)
+    return record, store.state(record)
 
 
 def stop_waiting(store: Containers, record: ContainerRecord) -> None:

@@ -278,9 +278,11 @@ class ContainerRecords:
 
 
 def _set_restarts(change: Transaction, id: str, restarts: Restarts) -> None:
+    """A start by hand forgets that it was stopped. A restart does not: that may have been while it came about."""
     change.execute(
-        "UPDATE containers SET restart_count = ?, restart_wait_milliseconds = ?, stopped = ? WHERE id = ?",
-        (*restarts, id),
+        "UPDATE containers SET restart_count = ?, restart_wait_milliseconds = ?, stopped = iif(?, stopped, 0) "
+        "WHERE id = ?",
+        (restarts.number, restarts.wait_milliseconds, restarts.number > 0, id),
     )
 
 

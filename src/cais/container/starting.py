@@ -97,7 +97,7 @@ def under_conmon(
     runtime = store.rooms.runtime
     with store.locked(record) as record:
         if restarts is not None:
-            if record.state != "restarting":
+            if record.state != "restarting" or record.restarts.stopped:
                 return False
         elif store.state(record).lives:
             return False

@@ -9,8 +9,18 @@ _NOT_FOUND = ("executable file not found", "not found in $path", "no such file o
 _NOT_EXECUTABLE = ("permission denied", "is a directory", "exec format error")
 # What crun says of a directory that should be executed.
 _CRUN_DIRECTORY = "open executable: operation not permitted"
-# What crun says where it may not set up the loopback of a new network.
-_LOOPBACK = "siocsifflags): operation not permitted"
+_HINTS = (
+    # What crun says where it may not set up the loopback of a new network.
+    (
+        "siocsifflags): operation not permitted",
+        "Without CAP_NET_ADMIN there is no network but the host's: --network host.",
+    ),
+    # ... and with control groups of the second version, whose rules of devices are a program in locked memory.
+    (
+        "setrlimit (rlim_memlock): operation not permitted",
+        "crun needs CAP_SYS_RESOURCE here, or locked memory without a limit. runc does not: --runtime runc.",
+    ),
+)
 
 
 def explain(message: str, args: list[str], runtime: str) -> CaisError:
@@ -39,7 +49,7 @@ def explain(message: str, args: list[str], runtime: str) -> CaisError:
         for words in _NOT_EXECUTABLE:
             if words in lower:
                 return Failed(f'exec: "{what}": {words}', exit_code=126)
-    hint = "Without CAP_NET_ADMIN there is no network but the host's: --network host." if _LOOPBACK in lower else ""
+    hint = next((text for words, text in _HINTS if words in lower), "")
     return Failed(f"{runtime} could not start the container: {text}", hint=hint, exit_code=125)
 
 
