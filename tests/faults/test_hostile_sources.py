@@ -14,12 +14,13 @@ from cais.errors import CaisError, Corrupt, Denied, Failed, Invalid, Unavailable
 from cais.sources.http import Answer, Limits, fetch
 from http_server import serving
 
-QUICK = Limits(size_bytes=1000, connect_seconds=5, window_seconds=0.3, window_bytes=100)
+LIMITS = Limits(size_bytes=1000, connect_seconds=60, window_seconds=60, window_bytes=100)
+IMPATIENT = LIMITS._replace(window_seconds=0.3)  # only for a server that shall be found to stall
 
 
-def get(url: str, **options: object) -> tuple[Answer, bytes]:
+def get(url: str, *, limits: Limits = LIMITS, **options: object) -> tuple[Answer, bytes]:
     pieces: list[bytes] = []
-    answer = fetch(url, pieces.append, limits=QUICK, **options)  # type: ignore[arg-type]
+    answer = fetch(url, pieces.append, limits=limits, **options)  # type: ignore[arg-type]
     return answer, b"".join(pieces)
 
 
@@ -74,7 +75,7 @@ def test_never_ending(begun: bytes) -> None:
         server.stopped.wait(60)
 
     with serving(answer) as server, pytest.raises(Unavailable, match=r"the server stalls|timed out"):
-        get(server.url)
+        get(server.url, limits=IMPATIENT)
 
 
 @pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
@@ -90,7 +91,7 @@ def test_a_byte_now_and_then(begun: bytes) -> None:
             pass
 
     with serving(answer) as server, pytest.raises(Unavailable, match="the server stalls"):
-        get(server.url)
+        get(server.url, limits=IMPATIENT)
 
 
 def test_redirects_in_a_circle() -> None:

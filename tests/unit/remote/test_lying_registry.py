@@ -38,7 +38,8 @@ BASIC = "Basic " + base64.b64encode(f"ada:{SECRET}".encode()).decode()
 DATA = os.urandom(300_000)
 BLOB = Descriptor(types.OCI_LAYER, Digest.of(DATA), len(DATA))
 # What takes minutes in the world takes moments here.
-QUICK = Limits(connect_seconds=5, read_seconds=0.3, first_wait_seconds=0.001)
+QUICK = Limits(connect_seconds=60, read_seconds=60, first_wait_seconds=0.001)
+IMPATIENT = QUICK._replace(read_seconds=0.3)  # only for a server that shall be found to stall
 
 Answer = Callable[[Request], None]
 
@@ -297,7 +298,7 @@ def test_a_server_that_stalls() -> None:
         request.wfile.flush()
         request.server.stopped.wait(30)
 
-    limits = QUICK._replace(attempts=2)
+    limits = IMPATIENT._replace(attempts=2)
     with lying(answer, limits=limits) as (registry, _), pytest.raises(Unavailable, match="after 1000 of 300000"):
         fetched(registry)
 
@@ -315,7 +316,7 @@ def test_a_body_that_comes_byte_by_byte() -> None:
                 if request.server.stopped.wait(0.02):
                     break
 
-    with lying(answer) as (registry, server), pytest.raises(Unavailable, match="stalls"):
+    with lying(answer, limits=IMPATIENT) as (registry, server), pytest.raises(Unavailable, match="stalls"):
         fetched(registry)
     assert len(server.seen) == 1
 
@@ -328,7 +329,7 @@ def test_a_head_that_comes_byte_by_byte() -> None:
                 request.wfile.write(b"x")
                 request.wfile.flush()
 
-    with lying(answer, limits=QUICK._replace(attempts=1)) as (registry, _), pytest.raises(Unavailable):
+    with lying(answer, limits=IMPATIENT._replace(attempts=1)) as (registry, _), pytest.raises(Unavailable):
         registry.exists(BLOB)
 
 
