@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,40 @@ def test_cosign_signs_and_verifies(registry: RegistryProcess, tmp_path: Path, ki
         digest = registry.request("HEAD", "/v2/clients/cosign-oci-1-1/manifests/1").headers["docker-content-digest"]
         (signature,) = registry.request("GET", f"/v2/clients/cosign-oci-1-1/referrers/{digest}").json["manifests"]
         assert signature["artifactType"] == "application/vnd.dev.cosign.artifact.sig.v1+json"
+
+
+@pytest.mark.peer
+@pytest.mark.root
+def test_buildah_pushes_what_it_has_made_and_pulls_it(registry: RegistryProcess, tmp_path: Path) -> None:
+    need("buildah")
+    with tempfile.TemporaryDirectory(prefix="cais-buildah-", dir="/var/tmp") as place:  # no long path, and no tmpfs
+        storage = ("--root", f"{place}/root", "--runroot", f"{place}/run", "--storage-driver", "vfs")
+        name, copy = f"{registry.address}/clients/buildah:1", f"{registry.address}/clients/again:1"
+        (tmp_path / "hello").write_text("hello")
+        working = run("buildah", *storage, "from", "scratch").strip()
+        run("buildah", *storage, "copy", working, tmp_path / "hello", "/hello")
+        run("buildah", *storage, "commit", "-q", working, name)
+        run("buildah", *storage, "push", "-q", "--tls-verify=false", name)
+        run("buildah", *storage, "rm", "-a")
+        run("buildah", *storage, "rmi", "-a", "-f")
+        run("buildah", *storage, "pull", "-q", "--tls-verify=false", name)
+        run("buildah", *storage, "push", "-q", "--tls-verify=false", name, f"docker://{copy}")
+        made = registry.request("GET", "/v2/clients/buildah/manifests/1")
+        assert registry.request("GET", "/v2/clients/again/manifests/1").json["layers"] == made.json["layers"]
+
+
+@pytest.mark.peer
+def test_umoci_changes_what_skopeo_carries(registry: RegistryProcess, tmp_path: Path) -> None:
+    """It knows directories alone: there and back by skopeo."""
+    need("skopeo", "umoci")
+    layout, bundle, name = tmp_path / "layout", tmp_path / "bundle", f"docker://{registry.address}/clients/umoci"
+    run("umoci", "init", "--layout", layout)
+    run("umoci", "new", "--image", f"{layout}:1")
+    run("skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:1", f"{name}:1")
+    run("skopeo", "copy", "-q", "--src-tls-verify=false", f"{name}:1", f"oci:{layout}:pulled")
+    run("umoci", "unpack", "--rootless", "--image", f"{layout}:pulled", bundle)
+    (bundle / "rootfs" / "hello").write_text("hello")
+    run("umoci", "repack", "--image", f"{layout}:2", bundle)
+    run("skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:2", f"{name}:2")
+    first, second = (registry.request("GET", f"/v2/clients/umoci/manifests/{tag}").json for tag in "12")
+    assert (len(first["layers"]), len(second["layers"])) == (0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import pytest
 
 from cais.engine.push import parse_compression
 from cais.errors import Invalid, NotFound
+from cais.image.attestations import Attestation, store_attestations
 from cais.spec import media_types as types
-from cais.spec.manifest import Index
+from cais.spec.manifest import Index, Manifest
 from cais.spec.platform import Platform
+from cais.spec.reference import Reference
+from http_server import Request, serving
 from image_hosts import Asked, Host, tar
 from registry_process import OCI_MANIFEST, digest_of, registry_process
 from registry_servers import Server
@@ -143,6 +147,57 @@ def test_of_an_index_the_platform_that_is_wanted(here: Host, there: Host, reposi
     assert not there.pull(f"{repository}:1", platform=Platform("linux", "arm64")).is_newer
     with pytest.raises(NotFound, match="no matching manifest for linux/s390x in the manifest list entries"):
         there.pull(f"{repository}:1", platform=Platform("linux", "s390x"))
+
+
+def test_an_index_with_attestations(here: Host, there: Host, repository: str) -> None:
+    """As Docker Hub's official images are: beside each image, for an unknown platform, what was said about it."""
+    content = here.stores.content
+    image = here.manifest({"arch": b"amd64"})._replace(platform=Platform("linux", "amd64"))
+    said = store_attestations(
+        content, image.digest, ["pkg:docker/x"], [Attestation("https://slsa.dev/provenance/v1", {})]
+    )
+    index = Index.encode([said, image])
+    content.add(index.raw)
+    here.stores.images.register(index.descriptor, [Reference.parse(f"{repository}:1")])
+    pushed = here.push(f"{repository}:1")
+    said, image = Index.decode(content.read(pushed.digest)).manifests
+    pulled = there.pull(f"{repository}:1")
+    assert pulled.digest == pushed.digest
+    assert there.file(f"{repository}:1", "arch") == b"amd64"
+    assert there.has(image.digest) and not there.has(said.digest)
+    with pytest.raises(NotFound, match="no matching manifest for linux/arm64 in the manifest list entries"):
+        there.pull(f"{repository}:1", platform=Platform("linux", "arm64"))
+
+
+def test_a_layer_is_unpacked_while_it_arrives(here: Host, there: Host) -> None:
+    """Its second half is given out when a file of the first one is to be seen."""
+    target = here.manifest({"first": b"1", "second": os.urandom(4 << 20)})
+    content = here.stores.content
+    manifest = Manifest.decode(content.read(target.digest))
+    layer = content.read(manifest.layers[0].digest, 8 << 20)
+    waited: list[bool] = []
+
+    def answer(request: Request) -> None:
+        if "/manifests/" in request.path:
+            request.reply(manifest.raw, Content_Type=target.media_type, Docker_Content_Digest=target.digest)
+        elif request.path.endswith(manifest.config.digest):
+            request.reply(content.read(manifest.config.digest))
+        elif request.path.endswith(manifest.layers[0].digest):
+            request.reply(layer[: len(layer) // 2], Content_Length=str(len(layer)))
+            request.wfile.flush()
+            deadline = time.monotonic() + 60
+            while not any(Path(there.stores.root).rglob("first")) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            waited.append(time.monotonic() < deadline)
+            request.wfile.write(layer[len(layer) // 2 :])
+        else:
+            request.reply()
+
+    with serving(answer) as server:
+        name = f"127.0.0.1:{server.server_address[1]}/x:1"
+        there.pull(name)
+    assert waited == [True], "nothing was unpacked before all of it was here"
+    assert there.file(name, "first") == b"1"
 
 
 def test_all_platforms(here: Host, there: Host, repository: str) -> None:
