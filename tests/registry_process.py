@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,9 +116,14 @@ class RegistryProcess:
 
 @contextmanager
 def registry_process(
-    root: Path, *arguments: str, environment: Mapping[str, str] | None = None, anonymous: str = "write"
+    root: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    anonymous: str = "write",
+    by: Sequence[str] = (),
 ) -> Iterator[RegistryProcess]:
-    """A server on ``root`` and a free port, for as long as the block lasts. ``arguments`` stand behind the others."""
+    """A server on ``root`` and a free port, for as long as the block lasts. ``arguments`` stand behind the others;
+    ``by`` is a command that runs the rest of its line."""
     words = ["registry", "serve", "--root", str(root), "--listen", "127.0.0.1:0"]
     if anonymous:
         words += ["--anonymous", anonymous]
@@ -126,7 +131,10 @@ def registry_process(
     variables = {**os.environ, "PYTHONPATH": str(SOURCE), "CAIS_REGISTRY_LOG_ACCESS": "", **(environment or {})}
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cais", *words, *arguments], stdout=subprocess.PIPE, stderr=errors, env=variables
+            [*by, sys.executable, "-m", "cais", *words, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=variables,
         )
         server = RegistryProcess(process, root, "", errors)
         try:

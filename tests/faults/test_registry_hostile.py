@@ -8,6 +8,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -356,6 +358,27 @@ def test_no_http(registry: RegistryProcess, request_text: bytes) -> None:
     assert said == b"" or said.startswith(b"HTTP/1.1 4"), said
     connection.close()
     assert registry.request("GET", "/v2/").status == 200
+
+
+def test_more_connections_than_a_shell_allows_files(tmp_path: Path) -> None:
+    """And where there are more than the system allows: they are turned away, and nothing else happens."""
+    limited = ("sh", "-c", 'ulimit -S -n 64 && ulimit -H -n 300 && exec "$0" "$@"')
+    with registry_process(tmp_path, "--workers", "1", by=limited) as registry:
+        with ExitStack() as crowd:
+            for _ in range(150):
+                crowd.enter_context(dial(registry))
+            assert registry.request("GET", "/v2/").status == 200
+            for _ in range(250):
+                crowd.enter_context(dial(registry))
+
+        def answers() -> bool:
+            try:
+                return registry.request("GET", "/v2/").status == 200
+            except (OSError, HTTPException):
+                return False
+
+        wait_until(answers, "there is room again")
+        assert registry.process.poll() is None and "another begins" not in registry.log()
 
 
 def test_a_killed_registry_goes_on_with_an_upload(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ certificates again.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -46,6 +47,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
         raise Invalid("TLS has no certificate", hint="Set tls.certificate.")
     if not prepare(of_catalog(settings)) and settings.anonymous != "write":
         sys.stderr.write("nobody can sign in yet: add a user with 'cais registry user add --admin NAME'\n")
+    _allow_files()
     listener = listen(settings.listen)
     metrics = listen(settings.metrics_listen) if settings.metrics_listen else None
     workers = settings.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
@@ -73,6 +75,16 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     finally:
         if counts:
             shutil.rmtree(counts, ignore_errors=True)
+
+
+def _allow_files() -> None:
+    """As many connections and files as the system lets this process have: the limit that shells set is that of programs
+    which use select."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (OSError, ValueError):
+        pass  # some hosts allow less than they say
 
 
 class _Workers:
