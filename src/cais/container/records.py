@@ -225,6 +225,13 @@ class ContainerRecords:
         """Those that are noted to run, or to be started again."""
         return self._query("WHERE state IN ('running', 'restarting') ORDER BY created DESC, id")
 
+    def up(self) -> list[tuple[str, bool]]:
+        """(id, whether its health is checked) of those that are ``running``."""
+        rows = self.database.rows(
+            "SELECT id, instr(plan, '\"health\":') > 0 FROM containers WHERE state IN ('running', 'restarting')"
+        )
+        return [(row[0], bool(row[1])) for row in rows]
+
     def forgotten(self) -> list[ContainerRecord]:
         """Those that should have been removed with their end, or are being removed."""
         return self._query("WHERE (auto_remove = 1 AND state = 'exited') OR state = 'removing'")

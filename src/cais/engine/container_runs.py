@@ -87,10 +87,13 @@ class ContainerRuns:
         # Whoever owns a bundle notes its end: there is nothing to look at, however many containers run.
         owned = self.runtime.owned()
         running = set(owned)
-        for record in self.records.running():
-            watched = '"health":' in record.plan_json
-            if record.id in owned and not watched:
+        for id, watched in self.records.up():
+            if id in owned and not watched:
                 continue
+            try:
+                record = self.records.get(id)
+            except NotFound:
+                continue  # removed since
             state = self.store.state(record)
             if state.is_up:
                 running.add(record.id)

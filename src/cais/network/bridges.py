@@ -230,7 +230,7 @@ class Bridges:
                 filtered()
 
     def _is_empty(self, id: str) -> bool:
-        return not self._records.endpoints(network=id)
+        return not self._records.is_used(id)
 
     def leftovers(self) -> list[Network]:
         """The networks whose bridge is there although nobody is in them."""

@@ -194,6 +194,10 @@ class NetworkRecords:
         found.sort(key=lambda item: (item.container, len(item.interface), item.interface))
         return found
 
+    def is_used(self, network: str) -> bool:
+        """Whether anybody is in a network."""
+        return self.database.row("SELECT 1 FROM network_endpoints WHERE network = ? LIMIT 1", (network,)) is not None
+
     def add_endpoint(self, change: Transaction, endpoint: Endpoint) -> None:
         change.execute(
             "INSERT INTO network_endpoints (container, network, ip4, ip6, spec) VALUES (?, ?, ?, ?, ?)",

@@ -92,13 +92,13 @@ class Networks:
 
         network = self.records.get("bridge")
         if network.pools and (
-            self.records.endpoints(network=network.id)
+            self.records.is_used(network.id)
             or not any(subnet.overlaps(network.pools[0].subnet) for subnet, _ in host_routes())
         ):
             return network
         with self._database.transaction() as change:
             network = self.records.get("bridge")
-            if self.records.endpoints(network=network.id):
+            if self.records.is_used(network.id):
                 return network
             subnet = unused([other for other in self.records.all() if other.id != network.id], AF_INET)
             if network.pools and network.pools[0].subnet == subnet:
@@ -225,7 +225,7 @@ class Networks:
             self.name_server.follow()
         self.bridges.release(networks)
         for network in found:
-            if network.made_parent and not self.records.endpoints(network=network.id):
+            if network.made_parent and not self.records.is_used(network.id):
                 from cais.network import parents
 
                 with Netlink() as netlink:
