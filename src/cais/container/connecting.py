@@ -247,8 +247,8 @@ class Connections:
                 found += [(item.ip4 or item.ip6, names) for item in there]
         return tuple(found)
 
-    def leave(self, id: str) -> None:
-        """After a container's end, or instead of its start. Nothing to leave is no error."""
+    def leave(self, id: str, *, wait: bool = True) -> None:
+        """After a container's end, or instead of its start; nothing to leave is no error. ``wait`` as of networks."""
         from cais.network.records import NetworkRecords
 
         records = NetworkRecords(self._database)
@@ -259,7 +259,7 @@ class Connections:
             pasta.unpublish(records, id)
         elif endpoints:
             try:
-                self.where_bridges_are(lambda: self.networks.leave(id))
+                self.where_bridges_are(lambda: self.networks.leave(id, wait=wait))
             except CaisError:
                 pass  # what is left is swept by a later command
 

@@ -197,8 +197,11 @@ def _limits(plan: Plan, host: spec.Host) -> limits.Limits:
     return limits.limits(plan.resources, host, lacking=limits.lacking(host.cgroup_mode))
 
 
-def undo(rooms: Rooms, ready: Ready) -> None:
-    """After the end, or instead of a start: mount points, mounts, networks and bundle are gone."""
+def undo(rooms: Rooms, ready: Ready, *, wait: bool = True) -> None:
+    """After the end, or instead of a start: mount points, mounts, networks and bundle are gone.
+
+    Without ``wait`` the bridge that nobody needs any more goes a moment later.
+    """
     rooms.volumes.let_go()
     if ready.made:
         try:
@@ -207,7 +210,7 @@ def undo(rooms: Rooms, ready: Ready) -> None:
             pass  # removed by another command at the same time, with the container
     ready.connection.close()
     if ready.joins:
-        rooms.connections.leave(ready.bundle.id)
+        rooms.connections.leave(ready.bundle.id, wait=wait)
     rooms.runtime.remove(ready.bundle)
 
 

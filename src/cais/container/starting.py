@@ -72,7 +72,7 @@ def directly(store: Containers, record: ContainerRecord, streams: Streams, warn:
             prepare.undo(store.rooms, ready)
             raise
         store.ended(record, state.State("exited", code, time.time()))
-        prepare.undo(store.rooms, ready)
+        prepare.undo(store.rooms, ready, wait=False)
     return code
 
 

@@ -28,6 +28,10 @@ class FileLock:
         self._descriptor = descriptor
         return True
 
+    def fileno(self) -> int:
+        """The descriptor that holds it: the lock is held as long as any process has that open."""
+        return self._descriptor
+
     def release(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)

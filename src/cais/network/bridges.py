@@ -118,6 +118,16 @@ class Bridges:
         if has_6:
             _forward_6()
 
+    def is_routed_elsewhere(self, network: Network) -> bool:
+        """Whether the host has come to use a network's subnet; its bridge, which may be just going, is not the host."""
+        with Netlink() as netlink:
+            numbers = {
+                number
+                for subnet, number in links.routed_subnets(netlink)
+                if any(pool.subnet.overlaps(subnet) for pool in network.pools)
+            }
+            return bool(numbers) and bool(numbers - self.numbers(links.all_links(netlink)))
+
     def _check_routes(self, network: Network, netlink: Netlink) -> None:
         for subnet, number in links.routed_subnets(netlink):
             if any(pool.subnet == subnet for pool in network.pools):
@@ -210,24 +220,25 @@ class Bridges:
         finally:
             lock.release()
 
-    def release(self, networks: Collection[str]) -> None:
-        """Removes the bridges of those of these networks (ids) that nobody is in any more."""
+    def release(self, networks: Collection[str], *, wait: bool = True) -> None:
+        """Removes the bridges of those of these networks (ids) that nobody is in any more.
+
+        Without ``wait`` they go after this has returned: who needs one meanwhile waits for the lock.
+        """
         if not any(self._is_empty(id) for id in networks):
             return
-        with FileLock(self._lock_path), Netlink() as netlink:
+        with FileLock(self._lock_path) as lock, Netlink() as netlink:
             removed = [network for id in networks if self._is_empty(id) for network in self._records.find(id)]
             bridges = [(network, links.find(netlink, network.interface)) for network in removed if network.interface]
             ours = [(network, link) for network, link in bridges if link is not None and link.mac == _mac(network)]
             present = self._present(netlink) - {network.id for network in removed}
             if not ours and present:
                 return
-            filtered = beside(self._filter(present))
-            try:
-                for network, link in ours:
-                    foreign.close_for(network.interface)
-                    _delete(netlink, link)
-            finally:
-                filtered()
+            filter = self._filter(present)
+            if wait:
+                _take_down(ours, filter, netlink)
+            else:
+                detached(lambda: _take_down_apart(ours, filter, lock))
 
     def _is_empty(self, id: str) -> bool:
         return not self._records.is_used(id)
@@ -237,6 +248,27 @@ class Bridges:
         with FileLock(self._lock_path), Netlink() as netlink:
             present = self._present(netlink)
         return [network for network in self._records.all() if network.id in present and self._is_empty(network.id)]
+
+
+def _take_down(bridges: Sequence[tuple[Network, Link]], filter: Callable[[], None], netlink: Netlink) -> None:
+    filtered = beside(filter)
+    try:
+        for network, link in bridges:
+            foreign.close_for(network.interface)
+            _delete(netlink, link)
+    finally:
+        filtered()
+
+
+def _take_down_apart(bridges: Sequence[tuple[Network, Link]], filter: Callable[[], None], lock: FileLock) -> None:
+    """In a process of its own, to which the lock is left, and nothing else that somebody may wait for."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for place in (0, 1, 2):
+        os.dup2(null, place)
+    os.closerange(3, lock.fileno())
+    os.closerange(lock.fileno() + 1, 1 << 16)
+    with Netlink() as netlink:
+        _take_down(bridges, filter, netlink)
 
 
 def _delete(netlink: Netlink, link: Link) -> None:

@@ -88,13 +88,10 @@ class Networks:
     def default(self) -> Network:
         """The network ``bridge``. It has a subnet from its first use on; where nobody is in it and the host has taken
         that since, another one. Raises Unavailable."""
-        from cais.network.subnets import host_routes, unused
+        from cais.network.subnets import unused
 
         network = self.records.get("bridge")
-        if network.pools and (
-            self.records.is_used(network.id)
-            or not any(subnet.overlaps(network.pools[0].subnet) for subnet, _ in host_routes())
-        ):
+        if network.pools and (self.records.is_used(network.id) or not self.bridges.is_routed_elsewhere(network)):
             return network
         with self._database.transaction() as change:
             network = self.records.get("bridge")
@@ -218,12 +215,12 @@ class Networks:
             change.execute("DELETE FROM network_endpoints WHERE container = ? AND network = ?", (container, network))
         self._release([network])
 
-    def _release(self, networks: Collection[str]) -> None:
+    def _release(self, networks: Collection[str], *, wait: bool = True) -> None:
         """What stands on the host for those of them (ids) that nobody is in any more goes."""
         found = [network for id in networks for network in self.records.find(id)]
         if any(network.has_names for network in found):
             self.name_server.follow()
-        self.bridges.release(networks)
+        self.bridges.release(networks, wait=wait)
         for network in found:
             if network.made_parent and not self.records.is_used(network.id):
                 from cais.network import parents
@@ -336,8 +333,11 @@ class Networks:
             if known and known[0].has_names and (item.gateway4 or item.gateway6) and self.name_server.running():
                 await_known(item, name or container[:12])
 
-    def leave(self, container: str) -> None:
-        """After a container's end: its addresses and ports are free again. Nothing to leave is no error."""
+    def leave(self, container: str, *, wait: bool = True) -> None:
+        """After a container's end: its addresses and ports are free again. Nothing to leave is no error.
+
+        Without ``wait`` bridges that nobody is in any more are gone a moment after this has returned.
+        """
         endpoints = self.records.endpoints(container=container)
         ports = self.records.ports(container)
         if not endpoints and not ports:
@@ -346,7 +346,7 @@ class Networks:
             self.bridges.unpublish(ports, lambda: self._forget_ports(ports))
         with self._database.transaction() as change:
             change.execute("DELETE FROM network_endpoints WHERE container = ?", (container,))
-        self._release([endpoint.network for endpoint in endpoints])
+        self._release([endpoint.network for endpoint in endpoints], wait=wait)
 
     def _forget_ports(self, ports: Sequence[PublishedPort]) -> None:
         with self._database.transaction() as change:

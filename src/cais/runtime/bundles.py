@@ -145,7 +145,7 @@ class Bundles:
             return True  # it was just removed
 
     def start_pipe(self, bundle: Bundle) -> str:
-        """What the first process of ``bundle`` waits at until it is started; only then there is such a file."""
+        """What the first process of ``bundle`` waits at until it is started, and that is there for just so long."""
         return os.path.join(bundle.state_directory or self.state_directory, bundle.id, "exec.fifo")
 
     def waits_for_start(self, bundle: Bundle) -> bool:

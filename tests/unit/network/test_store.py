@@ -408,6 +408,23 @@ def test_what_a_killed_join_leaves_is_found_and_mended(on_host: OnHost) -> None:
     on_host(action)
 
 
+def test_who_comes_while_a_bridge_goes_waits_for_its_end_and_has_it_anew(on_host: OnHost) -> None:
+    def action(host: Host) -> None:
+        before = host.state()
+        for _ in range(5):
+            joined = join(host, 1, namespace())
+            assert joined.endpoints[0].ip4 == "172.17.0.2"  # the route of a bridge that goes is nobody else's
+            host.networks.leave("1" * 64, wait=False)
+        join(host, 1, one := namespace())
+        serve(one, 80)
+        assert ask(None, "172.17.0.2", 80, seconds=20) == "172.17.0.1"  # the kernel takes a second to use a new link
+        host.networks.leave("1" * 64, wait=False)
+        assert list(leftovers.find(host.networks, lambda id: True)) == []  # waits, too
+        assert host.state() == before
+
+    on_host(action)
+
+
 def test_a_bridge_that_is_not_ours_is_left_alone(on_host: OnHost) -> None:
     def action(host: Host) -> None:
         _run("ip link add mine type bridge")
