@@ -310,7 +310,7 @@ class ContainerRuns:
         if self._runtime is None:
             from cais.runtime.runner import Runtime
 
-            self._runtime = Runtime(self._stores.root, self._stores.settings.runtime)
+            self._runtime = Runtime(self._stores.root, self._stores.settings.runtime, self._stores.moves)
         return self._runtime
 
     @property

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cais.host.database import Database
     from cais.host.leases import Leases
     from cais.image.store import Images
+    from cais.runtime.cgroup_moves import Foresight
     from cais.runtime.holder import Holder
     from cais.snapshot.store import SnapshotStore
     from cais.sources.store import SourceStore
@@ -51,6 +52,7 @@ class Stores:
         self._images: Images | None = None
         self._events: EventLog | None = None
         self._holder: Holder | None = None
+        self._moves: Foresight | None = None
         self._registries: Registries | None = None
         self._whole: Stores | None = None  # whose connections these stores use (``apart``)
 
@@ -142,6 +144,15 @@ class Stores:
 
             self._holder = Holder(os.path.join(self.root, "run"))
         return self._holder
+
+    @property
+    def moves(self) -> Foresight:
+        """What waits ahead for processes that are to be started."""
+        if self._moves is None:
+            from cais.runtime.cgroup_moves import Foresight
+
+            self._moves = Foresight()
+        return self._moves
 
     @property
     def registries(self) -> Registries:

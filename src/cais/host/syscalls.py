@@ -9,6 +9,7 @@ numbers of system calls added since 5.0 are the same on every architecture but a
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,6 +117,11 @@ def _syscall(number: int, *arguments: int | bytes | None, path: str | bytes | No
     return _call("syscall", number, *arguments, path=path)
 
 
+def _words(*values: int) -> bytes:
+    """A structure of 64-bit words. Not by ``struct``, which has to be loaded for it."""
+    return b"".join([value.to_bytes(8, sys.byteorder) for value in values])
+
+
 def unshare(flags: int) -> None:
     """unshare(2)."""
     _call("unshare", flags)
@@ -196,9 +202,7 @@ def move_mount_to(fd: int, target_fd: int) -> None:
 
 def mount_setattr(fd: int, set_attributes: int, recursive: bool) -> None:
     """mount_setattr(2) on the mount ``fd``: adds attributes, takes none away."""
-    import struct
-
-    value = struct.pack("=QQQQ", set_attributes, 0, 0, 0)
+    value = _words(set_attributes, 0, 0, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     _syscall(_MOUNT_SETATTR, fd, b"", flags, value, len(value))
 
@@ -214,9 +218,7 @@ def openat2(directory_fd: int, path: str | bytes, flags: int, resolve: int, mode
     Whatever is renamed or mounted anywhere on the host while the kernel goes through a ".." makes it start over; EAGAIN
     is raised where that has happened too often.
     """
-    import struct
-
-    value = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    value = _words(flags | os.O_CLOEXEC, mode, resolve)
     for attempt in range(_RESOLVE_ATTEMPTS):
         try:
             return _syscall(_OPENAT2, directory_fd, os.fsencode(path), value, len(value), path=path)

@@ -39,7 +39,7 @@ class Started(NamedTuple):
 class Runtime(Bundles):
     """``root``: the root directory; ``wanted``: a runtime by name or path, or "". Needs ``namespaces.enter`` before."""
 
-    def __init__(self, root: str, wanted: str = "") -> None:
+    def __init__(self, root: str, wanted: str = "", moves: Foresight | None = None) -> None:
         super().__init__(root)
         self._wanted = wanted
         self._found: find.Found | None = None
@@ -47,7 +47,7 @@ class Runtime(Bundles):
         self._guardian: Guardian | None = None
         self._profiles: dict[tuple[str, ...], dict[str, Any] | None] = {}
         self._lock: LockType = allocate_lock()
-        self._moves = Foresight()
+        self._moves = moves or Foresight()
 
     def foresee(self) -> None:
         """Something is about to be started: what can be waited for now, is. ``bundle`` does it, too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from cais.errors import Invalid
 
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
@@ -57,9 +59,10 @@ _SMALL_BYTES = 1 << 20
 
 def _hex(algorithm: str, data: bytes) -> str:
     if algorithm == "sha256" and len(data) < _SMALL_BYTES:
-        try:
-            from _sha2 import sha256  # type: ignore[import-not-found]  # since Python 3.12
-        except ImportError:
+        # Not by trying: to look for what is not there takes longer than to hash it.
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256
+        else:
             from _sha256 import sha256  # type: ignore[import-not-found]
         return str(sha256(data).hexdigest())
     import hashlib

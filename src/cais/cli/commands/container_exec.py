@@ -34,10 +34,11 @@ COMMAND = Command(
 def run(call: Call) -> int:
     import os
 
-    from cais.engine.containers import ExecOptions
-
     if call["tty"] and call["interactive"] and not call["detach"] and not os.isatty(0):
         raise UsageError("the input device is not a TTY", 1, usage=False)
+    call.engine.foresee_start()  # it goes on beside this import
+    from cais.engine.containers import ExecOptions
+
     options = ExecOptions(
         call.arguments[1:],
         env=call["env"],
