@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -45,6 +46,12 @@ class OrdinaryUser(NamedTuple):
         os.setuid(self.user_id)
         # A process that changed its ids is not dumpable, and then its /proc files belong to root.
         ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Started in the background, a process ignores interrupts, and so would all that the tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # What takes long goes first: where several processes share the tests by files, all of them are busy to the end.
