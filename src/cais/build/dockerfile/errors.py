@@ -37,6 +37,10 @@ class ParseError(DockerfileError):
         self.reason = reason
 
 
+class LineError(ParseError):
+    """A line that cannot be taken apart, whatever its instruction would mean: said at once behind ONBUILD, too."""
+
+
 class NotAllowed(Located, Denied):
     """A RUN asks for a privilege that the build does not give (``--allow``)."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cais.build.dockerfile.errors import ParseError, Span, did_you_mean
+from cais.build.dockerfile.errors import LineError, ParseError, Span, did_you_mean
 from cais.build.dockerfile.flags import Flags, run_mount
 from cais.build.dockerfile.instructions import (
     EXEC,
@@ -63,7 +63,7 @@ def parse_statement(statement: Statement, escape: str, *, trigger: bool = False)
     try:
         return function(keyword, statement, escape)
     except NotStrings:
-        raise ParseError(
+        raise LineError(
             "when using JSON array syntax, arrays must be comprised of strings only", statement.span
         ) from None
 
@@ -120,13 +120,13 @@ def _pairs(keyword: str, statement: Statement, escape: str) -> tuple[Pair, ...]:
     if words and "=" not in words[0]:
         name, value = split_first(statement.rest)
         if not value:
-            raise ParseError(f"{keyword} must have two arguments", statement.span)
+            raise LineError(f"{keyword} must have two arguments", statement.span)
         return (Pair(name, value, legacy=True),)
     pairs: list[Pair] = []
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise ParseError(
+            raise LineError(
                 f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value',
                 statement.span,
                 hint="A value with blanks needs quotes.",
@@ -315,10 +315,10 @@ def _onbuild(keyword: str, statement: Statement, escape: str) -> Instruction:
     instruction: Instruction | None = None
     try:
         instruction = parse_statement(inner, escape, trigger=True)
-    except ParseError:
-        if inner_keyword.upper() in _NO_TRIGGERS:
+    except ParseError as error:
+        if inner_keyword.upper() in _NO_TRIGGERS or isinstance(error, LineError):
             raise
-        # What is wrong with it is said to who builds upon this.
+        # What else is wrong with it is said to who builds upon this.
     return OnBuild(statement.span, statement.line, trigger, instruction)
 
 
