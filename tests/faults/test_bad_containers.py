@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -45,6 +46,8 @@ def refused(host: OwnHost, code: int, *words: str) -> str:
     """What a command says; nothing stays of what it began."""
     before = host("ps", "-aq")
     said = host(*words, code=code)
+    if "-d" in words:
+        said = re.sub("^[0-9a-f]{64}\n", "", said)  # its id is known once it was made
     assert said.startswith("Error: ") and "Traceback" not in said and "internal error" not in said, said
     assert host("ps", "-aq") == before
     return said

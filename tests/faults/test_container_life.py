@@ -173,8 +173,10 @@ def test_detached_and_removed_with_its_end(cais):
 
 
 def test_detached_and_not_startable(cais):
-    assert "not found" in cais("run", "-d", "--name", "none", "box", "nosuch", code=127)
+    said = cais("run", "-d", "--name", "none", "box", "nosuch", code=127)
+    assert "not found" in said
     state = cais.state("none")
+    assert cais.inspect("none")["Id"] == said.splitlines()[0]  # as with Docker its id is known all the same
     assert state["Status"] == "created" and "nosuch" in state["Error"]
     cais("rm", "none")
     assert cais.nothing_left()

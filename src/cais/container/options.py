@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cais.errors import Invalid
+from cais.errors import Invalid, NotFound
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -202,6 +202,8 @@ def read_pairs(path: str, environ: Mapping[str, str] | None) -> list[str]:
     try:
         with open(path, "rb") as file:
             data = file.read(1 << 20)
+    except FileNotFoundError:
+        raise NotFound(f"open {path}: no such file or directory", exit_code=125)
     except OSError as error:
         from cais.errors import from_os_error
 

@@ -49,12 +49,12 @@ def _mount_namespace() -> str:
         return ""
 
 
-def enter(join: int = 0) -> Namespaces:
+def enter(join: int = -1) -> Namespaces:
     """Puts this process in a private mount namespace, and first in a user namespace where it is not root.
 
-    ``join``: a process whose user namespace an ordinary user enters, instead of making one: what runs in it can be
-    reached then. Where that process is gone, or is no process of this user, a new one is made. Calling it again does
-    nothing. Raises Denied where the host forbids it.
+    ``join``: a user namespace, as a descriptor, that an ordinary user enters instead of making one: what runs in it can
+    be reached then. Where it is none of this user's, a new one is made. Calling it again does nothing. Raises Denied
+    where the host forbids it.
     """
     known = entered()
     if known is not None:
@@ -68,7 +68,7 @@ def enter(join: int = 0) -> Namespaces:
     elif os.geteuid() == 0:
         # A user namespace would have this one id, and could not be left for the files of others that root has made.
         raise Denied("this process is root without the right to mount (CAP_SYS_ADMIN)", hint=_POWERLESS_ROOT_HINT)
-    elif join and _join_user_namespace(join):
+    elif join >= 0 and _join_user_namespace(join):
         try:
             syscalls.unshare(syscalls.CLONE_NEWNS)
         except OSError as error:
@@ -230,18 +230,12 @@ def _enter_user_namespace() -> Namespaces:
     return Namespaces(True, mapped_ids(), warning)
 
 
-def _join_user_namespace(pid: int) -> bool:
-    try:
-        descriptor = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
+def _join_user_namespace(descriptor: int) -> bool:
     try:
         _wait_for_ended_threads()
         syscalls.setns(descriptor, syscalls.CLONE_NEWUSER)
     except OSError:
         return False
-    finally:
-        os.close(descriptor)
     return True
 
 

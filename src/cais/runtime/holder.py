@@ -14,7 +14,7 @@ import os
 
 from cais.errors import from_os_error
 from cais.host import namespaces, process_files, syscalls
-from cais.host.processes import ProcessName, boot_id, send_signal, start_ticks
+from cais.host.processes import ProcessName, boot_id, is_alive, send_signal, start_ticks
 from cais.runtime.find import find_program
 
 _NAME = ".holder"
@@ -53,19 +53,36 @@ class Holder:
         try:
             os.makedirs(self._directory, 0o700, exist_ok=True)
             self._hold()
-            if self.process() is None and not beside:
-                from cais.host.locks import FileLock
-
-                with FileLock(self._path + ".lock"):
-                    if self.process() is None:
-                        namespaces.enter(self._survivor())
-                        self._start()
+            space = self._beside(beside) if beside else self._common()
         except OSError as error:
             raise from_os_error(error, f"use {self._path}")
-        found = (
-            process_files.find(os.path.join(self._directory, beside, "owner")) if beside else None
-        ) or self.process()
-        namespaces.enter(0 if found is None else found.pid)
+        _enter(space)
+
+    def _common(self) -> int:
+        """The common user namespace, as a descriptor, or -1 where this process has entered it on the way.
+
+        A holder that is killed meanwhile is started again.
+        """
+        from cais.host.locks import FileLock
+
+        while True:
+            found = self.process()
+            if found is not None:
+                space = _user_namespace(found)
+                if space >= 0 or is_alive(found):
+                    return space
+                continue
+            with FileLock(self._path + ".lock"):
+                if self.process() is None:
+                    survivor = self._survivor()
+                    _enter(_user_namespace(survivor) if survivor is not None else -1)
+                    self._start()
+                    return -1
+
+    def _beside(self, id: str) -> int:
+        """The user namespace of a running container, else the common one where there is one; or -1."""
+        found = process_files.find(os.path.join(self._directory, id, "owner")) or self.process()
+        return -1 if found is None else _user_namespace(found)
 
     def _hold(self) -> None:
         self._lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -78,7 +95,7 @@ class Holder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             found = self.process()
-            if found is not None and not self._survivor():
+            if found is not None and self._survivor() is None:
                 send_signal(found.pid, signal.SIGKILL, found.start_ticks)
                 os.ftruncate(self._lock, 0)
                 os.waitpid(found.pid, 0)
@@ -92,17 +109,17 @@ class Holder:
         """The holder, while it lives."""
         return process_files.find(self._path)
 
-    def _survivor(self) -> int:
-        """The pid of a process that belongs to a running container, or 0."""
+    def _survivor(self) -> ProcessName | None:
+        """A process that belongs to a running container."""
         try:
             names = os.listdir(self._directory)
         except FileNotFoundError:
-            return 0
+            return None
         for name in names:
             owner = None if name.startswith(".") else process_files.find(os.path.join(self._directory, name, "owner"))
             if owner is not None and owner.pid != os.getpid():
-                return owner.pid
-        return 0
+                return owner
+        return None
 
     def _start(self) -> None:
         program = find_program("sleep")
@@ -130,3 +147,19 @@ class Holder:
         text = f"{child} {start_ticks(child)} {boot_id()}\n".encode()
         os.pwrite(self._lock, text, 0)
         os.ftruncate(self._lock, len(text))
+
+
+def _user_namespace(process: ProcessName) -> int:
+    """A process's, as a descriptor; -1 where it has ended, or is none of this user's."""
+    try:
+        return os.open(f"/proc/{process.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _enter(space: int) -> None:
+    try:
+        namespaces.enter(space)
+    finally:
+        if space >= 0:
+            os.close(space)

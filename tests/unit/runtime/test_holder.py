@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from cais.host import namespaces
+from cais.host import namespaces, process_files
 from cais.runtime.holder import Holder
 
 pytestmark = pytest.mark.root
@@ -39,6 +39,14 @@ def in_other_process(action):
 def entered(directory, beside=""):
     holder = Holder(str(directory))
     holder.enter(beside)
+    return holder
+
+
+def with_bundle(directory):
+    """As ``entered``, by a process that a container belongs to."""
+    holder = entered(directory)
+    (directory / "x").mkdir()
+    process_files.note(str(directory / "x" / "owner"), os.getpid())
     return holder
 
 
@@ -74,18 +82,11 @@ def test_commands_share_a_user_namespace_and_the_last_ends_it(as_user):
 
 def test_a_killed_holder_is_started_again_where_a_container_runs(as_user):
     def action(directory):
-        def with_bundle():
-            holder = entered(directory)
-            (directory / "x").mkdir()
-            pid = os.getpid()
-            from cais.host.processes import boot_id, start_ticks
-
-            (directory / "x" / "owner").write_text(f"{pid} {start_ticks(pid)} {boot_id()}\n")
-            return holder
-
-        one, first, stop_one = in_other_process(with_bundle)
+        one, first, stop_one = in_other_process(lambda: with_bundle(directory))
         killed = Holder(str(directory)).process()
         os.kill(killed.pid, signal.SIGKILL)
+        while Holder(str(directory)).process() is not None:
+            pass  # it is dead some time later
         other, second, stop_other = in_other_process(lambda: entered(directory))
         process = Holder(str(directory)).process()
         assert process not in (None, killed) and first == second
@@ -94,6 +95,33 @@ def test_a_killed_holder_is_started_again_where_a_container_runs(as_user):
         for child, stop in ((other, stop_other), (beside[0], beside[2]), (one, stop_one)):
             os.write(stop, b".")
             os.waitpid(child, 0)
+        return True
+
+    assert as_user(action) == "True"
+
+
+def test_a_holder_is_killed_while_others_enter(as_user):
+    """Whenever that is: nobody is in a user namespace of its own."""
+
+    def action(directory):
+        first, space, stop = in_other_process(lambda: with_bundle(directory))
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                try:
+                    entered(directory).leave()
+                    os._exit(os.readlink("/proc/self/ns/user") != space)
+                finally:
+                    os._exit(2)
+            kills = 0
+            while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+                killed = Holder(str(directory)).process() if kills < 5 else None
+                if killed is not None:
+                    os.kill(killed.pid, signal.SIGKILL)
+                    kills += 1
+            assert os.waitstatus_to_exitcode(ended[1]) == 0
+        os.write(stop, b".")
+        os.waitpid(first, 0)
         return True
 
     assert as_user(action) == "True"

@@ -47,12 +47,9 @@ def run(call: Call) -> int:
 
     def created(id: str) -> None:
         write_container_id(call["cidfile"], id)
-        if shown and not options.detach:
-            # Nothing else will be said here.
+        if shown:
+            # Nothing else will be said here; who started it in the background knows it also where it does not start.
             say(id)
             sys.stdout.flush()
 
-    id, code = call.engine.containers.run(options, warn=warn, created=created, progress=PullShown(options.quiet))
-    if options.detach:
-        say(id)
-    return code
+    return call.engine.containers.run(options, warn=warn, created=created, progress=PullShown(options.quiet)).exit_code
