@@ -51,6 +51,14 @@ _WORDS = {
 }
 
 
+class NotNow(Unavailable):
+    """A registry that has said after how many ``seconds`` it may be asked again."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 def read_document(response: BaseHTTPResponse, limit_bytes: int, what: str) -> bytes:
     """A whole small body, decoded where it was encoded all the same. ``what`` names it in errors.
 
@@ -97,11 +105,13 @@ def _pieces(response: BaseHTTPResponse, limit_bytes: int, what: str) -> Iterator
         raise Unavailable(f"{what} was cut off after {received} of {length} bytes")
 
 
-def refusal(status: int, body: bytes, where: str) -> CaisError:
-    """The error of an answer that is no success, in the registry's own words where it gave some."""
+def refusal(status: int, body: bytes, where: str, seconds: float | None = None) -> CaisError:
+    """The error of an answer that is no success, in the registry's own words where it gave some; ``seconds``: its
+    Retry-After."""
     kind = _BY_STATUS.get(status) or (Unavailable if status >= 500 else Failed)
     words = ", ".join(f"{code}: {message}" if message else code for code, message in said(body))
-    return kind(words or _WORDS.get(status) or f"{where} answered with the status {status}")
+    words = words or _WORDS.get(status) or f"{where} answered with the status {status}"
+    return NotNow(words, seconds) if kind is Unavailable and seconds is not None else kind(words)
 
 
 def warnings(values: Iterable[str]) -> list[str]:

@@ -168,9 +168,14 @@ class Transport:
         self._drain(self.request("GET", "/v2/"))
         return self._authorization.identity_token
 
-    def pause(self, attempt: int) -> None:
-        """Waits before the next attempt, longer after each."""
-        self._wait(self._pause(attempt))
+    def pause(self, attempt: int, error: CaisError | None = None) -> None:
+        """Waits before the next attempt, longer after each, or as long as ``error`` says; raises it if that is long."""
+        if not isinstance(error, answers.NotNow):
+            self._wait(self._pause(attempt))
+        elif error.seconds > self.limits.wait_seconds:
+            raise error
+        else:
+            self._wait(error.seconds)
 
     def close(self) -> None:
         """Closes the connections that wait for further requests."""
@@ -344,9 +349,10 @@ class Transport:
             if response.status in accepted:
                 return response
             said = self._refusal_body(response)
-            pause = self._pause(attempt, response.headers.get("Retry-After", ""))
+            asked = answers.retry_after(response.headers.get("Retry-After", ""), time.time())
+            pause = self._pause(attempt) if asked is None else asked
             if response.status not in _AGAIN or last or pause > self.limits.wait_seconds:
-                raise answers.refusal(response.status, said, where)
+                raise answers.refusal(response.status, said, where, asked)
             self._wait(pause)
         raise AssertionError("unreachable")
 
@@ -361,11 +367,8 @@ class Transport:
         """Reads a short body, so that the connection can be used again; one that is not short is closed."""
         self._refusal_body(response)
 
-    def _pause(self, attempt: int, asked: str = "") -> float:
-        """In seconds: what Retry-After asks, else twice as long each time, and never the same for two clients."""
-        wished = answers.retry_after(asked, time.time())
-        if wished is not None:
-            return wished
+    def _pause(self, attempt: int) -> float:
+        """In seconds: twice as long each time, and never the same for two clients."""
         longest = min(self.limits.first_wait_seconds * (1 << attempt - 1), self.limits.wait_seconds)
         return longest * (0.5 + random.random() / 2)
 

@@ -87,7 +87,7 @@ class _Upload:
                     raise self._source_error from None
                 if failures >= self._transport.limits.attempts:
                     raise error
-            self._transport.pause(failures)
+                self._transport.pause(failures, error)
             location, offset = self._continued(location)
             if offset > furthest:  # it goes on, however badly
                 furthest, failures = offset, 0

@@ -668,6 +668,7 @@ class Uploads:
     def __init__(self) -> None:
         self.received = b""
         self.break_after: list[int] = []
+        self.busy: list[str] = []  # with which Retry-After bytes are refused
         self.forget = False
         self.stored: dict[str, bytes] = {}
         self.log: list[str] = []
@@ -692,6 +693,10 @@ class Uploads:
             self.received += request.rfile.read(self.break_after.pop(0))
             request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             request.connection.close()
+            return
+        if self.busy:
+            request.rfile.read(left)
+            request.reply(status=503, Retry_After=self.busy.pop(0))
             return
         self.received += request.rfile.read(left)
         digest = parse_qs(urlsplit(request.path).query)["digest"][0]
@@ -750,6 +755,18 @@ def test_a_stream_that_fails_harms_nobody(how: str) -> None:
         if how != "nobody":
             registry.take(BLOB, Bytes(DATA))
             assert uploads.stored == {BLOB.digest: DATA}
+
+
+def test_an_upload_to_a_registry_that_is_busy_comes_again_when_it_said() -> None:
+    uploads, waits = Uploads(), Waits()
+    uploads.busy = ["7", "11"]
+    with lying(uploads, waits=waits) as (registry, _):
+        registry.take(BLOB, Bytes(DATA))
+        assert (uploads.stored, waits) == ({BLOB.digest: DATA}, [7, 11])
+        uploads.busy = ["21600"] * 50
+        with pytest.raises(Unavailable):
+            registry.take(BLOB, Bytes(DATA))
+        assert (len(uploads.busy), len(waits)) == (49, 2), "nobody waits for six hours"
 
 
 def test_an_upload_that_was_forgotten_begins_again() -> None:
