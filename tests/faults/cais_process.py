@@ -18,6 +18,7 @@ class Cais:
         self.directory = directory
         self.root = directory / "root"
         self.environment = {**os.environ, "CAIS_ROOT": str(self.root)}
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "cais", *words]
@@ -38,7 +39,7 @@ class Cais:
         return done
 
     def start(self, *words: str, **options) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(*words),
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -46,8 +47,13 @@ class Cais:
             stderr=options.pop("stderr", subprocess.DEVNULL),
             **options,
         )
+        self._started.append(process)
+        return process
 
-    def end_containers(self) -> None:
+    def end_all(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.wait()
         if ids := self("ps", "-aq", check=False).stdout.split():
             self("rm", "-f", *ids, check=False)
 

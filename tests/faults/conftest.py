@@ -28,7 +28,7 @@ def _ended(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if request.node.stash.get(_FAILED, False):
         for host in hosts:
-            host.end_containers()
+            host.end_all()
 
 
 @pytest.fixture
@@ -55,4 +55,4 @@ def box(busybox_tar, tmp_path_factory) -> Iterator[Container]:
     made = Container(tmp_path_factory.mktemp("root"))
     made("import", "--change", "CMD sh", str(busybox_tar), "box")
     yield made
-    made.end_containers()
+    made.end_all()

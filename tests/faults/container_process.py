@@ -54,7 +54,7 @@ class Cais:
         wait_until(lambda: self.state(name)["Pid"])
         return self.state(name)["Pid"]
 
-    def end_containers(self) -> None:
+    def end_all(self) -> None:
         if ids := self("ps", "-aq", code=None).split():
             self("rm", "-f", *ids, code=None)
 

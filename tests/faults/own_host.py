@@ -38,7 +38,7 @@ class OwnHost(Cais):
     def close(self) -> None:
         """Also after a test that failed: no container goes on running, no monitor goes on writing its log."""
         if self._holder.poll() is None:
-            self.end_containers()
+            self.end_all()
             self.power_off()
 
     def power_off(self) -> None:
