@@ -8,7 +8,7 @@ that nothing of others is changed. It does not know what a container is: it is h
     wishes      what is asked of ``join``, and what it returns
     records     the tables
     leases      which address a container gets
-    definition  a network as it is created, checked (pure); subnets: those that nobody has
+    definition  a network as it is created, checked (pure); subnets: those that nobody has; default: that of ``bridge``
     publishing  which port of the host; reserve: whether it is free, and who has it
     bridges     bridges of the host, made and removed; firewall: the nftables text (pure); foreign: others' firewalls
     name_server DNS by container names: aardvark-dns

@@ -6,6 +6,7 @@ makes or removes one.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 
@@ -30,6 +31,18 @@ SYSTEM_ROOT = "/var/lib/cais"
 _DEFAULT_MTU = 1500
 _DELETE_SECONDS = 5.0
 _HAIRPIN_NEEDED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+
+
+class SubnetTaken(Conflict):
+    """The host has another route to the subnet of a network whose bridge was to be made."""
+
+    def __init__(self, network: Network, route: str) -> None:
+        super().__init__(
+            f"cannot set up the network {network.name}: the host has another route to its subnet {route}",
+            hint="Make the network anew with another --subnet.",
+            exit_code=125,
+        )
+        self.network = network
 
 
 class Bridges:
@@ -86,15 +99,20 @@ class Bridges:
 
     def _make(self, networks: Sequence[Network], netlink: Netlink) -> None:
         """No packet passes a bridge that the firewall does not know: it comes up when that is done."""
-        for network in networks:
-            self._check_routes(network, netlink)
-        filtered = beside(self._filter(self._present(netlink) | {network.id for network in networks}))
+        host = _alone_on_host()
         try:
             for network in networks:
-                self._make_one(network, netlink)
+                self._check_routes(network, netlink)
+            filtered = beside(self._filter(self._present(netlink) | {network.id for network in networks}))
+            try:
+                for network in networks:
+                    self._make_one(network, netlink)
+            finally:
+                filtered()
+            made = [link for network in networks if (link := self.link(netlink, network)) is not None]
+            netlink.send([links.set_up(link.number) for link in made])
         finally:
-            filtered()
-        netlink.send([links.set_up(link.number) for item in networks if (link := self.link(netlink, item)) is not None])
+            os.close(host)
         set_sysctl("net/ipv4/ip_forward", "1")
 
     def _make_one(self, network: Network, netlink: Netlink) -> None:
@@ -132,12 +150,7 @@ class Bridges:
         for subnet, number in links.routed_subnets(netlink):
             if any(pool.subnet == subnet for pool in network.pools):
                 other = links.find(netlink, number=number)
-                raise Conflict(
-                    f"cannot set up the network {network.name}: the host has another route to its subnet {subnet}, "
-                    f"by {other.name if other else number}",
-                    hint="Make the network anew with another --subnet.",
-                    exit_code=125,
-                )
+                raise SubnetTaken(network, f"{subnet}, by {other.name if other else number}")
 
     def _present(self, netlink: Netlink) -> set[str]:
         """The ids of the networks whose bridges are there."""
@@ -269,6 +282,14 @@ def _take_down_apart(bridges: Sequence[tuple[Network, Link]], filter: Callable[[
     os.closerange(lock.fileno() + 1, 1 << 16)
     with Netlink() as netlink:
         _take_down(bridges, filter, netlink)
+
+
+def _alone_on_host() -> int:
+    """Locks this thread's network namespace, until the descriptor is closed: of two root directories that choose the
+    same subnet, one sees the other's route."""
+    descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def _delete(netlink: Netlink, link: Link) -> None:

@@ -10,11 +10,11 @@ import os
 from cais.errors import CaisError, Conflict, Denied, Invalid, Unavailable, from_os_error
 from cais.host.database import Database, Transaction
 from cais.network import leases
-from cais.network.addresses import AF_INET, AF_INET6, Address, parse_address
-from cais.network.bridges import Bridges
+from cais.network.addresses import AF_INET, AF_INET6, parse_address
+from cais.network.bridges import Bridges, SubnetTaken
 from cais.network.inside import configure, interface, link_names, remove_link, route
 from cais.network.netlink import Netlink, NetlinkError
-from cais.network.records import Endpoint, Network, NetworkRecords, Pool, PublishedPort
+from cais.network.records import Endpoint, Network, NetworkRecords, PublishedPort
 from cais.network.wishes import EndpointWish, Joined, PortWish
 
 TYPE_CHECKING = False
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from cais.network.definition import NetworkOptions
     from cais.network.name_server import NameServer
+
+_SUBNETS_TRIED = 8
 
 
 class Networks:
@@ -86,27 +88,10 @@ class Networks:
             self.records.remove(change, network.id)
 
     def default(self) -> Network:
-        """The network ``bridge``. It has a subnet from its first use on; where nobody is in it and the host has taken
-        that since, another one. Raises Unavailable."""
-        from cais.network.subnets import unused
+        """The network ``bridge``, with a subnet (``cais.network.default``). Raises Unavailable."""
+        from cais.network.default import settled
 
-        network = self.records.get("bridge")
-        if network.pools and (self.records.is_used(network.id) or not self.bridges.is_routed_elsewhere(network)):
-            return network
-        with self._database.transaction() as change:
-            network = self.records.get("bridge")
-            if self.records.is_used(network.id):
-                return network
-            subnet = unused([other for other in self.records.all() if other.id != network.id], AF_INET)
-            if network.pools and network.pools[0].subnet == subnet:
-                return network
-            network = network._replace(
-                interface="cais0" if self.bridges.is_system else f"cais-{network.id[:10]}",
-                pools=(Pool(subnet, Address(AF_INET, subnet.number + 1)),),
-                chosen=True,
-            )
-            self.records.update(change, network)
-        return network
+        return settled(self._database, self.records, self.bridges)
 
     def join(
         self,
@@ -124,6 +109,24 @@ class Networks:
         Raises NotFound (network), Invalid, Conflict (address or port taken), Denied, Unavailable (no address left, or
         the kernel refuses), Unsupported (the kernel lacks it). Then nothing of it is left.
         """
+        for _ in range(_SUBNETS_TRIED):
+            try:
+                return self._join(container, name, wishes, netns_fd, ports, routed)
+            except SubnetTaken as error:
+                if error.network.name != "bridge":
+                    raise
+                taken = error  # by another root directory, since it was chosen: ``default`` chooses again
+        raise taken
+
+    def _join(
+        self,
+        container: str,
+        name: str,
+        wishes: Sequence[EndpointWish],
+        netns_fd: int,
+        ports: Sequence[PortWish],
+        routed: bool,
+    ) -> Joined:
         networks = [self._usable(wish.network) for wish in wishes]
         if container in self.records.containers():
             self._undo(container)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
+from cais.engine.stores import SCHEMA_VERSION, _schemas
 from cais.errors import CaisError
+from cais.host.database import Database
 from cais.network import leftovers
 from cais.network.definition import NetworkOptions
 from cais.network.inside import set_sysctl, within
 from cais.network.name_server import _answer
+from cais.network.store import Networks
 from cais.network.wishes import EndpointWish, Joined, PortWish
 
 from .conftest import Host, _run, ask, namespace, needs_kernel, serve
@@ -467,5 +471,35 @@ def test_a_firewall_that_drops_lets_ours_pass(on_host: OnHost, table: str) -> No
         assert ask(one, "10.9.0.2", 80) == "10.9.0.1"
         host.networks.leave("1" * 64)
         assert host.state() == before
+
+    on_host(action)
+
+
+def test_root_directories_that_begin_at_once_have_subnets_of_their_own(on_host: OnHost) -> None:
+    def action(host: Host) -> None:
+        count = 5
+        places = [host.root / f"root{number}" for number in range(count)]
+        others = []
+        for place in places:
+            place.mkdir()
+            database = Database(str(place / "cais.db"), SCHEMA_VERSION, _schemas)
+            others.append(Networks(str(place), database))
+        together = threading.Barrier(count)
+        found: list[str] = []
+
+        def begin(networks: Networks, where: int) -> None:
+            networks.default()
+            together.wait()  # all have chosen the same one
+            joined = networks.join("a" * 64, "a", [EndpointWish("bridge")], where)
+            found.append(joined.endpoints[0].gateway4)
+
+        threads = [threading.Thread(target=begin, args=(networks, namespace())) for networks in others]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(found) == [f"172.{number}.0.1" for number in range(17, 17 + count)]
+        for networks in others:
+            networks.leave("a" * 64)
 
     on_host(action)
