@@ -47,7 +47,7 @@ def machine(*images: str, account: Any = None, python: tuple[str, str] | None = 
         made = Machine(directory, become, python)
     try:
         if account is not None:
-            _give_tun(made, directory)
+            give_tun(made, directory)
         with open(archive, "rb") as file:  # the user may not read where it is kept
             subprocess.run(**made.options("import", "-", "programs"), stdin=file, capture_output=True, check=True)
         for name in images:
@@ -58,7 +58,7 @@ def machine(*images: str, account: Any = None, python: tuple[str, str] | None = 
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _give_tun(host: Machine, directory: Path) -> None:
+def give_tun(host: Machine, directory: Path) -> None:
     """Lets everybody on this host open /dev/net/tun, which pasta needs, as most machines do."""
     node = str(directory / "tun")
     try:

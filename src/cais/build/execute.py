@@ -10,7 +10,7 @@ from cais.build.context import Context, select_from
 from cais.build.contexts import Contexts
 from cais.build.graph import Copy, Exec, MakeDirectory, Vertex, stage_mounts
 from cais.build.hashing import digest_of
-from cais.build.ops.run import Opened, Runs, StepFailed
+from cais.build.ops.run import Networks, Opened, Runs, StepFailed
 from cais.build.ops.step_settings import NO_LIMITS, StepSettings
 from cais.build.ops.target import LayerTarget, Target
 from cais.build.patterns import literal
@@ -52,7 +52,7 @@ class OpExecutor:
     ``ensure`` unpacks what is not unpacked yet (of a base image, of an imported cache) before it is stood on;
     ``can_ensure`` says whether it could; ``base_time`` is when a base image was made, in seconds. ``listing_of`` gives
     the kept listing of a selection by its digest. ``volumes`` and ``credentials`` are for the mounts of RUN, where
-    there are any.
+    there are any, ``networks`` for those RUNs that have their own.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class OpExecutor:
         keep_failed: bool = False,
         volumes: VolumeStore | None = None,
         credentials: Credentials | None = None,
+        networks: Networks | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._runtime = runtime
@@ -91,7 +92,7 @@ class OpExecutor:
             from cais.build.ops.mounts import Sources
 
             sources = Sources(snapshots, self._standing.ensure, volumes, credentials)
-        self._runs = Runs(runtime, progress, self._cancelled, settings, sources)
+        self._runs = Runs(runtime, progress, self._cancelled, settings, sources, networks)
         self._listings: dict[Vertex, tuple[Digest, bytes]] = {}
         self._unsettled: set[Vertex] = set()
 

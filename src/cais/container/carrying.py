@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cais.container.networking import Attachment
     from cais.container.records import ContainerRecord
-    from cais.network.records import NetworkRecords
+    from cais.network.records import NetworkRecords, PublishedPort
     from cais.network.wishes import PortWish
     from cais.runtime.runner import Bundle
 
@@ -51,14 +51,26 @@ def carry(
 ) -> None:
     """Gives the network namespace at the path ``namespace`` a way out. Raises Unavailable, Conflict (a taken port)."""
     published = pasta.publish(records, record.id, record.name, ports)
+    maps_host = any(text.endswith(HOST_GATEWAY) for text in wanted.hosts)
+    begin(bundle, namespace, published, interface=interface(wanted.networks), maps_host=maps_host)
+
+
+def begin(
+    bundle: Bundle,
+    namespace: str,
+    published: Sequence[PublishedPort] = (),
+    *,
+    interface: str = "eth0",
+    maps_host: bool = False,
+) -> None:
+    """As ``carry``, with ports that are noted. ``maps_host``: the gateway is the host, its loopback, too."""
     path = os.path.join(bundle.directory, NETWORK)
     try:
         os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
         syscalls.mount(namespace, path, "", syscalls.MS_BIND)
     except OSError as error:
         raise from_os_error(error, "mount a network namespace")
-    maps_host = any(text.endswith(HOST_GATEWAY) for text in wanted.hosts)
-    pasta.start(path, published, interface=interface(wanted.networks), maps_host=maps_host)
+    pasta.start(path, published, interface=interface, maps_host=maps_host)
 
 
 def interface(networks: Sequence[Attachment]) -> str:

@@ -202,6 +202,29 @@ class Connections:
             return made._replace(warnings=(line,))
         return made._replace(gateway=carried.gateway, asks_host=True)
 
+    def join_default(self, id: str, name: str, *, maps_host: bool = False) -> Connection:
+        """A namespace on the default network, for what is no container and has a bundle ``id``. ``leave`` undoes it.
+
+        ``maps_host``: the gateway is the host, its loopback, too, for an ordinary user. Raises Denied, Unavailable,
+        Unsupported: what the host lacks.
+        """
+        from cais.host.namespaces import in_user_namespace
+
+        descriptor = new_namespace()
+        made = Connection(path=f"/proc/{os.getpid()}/fd/{descriptor}", descriptors=(descriptor,))
+        try:
+            if in_user_namespace():
+                from cais.container import carrying
+
+                carrying.begin(self.runtime.opened(id), made.path, maps_host=maps_host)
+                return made._replace(gateway=carrying.GATEWAY)
+            joined = self.networks.join(id, name, [wish(Attachment(DEFAULT))], descriptor)
+            _check_forwarding()
+        except BaseException:
+            made.close()
+            raise
+        return made._replace(gateway=joined.endpoints[0].gateway4)
+
     def _carry(
         self, record: ContainerRecord, wanted: Networking, made: Connection, ports: Sequence[PortWish]
     ) -> Connection:
@@ -277,6 +300,16 @@ class Connections:
     def is_used(self, id: str) -> bool:
         """Whether a container runs, or is being started or ended: what it has of its networks is its own."""
         return self.runtime.is_owned(id) or self.runtime.process(self.runtime.opened(id)) is not None
+
+
+def _check_forwarding() -> None:
+    """What is no container's has use for nothing but the way out. Raises Unavailable."""
+    with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:
+        if file.read().strip() == "0":
+            raise Unavailable(
+                "this host forwards nothing, and this process may not change that",
+                hint="Switch it on from outside (sysctl net.ipv4.ip_forward=1), or use --network host",
+            )
 
 
 def wish(item: Attachment, hostname: str = "", dns: Sequence[str] = ()) -> EndpointWish:

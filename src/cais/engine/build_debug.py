@@ -136,8 +136,11 @@ def debug(
     import threading
 
     from cais.build.credentials import Credentials
+    from cais.build.lowering.process import RunSettings
     from cais.build.ops.mounts import Sources
     from cais.build.plan import Result
+    from cais.engine.build_network import StepNetworks
+    from cais.spec.progress import silent
     from cais.volume.store import VolumeStore
 
     op = _exec(steps, step)
@@ -150,7 +153,9 @@ def debug(
 
     runtime = Runtime(stores.root, stores.settings.runtime)
     sources = Sources(stores.snapshots, held, VolumeStore(stores.root, stores.database), Credentials({}, {}))
-    runs = Runs(runtime, lambda event: None, threading.Event(), NO_LIMITS._replace(allowed=("device",)), sources)
+    allowed = NO_LIMITS._replace(allowed=("device",))
+    networks = StepNetworks(stores, runtime, silent, names_host=RunSettings(hosts=op.hosts).names_host)
+    runs = Runs(runtime, silent, threading.Event(), allowed, sources, networks)
     prepared = stores.snapshots.prepare(Digest(chain) if chain else None, volatile=True)
     try:
         place = Place(
@@ -164,6 +169,7 @@ def debug(
         return action(place)
     finally:
         stores.snapshots.discard(prepared)
+        networks.close()
         runtime.close()
 
 

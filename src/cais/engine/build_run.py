@@ -166,6 +166,7 @@ class Run:
         ids: Mapping[Vertex, int],
     ) -> Mapping[Vertex, Result]:
         from cais.build.execute import OpExecutor
+        from cais.engine.build_network import StepNetworks
         from cais.runtime.runner import Runtime
 
         self._stores.snapshots.reach()  # before the first thread
@@ -179,6 +180,7 @@ class Run:
             self._credentials = self._credentials or self._open_credentials()
             volumes = VolumeStore(self._stores.root, self._stores.database)
             mounts = {"volumes": volumes, "credentials": self._credentials}
+        networks = StepNetworks(self._stores, runtime, self._progress, names_host=self._runs.names_host)
         executor = OpExecutor(
             self._stores.snapshots,
             runtime,
@@ -191,6 +193,7 @@ class Run:
             epoch=self._options.epoch,
             settings=step_settings(self._options),
             keep_failed=self._on_failure is not None,
+            networks=networks,
             **mounts,
         )
         solver = Solver(
@@ -205,6 +208,7 @@ class Run:
             raise
         finally:
             executor.drop_failed()
+            networks.close()
             runtime.close()
             if self._credentials is not None:
                 self._credentials.close()

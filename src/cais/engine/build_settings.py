@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cais.build.lowering.process import RunSettings
+from cais.build.lowering.process import HOST_GATEWAY, RunSettings
 from cais.engine.build_options import BuildOptions
 from cais.errors import Invalid
 
@@ -51,7 +51,7 @@ def hosts(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _is_address(text: str) -> bool:
-    if text == "host-gateway":
+    if text == HOST_GATEWAY:
         return True
     import socket
 

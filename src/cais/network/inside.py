@@ -124,6 +124,26 @@ def link_names(netns_fd: int) -> set[str]:
     return within(netns_fd, names)
 
 
+def is_silent(netns_fd: int) -> bool:
+    """Whether no TCP connection is left of what ran in that namespace, not even one whose time to end has not come:
+    it would keep its port from who comes next."""
+
+    def look() -> bool:
+        for name in ("sockstat", "sockstat6"):
+            try:
+                with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:
+                    found = [line.split() for line in file if line.startswith("TCP")]
+            except FileNotFoundError:
+                continue  # a kernel without IPv6
+            for words in found:
+                counts = dict(zip(words[1::2], words[2::2], strict=True))
+                if counts["inuse"] != "0" or counts.get("tw", "0") != "0":
+                    return False
+        return True
+
+    return within(netns_fd, look)
+
+
 def set_sysctl(name: str, value: str) -> bool:
     """Writes a sysctl (``net/ipv4/ip_forward``) of this thread's network namespace.
 

@@ -113,15 +113,27 @@ def own_lines(hostname: str, domainname: str, addresses: Sequence[str]) -> str:
 
 
 def write_for_step(
-    directory: str, *, hostname: str, hosts: Sequence[tuple[str, str]] = (), host_resolv_conf: str = "/etc/resolv.conf"
+    directory: str,
+    *,
+    hostname: str,
+    hosts: Sequence[tuple[str, str]] = (),
+    gateway: str = "",
+    host_resolv_conf: str = "/etc/resolv.conf",
 ) -> NetworkFiles:
-    """The files of a build step, which says the same on every host. ``hosts`` are (name, address)."""
-    files = NetworkFiles(*(os.path.join(directory, name) for name in ("hosts", "hostname", "resolv.conf")))
+    """The files of a build step, which says the same on every host. ``hosts`` are (name, address).
+
+    ``gateway`` is the host seen from a network of the step's own; "" where it has none.
+    """
+    files = opened(directory)
     lines = [f"127.0.0.1\tlocalhost {hostname}\n", "::1\tlocalhost ip6-localhost ip6-loopback\n"]
-    lines += [f"{LOCAL_GATEWAY if address == HOST_GATEWAY else address}\t{name}\n" for name, address in hosts]
+    host = gateway or LOCAL_GATEWAY
+    lines += [f"{host if address == HOST_GATEWAY else address}\t{name}\n" for name, address in hosts]
     _write(files.hosts, "".join(lines))
     _write(files.hostname, hostname + "\n")
-    _write(files.resolv_conf, _read(host_resolv_conf))
+    if gateway:
+        write_resolver(directory, "none", _HOSTS_OWN, host_resolv_conf)
+    else:
+        _write(files.resolv_conf, _read(host_resolv_conf))
     return files
 
 

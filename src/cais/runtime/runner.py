@@ -107,17 +107,27 @@ class Runtime(Bundles):
         self.write_config(spec, bundle)
         try:
             if guarded:
-                with self._lock:
-                    if self._guardian is None:
-                        from cais.runtime.guardian import Guardian
-
-                        self._guardian = Guardian(runtime.path, self.state_directory)
-                    self._guardian.watch(bundle.id, directory)
+                self.guard(bundle)
             pid = spawn(self._command(bundle, console_socket), dict(enumerate(stdio)))
             overwrite(os.path.join(directory, "runtime.pid"), f"{pid} {start_ticks(pid) or 0}\n".encode())
         except OSError as error:
             raise from_os_error(error, f"start the OCI runtime {runtime.path}")
         return Started(bundle, pid)
+
+    def guard(self, bundle: Bundle) -> None:
+        """From now on ``bundle`` ends with this process, until ``forget``. Raises OSError."""
+        path = self.program(bundle).path
+        with self._lock:
+            if self._guardian is None:
+                from cais.runtime.guardian import Guardian
+
+                self._guardian = Guardian(path, self.state_directory)
+            self._guardian.watch(bundle.id, bundle.directory)
+
+    def forget(self, bundle: Bundle) -> None:
+        """The guardian has nothing more to do with ``bundle``."""
+        if self._guardian is not None:
+            self._guardian.forget(bundle.id)
 
     def write_config(self, spec: dict[str, Any], bundle: Bundle) -> None:
         """config.json, with the compiled seccomp filter for a runtime that takes one."""
@@ -155,8 +165,7 @@ class Runtime(Bundles):
         bundle = started.bundle
         if code is None:
             code = wait(started.pid)
-        if self._guardian is not None:
-            self._guardian.forget(bundle.id)
+        self.forget(bundle)
         if code != 0:
             error = self._failure(bundle)
             if error is not None:
@@ -219,8 +228,7 @@ class Runtime(Bundles):
                 wait(started.pid)
             except ChildProcessError:
                 pass  # waited for already
-        if self._guardian is not None:
-            self._guardian.forget(started.bundle.id)
+        self.forget(started.bundle)
 
     def has_begun(self, bundle: Bundle) -> bool:
         """Whether the program inside runs: what it replaced, the runtime's own, writes errors to the same streams."""

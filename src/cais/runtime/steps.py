@@ -5,6 +5,7 @@ from __future__ import annotations
 from cais.errors import Unsupported
 from cais.runtime import mount_points, network_files, spec, users
 from cais.runtime.runner import Bundle, Runtime
+from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 _OWN_POINTS = ("/proc", "/dev", "/sys")
 
 
+class StepNetwork(NamedTuple):
+    """Where a step with the network ``default`` is: ``path`` names the namespace, ``gateway`` is the host seen from
+    there. Without a path it is the host's own."""
+
+    path: str = ""
+    gateway: str = ""
+
+
+HOST_NETWORK = StepNetwork()
+
+
 def step_spec(
     runtime: Runtime,
     args: Sequence[str],
@@ -24,6 +36,7 @@ def step_spec(
     cwd: str = "/",
     user: str = "",
     network: str = "default",
+    own_network: StepNetwork = HOST_NETWORK,
     rootfs: str,
     directory: str,
     mounts: Sequence[Mapping[str, Any]] = (),
@@ -40,17 +53,19 @@ def step_spec(
 ) -> dict[str, Any]:
     """The OCI spec of one RUN step; ``rootfs`` is mounted already, ``directory`` takes the files of /etc.
 
-    ``network``: ``default`` and ``host`` are the host's, ``none`` has ``lo`` alone. ``mounts`` are the step's own
-    (``spec.bind`` makes one). ``insecure``: with all that this process may hand on. Raises NotFound (the user),
-    Unsupported.
+    ``network``: ``default`` is ``own_network``, ``host`` the host's, ``none`` has ``lo`` alone. ``mounts`` are the
+    step's own (``spec.bind`` makes one). ``insecure``: with all that this process may hand on. Raises NotFound (the
+    user), Unsupported.
     """
     if network not in ("default", "host", "none"):
         raise Unsupported(f"the network {network!r} of RUN is not in this version", hint="Use default, host or none.")
-    kind = "none" if network == "none" else "host"
+    own = own_network if network == "default" else HOST_NETWORK
     host = runtime.host
     person = users.look_up(user, rootfs)
     capabilities = spec.ALL_CAPABILITIES if insecure else spec.DEFAULT_CAPABILITIES
-    files = network_files.write_for_step(directory, hostname=hostname or spec.BUILD_HOSTNAME, hosts=hosts)
+    files = network_files.write_for_step(
+        directory, hostname=hostname or spec.BUILD_HOSTNAME, hosts=hosts, gateway=own.gateway
+    )
     defaults = [f"PATH={spec.DEFAULT_PATH}", "TERM=xterm"] if terminal else [f"PATH={spec.DEFAULT_PATH}"]
     environment = spec.merge_environment(defaults, env)
     if not any(item.startswith("HOME=") for item in environment):
@@ -68,14 +83,15 @@ def step_spec(
     )
     # As with BuildKit, a step knows its host's name, and has neither HOSTNAME nor another /etc/hostname; the others
     # cannot be written, as nothing of it would be kept.
-    own = [spec.bind(source, target, ("ro",)) for source, target in files.binds() if source != files.hostname]
+    binds = [spec.bind(source, target, ("ro",)) for source, target in files.binds() if source != files.hostname]
     built = spec.build(
         process,
         host._replace(seccomp=None if insecure else runtime.seccomp(capabilities)),
         rootfs=rootfs,
-        network=kind,
+        network="none" if network == "none" or own.path else "host",
+        network_path=own.path,
         hostname=hostname or spec.BUILD_HOSTNAME,
-        mounts=own,
+        mounts=binds,
         resources=resources,
         cgroups_path=f"{cgroup_parent or '/cais'}/{id}" if id else "",
         shm_bytes=shm_bytes,

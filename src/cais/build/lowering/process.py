@@ -12,6 +12,7 @@ from cais.build.lowering.state import StageState
 from cais.errors import CaisError
 from cais.spec.named import NamedTuple
 
+HOST_GATEWAY = "host-gateway"
 SCRIPTS_DIRECTORY = "/dev/pipes"
 
 TYPE_CHECKING = False
@@ -27,6 +28,11 @@ class RunSettings(NamedTuple):
     hosts: tuple[tuple[str, str], ...] = ()
     allowed: tuple[str, ...] = ()
     hostname: str = ""
+
+    @property
+    def names_host(self) -> bool:
+        """Whether steps know the host by a name, wherever it is seen from there."""
+        return any(address == HOST_GATEWAY for _, address in self.hosts)
 
 
 DEFAULTS = RunSettings()

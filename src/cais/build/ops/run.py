@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cais.build.graph import Exec, Vertex
 from cais.build.ops.output import Output
@@ -14,16 +14,28 @@ from cais.build.ops.step_settings import NO_LIMITS, Granted, StepSettings, devic
 from cais.errors import CaisError, Cancelled, Failed
 from cais.host.files import write_all
 from cais.runtime.runner import Bundle, Runtime
-from cais.runtime.steps import run_step, step_spec
+from cais.runtime.steps import HOST_NETWORK, StepNetwork, run_step, step_spec
 from cais.spec.named import NamedTuple
 from cais.spec.progress import Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
     from cais.build.ops.mounts import Sources, StepMounts
     from cais.build.plan import Result
+else:
+    Protocol = object  # at run time a protocol is nothing but a class
+
+
+class Networks(Protocol):
+    """Networks of their own for steps with the network ``default``; one step is in each (``engine.build_network``)."""
+
+    def lend(self) -> StepNetwork:
+        """Raises what the host lacks where that is new; the host's own where it always lacked it."""
+
+    def take_back(self, network: StepNetwork, *, changed: bool) -> None:
+        """Nothing runs in it any more. ``changed``: what ran might have changed the network itself."""
 
 
 class StepFailed(Failed):
@@ -43,15 +55,19 @@ class Opened(NamedTuple):
     bundle: Bundle
     spec: dict[str, Any]
     mounted: StepMounts | None
+    give_back: Callable[[], None]
 
     def close(self) -> None:
-        if self.mounted is not None:
-            self.mounted.close()
+        try:
+            self.give_back()
+        finally:
+            if self.mounted is not None:
+                self.mounted.close()
 
 
 class Runs:
     """``cancelled`` ends what runs; it is set here when the output of a step can no more be shown. ``sources`` is where
-    its mounts come from.
+    its mounts come from, ``networks`` where its network; without them it is the host's.
     """
 
     def __init__(
@@ -61,12 +77,14 @@ class Runs:
         cancelled: threading.Event,
         settings: StepSettings = NO_LIMITS,
         sources: Sources | None = None,
+        networks: Networks | None = None,
     ) -> None:
         self._runtime = runtime
         self._progress = progress
         self._cancelled = cancelled
         self._settings = settings
         self._sources = sources
+        self._networks = networks
         self._lock = threading.Lock()
         self._grant: Granted | None = None
 
@@ -75,24 +93,35 @@ class Runs:
 
         Raises StepFailed, Cancelled, Failed (it did not start), what its mounts raise.
         """
-        mounted = self.mounted(op, bundle, inputs, id)
+        opened = self.opened(op, bundle, inputs, id=id)
         try:
-            self._run(vertex, op, _inside(op, bundle, mounted), id, mounted)
+            self._run(vertex, op, opened, id)
         finally:
-            if mounted is not None:
-                mounted.close()
+            opened.close()
 
-    def opened(self, op: Exec, bundle: Bundle, inputs: Sequence[Result], args: Sequence[str], terminal: bool) -> Opened:
-        """``args`` where ``op`` would run, with its mounts, for somebody else to run it. Raises as ``run``."""
-        mounted = self.mounted(op, bundle, inputs, 0)
+    def opened(
+        self,
+        op: Exec,
+        bundle: Bundle,
+        inputs: Sequence[Result],
+        args: Sequence[str] = (),
+        terminal: bool = False,
+        id: int = 0,
+    ) -> Opened:
+        """``op``, or ``args`` where ``op`` would run, with its mounts, for somebody to run it. Raises as ``run``."""
+        mounted = self.mounted(op, bundle, inputs, id)
+        give_back = _nothing
         try:
             inside = _inside(op, bundle, mounted)
-            document = self.spec(op, inside, mounted, args=args, terminal=terminal)
+            network = HOST_NETWORK
+            if op.network == "default" and self._networks is not None:
+                networks, network = self._networks, self._networks.lend()
+                give_back = lambda: networks.take_back(network, changed=op.security == "insecure")  # noqa: E731
+            document = self.spec(op, inside, mounted, network, args=args, terminal=terminal)
         except BaseException:
-            if mounted is not None:
-                mounted.close()
+            Opened(bundle, {}, mounted, give_back).close()
             raise
-        return Opened(inside, document, mounted)
+        return Opened(inside, document, mounted, give_back)
 
     def mounted(self, op: Exec, bundle: Bundle, inputs: Sequence[Result], id: int) -> StepMounts | None:
         """What ``op`` asks for with --mount, to be closed; None where it asks for nothing."""
@@ -105,16 +134,14 @@ class Runs:
 
         return StepMounts(op, bundle, inputs, self._sources, self._cancelled, wait)
 
-    def _run(self, vertex: Vertex, op: Exec, bundle: Bundle, id: int, mounted: StepMounts | None) -> None:
-        step = self.spec(op, bundle, mounted)
+    def _run(self, vertex: Vertex, op: Exec, opened: Opened, id: int) -> None:
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            secrets = mounted.secrets if mounted is not None else ()
+            secrets = opened.mounted.secrets if opened.mounted is not None else ()
             output = Output(id, self._progress, self._cancelled.set, secrets)
             try:
-                code = run_step(
-                    self._runtime, step, bundle, stdio=(null, output.out, output.error), cancelled=self._cancelled
-                )
+                stdio = (null, output.out, output.error)
+                code = run_step(self._runtime, opened.spec, opened.bundle, stdio=stdio, cancelled=self._cancelled)
             except CaisError as error:
                 # Not found, not executable: to a build that is a process that ended with this code.
                 raise Failed(f'process "{_command(op)}" did not start: {error.message}', hint=error.hint)
@@ -133,10 +160,11 @@ class Runs:
         self,
         op: Exec,
         bundle: Bundle,
-        mounted: StepMounts | None = None,
+        mounted: StepMounts | None,
+        network: StepNetwork,
         *,
-        args: Sequence[str] = (),
-        terminal: bool = False,
+        args: Sequence[str],
+        terminal: bool,
     ) -> dict[str, Any]:
         """The OCI spec of ``op``, or of ``args`` where ``op`` would run. Raises NotFound (the user), Denied, ..."""
         granted = self._granted()
@@ -158,6 +186,7 @@ class Runs:
             cwd=op.cwd,
             user=op.user,
             network=op.network,
+            own_network=network,
             rootfs=bundle.rootfs,
             directory=bundle.directory,
             mounts=[*mounts, *wanted.mounts] if wanted is not None else mounts,
@@ -196,6 +225,10 @@ class Runs:
             limit = f"its limit of {memory >> 20} MiB (--memory)" if memory else "what this machine has"
             error.hint = f"A process was killed (SIGKILL), most likely because it used more memory than {limit}."
         return error
+
+
+def _nothing() -> None:
+    """What is to be given back where nothing was lent."""
 
 
 def _inside(op: Exec, bundle: Bundle, mounted: StepMounts | None) -> Bundle:
