@@ -166,7 +166,9 @@ ARG VERSION NPM_TOKEN
 COPY --from=lower /made /
 RUN --network=none true
 """
-ASKED = {"build_args": {"VERSION": "1", "NPM_TOKEN": "hunter2"}, "labels": {"l": "x"}, "tags": ["app"]}
+ASKED = {
+    "build_args": {"VERSION": "1", "NPM_TOKEN": "hunter2"}, "labels": {"l": "x"}, "tags": ["app"], "network": "default",
+}  # fmt: skip
 
 
 class TestProvenance:
