@@ -40,6 +40,7 @@ class StepNetworks:
         self._names_host = names_host
         self._lock = threading.Lock()
         self._free: list[StepNetwork] = []
+        self._spent: list[StepNetwork] = []
         self._made: dict[StepNetwork, _Made] = {}
         # Who is first finds out what the host has, while others wait.
         self._finding_out = threading.Lock()
@@ -75,11 +76,9 @@ class StepNetworks:
             return
         from cais.network.inside import is_silent
 
-        if changed or not is_silent(self._made[network].connection.descriptors[0]):
-            self._remove(network)
-        else:
-            with self._lock:
-                self._free.append(network)
+        silent = not changed and is_silent(self._made[network].connection.descriptors[0])
+        with self._lock:
+            (self._free if silent else self._spent).append(network)
 
     def close(self) -> None:
         """All that are there go."""
@@ -100,12 +99,17 @@ class StepNetworks:
             raise
         network = StepNetwork(connection.path, connection.gateway)
         self._made[network] = _Made(bundle, connection)
+        # Not before there is another one: a bridge that nobody is in would go, and come again.
+        with self._lock:
+            spent, self._spent = self._spent, []
+        for other in spent:
+            self._remove(other)
         return network
 
     def _remove(self, network: StepNetwork) -> None:
         bundle, connection = self._made.pop(network)
         connection.close()
-        self._connections.leave(bundle.id)
+        self._connections.leave(bundle.id, wait=False)
         self._runtime.remove(bundle)
         self._runtime.forget(bundle)
 
