@@ -248,10 +248,14 @@ class Bridges:
             if not ours and present:
                 return
             filter = self._filter(present)
-            if wait:
-                _take_down(ours, filter, netlink)
-            else:
+            if not wait:
                 detached(lambda: _take_down_apart(ours, filter, lock))
+                return
+            filtered = beside(filter)
+            try:
+                _take_down(ours, netlink)
+            finally:
+                filtered()
 
     def _is_empty(self, id: str) -> bool:
         return not self._records.is_used(id)
@@ -263,25 +267,26 @@ class Bridges:
         return [network for network in self._records.all() if network.id in present and self._is_empty(network.id)]
 
 
-def _take_down(bridges: Sequence[tuple[Network, Link]], filter: Callable[[], None], netlink: Netlink) -> None:
-    filtered = beside(filter)
-    try:
-        for network, link in bridges:
-            foreign.close_for(network.interface)
-            _delete(netlink, link)
-    finally:
-        filtered()
+def _take_down(bridges: Sequence[tuple[Network, Link]], netlink: Netlink) -> None:
+    for network, link in bridges:
+        foreign.close_for(network.interface)
+        _delete(netlink, link)
 
 
 def _take_down_apart(bridges: Sequence[tuple[Network, Link]], filter: Callable[[], None], lock: FileLock) -> None:
-    """In a process of its own, to which the lock is left, and nothing else that somebody may wait for."""
+    """In a process of its own, to which the lock is left, and nothing else that somebody may wait for.
+
+    Killed on the way it leaves no bridge without a firewall.
+    """
+    os.setsid()  # Ctrl-C is not for it
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for place in (0, 1, 2):
         os.dup2(null, place)
     os.closerange(3, lock.fileno())
     os.closerange(lock.fileno() + 1, 1 << 16)
     with Netlink() as netlink:
-        _take_down(bridges, filter, netlink)
+        _take_down(bridges, netlink)
+    filter()
 
 
 def _alone_on_host() -> int:
