@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -92,6 +93,14 @@ def stored(blobs: Any, upload: str, *pieces: bytes) -> tuple[Any, Digest, bytes]
 
 def read(blobs: Any, location: Any, start: int, stop: int) -> bytes:
     return b"".join(blobs.read(location, start, stop))
+
+
+def test_a_writer_is_the_first_one_only_where_nothing_stands_behind(blobs: Any) -> None:
+    parts = write(blobs, UPLOAD, [], 0, b"first")
+    with contextlib.closing(blobs.append(UPLOAD, [], 0)) as late:
+        assert not late.is_first, "it knows of nothing that was written meanwhile"
+    with contextlib.closing(blobs.append(UPLOAD, parts, 5)) as next_one:
+        assert next_one.is_first is blobs.is_near
 
 
 def test_what_was_written_is_read_again_by_another_process(open_blobs: Callable[[], Any]) -> None:

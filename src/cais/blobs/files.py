@@ -139,8 +139,7 @@ class FileWriter:
             # Where bytes should be, a file without any must not be made: it would be nobody's.
             flags = os.O_RDWR | os.O_CLOEXEC | (0 if offset_bytes else os.O_CREAT)
             self._descriptor = os.open(self._path, flags, 0o600)
-            _lock(self._descriptor, self._path)
-            size = os.fstat(self._descriptor).st_size
+            size = _lock(self._descriptor, self._path)
         except Conflict:
             self.close()
             raise
@@ -152,6 +151,7 @@ class FileWriter:
         if size < offset_bytes:
             self.close()
             raise Corrupt(f"only {size} of the upload's {offset_bytes} bytes are left")
+        self.is_first = size == offset_bytes
 
     def write(self, pieces: Pieces) -> None:
         start = self._offset
@@ -231,12 +231,16 @@ def _open(path: str, what: str) -> int:
         raise NotFound(f"{what} is not where it was stored") from None
 
 
-def _lock(descriptor: int, path: str) -> None:
-    """Raises Conflict where another writer has it, or has just made it a blob: what is open is not an upload then."""
+def _lock(descriptor: int, path: str) -> int:
+    """How many bytes it has from now on.
+
+    Raises Conflict where another writer has it, or has just made it a blob: what is open is not an upload then.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-            return
+        status = os.fstat(descriptor)
+        if os.path.samestat(status, os.stat(path)):
+            return status.st_size
     except (BlockingIOError, FileNotFoundError):
         pass
     raise Conflict("another request is writing to this upload")

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     Location = dict[str, Any]
 
     class Writer(Protocol):
-        """Appends to one upload; used by one thread at a time."""
+        """Appends to one upload; used by one thread at a time.
+
+        ``is_first`` says that nobody has written behind the bytes that it was opened for, and nobody else does now;
+        where it is False, who opened it has to look again whether these are still all."""
+
+        is_first: bool
 
         def write(self, pieces: Pieces) -> None:
             """The pieces, in order, all or none; usually some MiB together. They are the caller's again afterwards."""

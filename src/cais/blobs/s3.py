@@ -145,6 +145,8 @@ class S3Blobs:
 class S3Writer:
     """Gathers pieces to a part, which is written while the next one is gathered."""
 
+    is_first = False  # a bucket does not say
+
     def __init__(self, blobs: S3Blobs, upload: str, parts: Parts) -> None:
         self._blobs = blobs
         self._upload = upload

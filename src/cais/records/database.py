@@ -188,8 +188,12 @@ class Database:
         try:
             with _errors_of_driver():
                 _driver(connection).execute("BEGIN IMMEDIATE")
-            with connection.begin():
-                yield connection
+            yield connection
+            if connection.in_transaction():  # something was done by SQLAlchemy
+                connection.commit()
+            else:
+                with _errors_of_driver():
+                    _driver(connection).commit()
         except BaseException:
             self._writer = None
             connection.close()  # which rolls back

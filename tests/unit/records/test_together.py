@@ -95,8 +95,13 @@ def test_an_error_is_of_the_one_that_has_made_it(database: Database) -> None:
         connection.execute(text("INSERT INTO numbers VALUES (100)"))
         raise Conflict("not this one")
 
-    actions = [added(1), refused, added(2), added(1), added(3)]
+    def refused_by_driver(connection: Any) -> None:
+        connection.connection.driver_connection.execute("INSERT INTO numbers VALUES (101)")
+        raise Conflict("nor this one")
+
+    actions = [added(1), refused, added(2), added(1), added(3), refused_by_driver]
     ended = while_one_writes(database, actions)
+    assert isinstance(ended[5], Conflict)
     assert [ended[0], ended[2], ended[4]] == [1, 2, 3]
     assert isinstance(ended[1], Conflict)
     assert "not this one" in str(ended[1])
