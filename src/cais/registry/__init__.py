@@ -18,6 +18,7 @@ for ``tokens``, which finds out who asks).
                   the handlers, one subject each
     portions      the body of an upload, in portions
     observed      what stands around it: request ids, the access log (access_log), counts, probes (readiness)
+    threads       Threads: where requests wait for the catalog
     sign_ins      the threads in which passwords are hashed
     tokens        Docker's token protocol, and the challenges that send clients there
     tls           the certificate, loaded again when it changes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import traceback
 
@@ -18,10 +17,10 @@ from cais.registry.sign_ins import SignIns
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from concurrent.futures import Executor
     from typing import Any
 
     from cais.catalog.catalog import Catalog
+    from cais.registry.threads import Threads
 
     Send = Callable[[dict[str, Any]], Awaitable[None]]
     Page = Callable[[Call], Awaitable[Response]]
@@ -38,7 +37,7 @@ class Application:
     def __init__(
         self,
         catalog: Catalog,
-        threads: Executor,
+        threads: Threads,
         *,
         pages: dict[bytes, Page] | None = None,
         realm: str = "",
@@ -54,8 +53,7 @@ class Application:
     ) -> None:
         if scope["type"] != "http":
             return
-        loop = asyncio.get_running_loop()
-        call = Call(scope, receive, self._catalog, self._threads, loop, self._sign_ins)
+        call = Call(scope, receive, self._catalog, self._threads, self._sign_ins)
         call.load = self._load
         self._load.requests += 1
         try:
@@ -121,9 +119,8 @@ class Application:
         if blob.file is not None and send_file is not None:
             await send_file(blob.file, response.start, response.length)
         else:
-            loop = asyncio.get_running_loop()
             pieces = blob.read(response.start, response.start + response.length)
-            while (piece := await loop.run_in_executor(self._threads, next, pieces, None)) is not None:
+            while (piece := await self._threads.run(next, pieces, None)) is not None:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 

@@ -9,9 +9,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
-    from concurrent.futures import Executor
     from typing import Any, TypeVar
 
     from cais.catalog.access import Access, Who
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from cais.catalog.catalog import Catalog
     from cais.catalog.rules import Seen
     from cais.registry.sign_ins import SignIns
+    from cais.registry.threads import Threads
 
     Result = TypeVar("Result")
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -73,7 +72,6 @@ class Call:
     __slots__ = (
         "_admitted",
         "_catalog",
-        "_loop",
         "_receive",
         "_scope",
         "_sign_ins",
@@ -95,8 +93,7 @@ class Call:
         scope: dict[str, Any],
         receive: Receive,
         catalog: Catalog,
-        threads: Executor,
-        loop: asyncio.AbstractEventLoop,
+        threads: Threads,
         sign_ins: SignIns,
     ) -> None:
         self._scope = scope
@@ -108,7 +105,7 @@ class Call:
         self.repository = self.reference = self.action = ""
         self.who: Who | None = None
         self.load = Load()
-        self._receive, self._catalog, self._threads, self._loop = receive, catalog, threads, loop
+        self._receive, self._catalog, self._threads = receive, catalog, threads
         self._sign_ins, self._admitted = sign_ins, False
 
     def header(self, name: bytes) -> str:
@@ -134,7 +131,7 @@ class Call:
         """
         if self.who is None and self.access.header_takes_time(self.header(b"authorization")):
             self.who = await self._sign_ins.run(self._identify)
-        return await self._loop.run_in_executor(self._threads, self._work, function, arguments)
+        return await self._threads.run(self._work, function, arguments)
 
     async def look(self, function: Callable[..., Result], *arguments: object) -> Result:
         """As ``run``, for what only looks something up: at once, where all that it needs is near."""
@@ -166,7 +163,7 @@ class Call:
         ``takes_time``: by hashing a password."""
         if takes_time:
             return await self._sign_ins.run(function, self._catalog, *arguments)
-        return await self._loop.run_in_executor(self._threads, function, self._catalog, *arguments)
+        return await self._threads.run(function, self._catalog, *arguments)
 
     def allows(self, catalog: Catalog, action: str, repository: str) -> bool:
         """Whether the caller may do something besides what the route says; for use inside of ``run``."""

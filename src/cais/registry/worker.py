@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import uvicorn
@@ -21,6 +20,7 @@ from cais.registry.counts import Counts
 from cais.registry.observed import Observed
 from cais.registry.readiness import Readiness
 from cais.registry.settings import of_catalog
+from cais.registry.threads import Threads
 from cais.registry.tls import Certificates
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str, par
     catalog = Catalog.open(of_catalog(settings))
     # A bucket answers later than a disk, and may not answer for a while: the others must not wait for those who wait.
     count = settings.threads or (64 if settings.s3_bucket else 16)
-    threads = ThreadPoolExecutor(count, thread_name_prefix="catalog")
+    threads = Threads(count, "catalog")
     counts, log = Counts(counts_directory), AccessLog(settings.log_access)
     readiness = Readiness(catalog.parts(), _tell)
     observed = Observed(
@@ -77,10 +77,12 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str, par
         observed,
         settings.stop_delay,
     )
-    threads.submit(readiness.look)  # what is out of reach is said now, and not when the first one asks
+    threading.Thread(
+        target=readiness.look, daemon=True
+    ).start()  # what is out of reach is said now, and not when the first one asks
     threading.Thread(target=_end_with_parent, args=(parent, server), daemon=True).start()
     server.run(sockets=[listener])
-    threads.shutdown()
+    threads.close()
     catalog.close()
     counts.publish()
     log.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cais.catalog.scopes import parse
 from cais.catalog.settings import AccessSettings, CatalogSettings
 from cais.registry.application import Application
 from cais.registry.sign_ins import SignIns
+from cais.registry.threads import Threads
 from registry_people import PASSWORD, administration, basic
 
 _PATIENCE_SECONDS = 30
@@ -68,7 +69,7 @@ def test_a_token_goes_on_while_passwords_are_guessed(catalog: Catalog, monkeypat
     monkeypatch.setattr(access._passwords, "right", slow)
 
     async def play() -> None:
-        with ThreadPoolExecutor(2) as threads:
+        with closing(Threads(2, "catalog")) as threads:
             application = Application(catalog, threads)
             guesses = [
                 asyncio.ensure_future(
@@ -105,7 +106,7 @@ def test_who_was_right_before_does_not_wait_for_guesses(catalog: Catalog, monkey
     monkeypatch.setattr("cais.registry.sign_ins._WAITING_LIMIT", 0)
 
     async def play() -> None:
-        with ThreadPoolExecutor(2) as threads:
+        with closing(Threads(2, "catalog")) as threads:
             application = Application(catalog, threads)
             for path in ("/v2/", "/token"):
                 for who in (basic("alice"), basic("ci", secret)):
