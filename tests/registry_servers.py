@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 DEADLINE_SECONDS = 20.0
+_LAST = "/v2/?last="
 USER, PASSWORD = "ada", "correct horse"
 # bcrypt of the password, which is all that docker-registry knows.
 _HASH = "$2b$05$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2"
@@ -31,10 +32,20 @@ class Server(NamedTuple):
 
     def requests(self) -> list[str]:
         """``METHOD path`` of all requests that were answered so far."""
+        # Its log names a request after it was answered: once a later one is there, those before are, too.
+        last = f"{_LAST}{os.urandom(8).hex()}"
+        connection = http.client.HTTPConnection(self.address, timeout=60)
+        connection.request("GET", last)
+        connection.getresponse().read()
+        connection.close()
+        until = time.monotonic() + DEADLINE_SECONDS
+        while last not in (said := self.log.read_text()):
+            assert time.monotonic() < until, f"the log does not name {last}"
+            time.sleep(0.005)
         return [
             line.split('"')[1].rsplit(" ", 1)[0]
-            for line in self.log.read_text().splitlines()
-            if "HTTP/1." in line and '"' in line and not line.startswith("time=")
+            for line in said.splitlines()
+            if "HTTP/1." in line and '"' in line and not line.startswith("time=") and _LAST not in line
         ]
 
 
