@@ -183,3 +183,4 @@ def test_the_agent_of_a_killed_build_ends_with_it(cais_with_base, tmp_path):
     process.kill()
     process.wait()
     wait_until(lambda: own not in directories() and not any(os.path.exists(f"/proc/{pid}") for pid in agents), 5)
+    cais.assert_sound()
