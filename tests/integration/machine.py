@@ -90,9 +90,18 @@ class Machine:
         assert (done.returncode == 0) == (code == 0), f"{url}: {done.returncode}"
         return done.stdout.strip()
 
-    def answers(self, url: str) -> bool:
-        """Whether somebody is there, and content, on the host."""
-        argv = [*self.prefix(self.pids[0]), "curl", "-gsf", "--max-time", "3", "-o", "/dev/null", url]
+    def answers(self, url: str, *, outside: bool = False) -> bool:
+        """Whether somebody is there, and content, on the host or in the neighbour."""
+        argv = [
+            *self.prefix(self.pids[1] if outside else self.pids[0]),
+            "curl",
+            "-gsf",
+            "--max-time",
+            "3",
+            "-o",
+            "/dev/null",
+            url,
+        ]
         return subprocess.run(argv, check=False).returncode == 0
 
     def inspect(self, name: str) -> Any:

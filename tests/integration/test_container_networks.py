@@ -206,6 +206,22 @@ def test_static_addresses(host: Machine) -> None:
     assert network["IPAMConfig"] == {"IPv4Address": "10.91.0.77", "IPv6Address": "fd91::77"}
 
 
+@pytest.mark.parametrize("driver", ["macvlan", "ipvlan"])
+def test_a_container_on_the_hosts_own_network(host: Machine, driver: str) -> None:
+    parent = ("-o", "parent=uplink", "--subnet", "198.51.100.0/24", "--gateway", OUTSIDE)
+    host("network", "create", "-d", driver, *parent, "own")
+    on = ("--network", "own", "--ip", "198.51.100.77", "box")
+    said = host("run", "--rm", *on, "ping", "-c1", "-W2", OUTSIDE, code=None)
+    if "the kernel of this host has no" in said:
+        assert f"modprobe {driver}" in said
+        pytest.skip(f"the kernel has no {driver}")
+    assert "1 packets received" in said
+    web = host("run", "-d", "--name", "web", *on, "httpd", "-f", "-h", "/etc")[:12]
+    wait_until(lambda: host.answers("http://198.51.100.77/hostname", outside=True))
+    assert host.fetch("http://198.51.100.77/hostname", outside=True) == web
+    assert host.inspect("web")["NetworkSettings"]["Networks"]["own"]["IPAddress"] == "198.51.100.77"
+
+
 def test_another_containers_network(host: Machine) -> None:
     web = host.server("web", "-p", "8080:80", "--add-host", "x:192.0.2.1", "--dns", "192.0.2.53")
     script = "hostname; timeout 3 wget -qO- http://127.0.0.1/hostname; cat /etc/hosts /etc/resolv.conf"
