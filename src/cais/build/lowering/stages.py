@@ -97,7 +97,31 @@ class Stages:
             if number in wanted:
                 begun[number] = stage = self._begin(self.dockerfile.stages[number])
                 wanted |= self._read_by(stage, number)
+        for other in self.dockerfile.stages:
+            if other.number not in begun:
+                self._check_names(other)
         return dict(sorted(begun.items()))
+
+    def _check_names(self, stage: Stage) -> None:
+        """As in BuildKit, what a stage that is not needed begins with or reads has to have a name that can be."""
+        head = stage.head
+        platform = self._platform_of(head) or self.platform
+        if not (stage.name and self.context(stage.name, platform)):
+            name = self._base_name(head)
+            earlier = any(number < stage.number for number in self._names.get(name, ()))
+            if not earlier and name != SCRATCH and not self.context(name, platform):
+                self._reference(name, head.span)
+        for instruction in stage.instructions:
+            names: list[int | str] = []
+            if isinstance(instruction, Copy) and instruction.stage:
+                names.append(self.source(instruction, stage.number))
+            elif isinstance(instruction, Run):
+                names += [
+                    self.mounted(item.source_name, stage.number) for item in instruction.mounts if item.source_name
+                ]
+            for found in names:
+                if isinstance(found, str) and found != SCRATCH and not self.context(found):
+                    self._reference(found, instruction.span)
 
     def _read_by(self, begun: Begun, number: int) -> set[int]:
         """The stages whose files a stage needs."""
@@ -163,11 +187,7 @@ class Stages:
         context = self.context(name, platform)
         if context and context[1].startswith(_IMAGE):
             name = context[1][len(_IMAGE) :]
-        try:
-            reference = str(Reference.parse(name))
-        except Invalid as error:
-            hint = f"FROM calls the stage {name.lower()}." if name.lower() in self._names else error.hint
-            raise DockerfileError(f'failed to parse stage name "{name}": {error.message}', span, hint=hint)
+        reference = self._reference(name, span)
         key = (reference, platform)
         if key not in self._images:
             try:
@@ -180,6 +200,13 @@ class Stages:
                 error.span = error.span or span
                 raise
         return self._images[key]
+
+    def _reference(self, name: str, span: Span) -> str:
+        try:
+            return str(Reference.parse(name))
+        except Invalid as error:
+            hint = f"FROM calls the stage {name.lower()}." if name.lower() in self._names else error.hint
+            raise DockerfileError(f'failed to parse stage name "{name}": {error.message}', span, hint=hint)
 
     def context(self, name: str, platform: Platform | None = None) -> tuple[str, str] | None:
         """The named context that stands for ``name``: what it is called, and its value. One for the platform first."""
@@ -213,19 +240,30 @@ class Stages:
         meant = (did_you_mean(name, self.arguments) for name in sorted(result.unset))
         return result.text, next(filter(None, meant), "")
 
+    def _platform_of(self, head: From) -> Platform | None:
+        """What ``--platform`` says."""
+        if not head.platform:
+            return None
+        text, meant = self._expanded(head.platform, head)
+        if not text:
+            raise DockerfileError(f"empty platform value from expression {head.platform}{meant}", head.span)
+        try:
+            return Platform.parse(text, self.platform)
+        except Invalid as error:
+            raise DockerfileError(
+                f"failed to parse platform {head.platform}: {error.message}{meant}", head.span, hint=error.hint
+            )
+
+    def _base_name(self, head: From) -> str:
+        name = self._expand(head.base, head)
+        if not name:
+            raise DockerfileError(f"base name ({head.base}) should not be blank", head.span)
+        return name
+
     def _begin(self, stage: Stage) -> Begun:
         begun = Begun(stage)
         head = stage.head
-        if head.platform:
-            text, meant = self._expanded(head.platform, head)
-            if not text:
-                raise DockerfileError(f"empty platform value from expression {head.platform}{meant}", head.span)
-            try:
-                begun.platform = Platform.parse(text, self.platform)
-            except Invalid as error:
-                raise DockerfileError(
-                    f"failed to parse platform {head.platform}: {error.message}{meant}", head.span, hint=error.hint
-                )
+        begun.platform = self._platform_of(head)
         platform = begun.platform or self.platform
         if stage.name and self.context(stage.name, platform):
             # --build-context replaces the whole stage.
@@ -234,9 +272,7 @@ class Stages:
             if not begun.directory and not self._is_scratch(stage.name, platform):
                 begun.image = self.image(stage.name, platform, head.span)
             return begun
-        name = self._expand(head.base, head)
-        if not name:
-            raise DockerfileError(f"base name ({head.base}) should not be blank", head.span)
+        name = self._base_name(head)
         # As for BuildKit: stages are called by small letters here, and in any case elsewhere.
         earlier = [number for number in self._names.get(name, ()) if number < stage.number]
         if earlier:
