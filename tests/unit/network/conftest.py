@@ -89,8 +89,8 @@ def serve(where: int, port: int, kind: int = socket.SOCK_STREAM) -> None:
     threading.Thread(target=answer, daemon=True).start()
 
 
-def ask(where: int | None, address: str, port: int, kind: int = socket.SOCK_STREAM, seconds: float = 0.5) -> str:
-    """Who a server says that we are, or the error."""
+def ask(where: int | None, address: str, port: int, kind: int = socket.SOCK_STREAM, seconds: float = 20) -> str:
+    """Who a server says that we are, or the error. ``seconds``: short where nobody shall be reached."""
 
     def connect() -> str:
         with socket.socket(socket.AF_INET, kind) as client:
