@@ -154,7 +154,7 @@ def test_steps_side_by_side_bind_the_same_port(anybody: Builds) -> None:
     step = (
         "RUN --mount=type=cache,target=/words echo {0} | nc -l -p 7000 >/asked & : >/words/{0}; n=0; "
         "until [ -e /words/{1} ]; do sleep 0.01; n=$((n+1)); [ $n -lt 2000 ] || exit 9; done; "
-        "until nc 127.0.0.1 7000 </dev/null >/said; do n=$((n+1)); [ $n -lt 2000 ] || exit 9; done\n"
+        "mkfifo /f; until nc 127.0.0.1 7000 <>/f >/said; do n=$((n+1)); [ $n -lt 2000 ] || exit 9; done\n"
     )
     out = anybody.root.parent / "both"
     anybody.build(
@@ -185,7 +185,7 @@ def test_a_namespace_is_used_again_unless_something_is_left_in_it(host: Builds) 
             "{say}; ! ip address | grep 10.7.7.7",
             # Who closes a connection first keeps its port for a minute.
             "{say}; nc -l -p 7000 </dev/null & until nc 127.0.0.1 7000 >/dev/null </dev/null; do :; done; wait",
-            "{say}; echo again | nc -l -p 7000 & until nc 127.0.0.1 7000 </dev/null >/got; do :; done; grep again /got",
+            "{say}; echo 2 | nc -l -p 7000 & mkfifo /f; until nc 127.0.0.1 7000 <>/f >/got; do :; done; grep 2 /got",
         ],
         "--allow", "network.host,security.insecure",
     )  # fmt: skip
