@@ -142,6 +142,11 @@ def test_internal_and_shared_networks(user: Cais) -> None:
     user("network", "create", "--internal", "inner")
     id = user("run", "-d", "--name", "web", "--network", "inner", "box", "httpd", "-f", "-h", "/etc")[:12]
     address = user("inspect", "-f", "{{.NetworkSettings.Networks.inner.IPAddress}}", "web").strip()
+    holder = (user.root / "run" / ".holder").read_text().split()[0]
+    flags = subprocess.run(
+        ["nsenter", f"--net=/proc/{holder}/ns/net", "ip", "link", "show", "lo"], capture_output=True, text=True
+    )
+    assert "UP" in flags.stdout, "the name server at the bridge's own address is not heard, and each start waits for it"
     ask = "printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' | nc"
     wait_until(lambda: id in user.sh(f"{ask} {address} 80; true", "--network", "inner"))
     assert id in user.sh(f"{ask} 127.0.0.1 80", "--network", "container:web")

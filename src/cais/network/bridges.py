@@ -110,7 +110,8 @@ class Bridges:
             finally:
                 filtered()
             made = [link for network in networks if (link := self.link(netlink, network)) is not None]
-            netlink.send([links.set_up(link.number) for link in made])
+            # The name server, at a bridge's own address, is asked by the loopback, which a new namespace has down.
+            netlink.send([links.set_up(number) for number in (links.LOOPBACK, *(link.number for link in made))])
         finally:
             os.close(host)
         set_sysctl("net/ipv4/ip_forward", "1")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
-_LOOPBACK = 1
 
 
 class Interface(NamedTuple):
@@ -76,7 +75,7 @@ def configure(netns_fd: int, interfaces: Sequence[Interface]) -> None:
 
 def _configure(interfaces: Sequence[Interface]) -> None:
     with Netlink() as netlink:
-        requests: list[Request] = [links.set_up(_LOOPBACK)]
+        requests: list[Request] = [links.set_up(links.LOOPBACK)]
         for item in interfaces:
             link = links.find(netlink, item.name)
             if link is None:

@@ -9,6 +9,9 @@ from cais.network.addresses import AF_INET, AF_INET6, Address, Subnet
 from cais.network.netlink import CREATE, EXCL, NESTED, REPLACE, Netlink, Request, attribute, attributes
 from cais.spec.named import NamedTuple
 
+# The first link of every network namespace.
+LOOPBACK = 1
+
 _NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
 _NEWADDR = 20
 _NEWROUTE, _GETROUTE = 24, 26

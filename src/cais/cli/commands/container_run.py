@@ -43,13 +43,25 @@ def run(call: Call) -> int:
             raise UsageError("the input device is not a TTY", 1, usage=False)
     if options.detach and options.attach:
         raise UsageError("conflicting options: cannot specify both --attach and --detach", 125, usage=False)
-    shown = options.detach or not ({"stdout", "stderr"} & {name.lower() for name in options.attach or ("stdout",)})
+    shown = not ({"stdout", "stderr"} & {name.lower() for name in options.attach or ("stdout",)})
+
+    detached = ""
 
     def created(id: str) -> None:
+        nonlocal detached
         write_container_id(call["cidfile"], id)
-        if shown:
-            # Nothing else will be said here; who started it in the background knows it also where it does not start.
+        if options.detach:
+            detached = id
+        elif shown:
+            # Nothing else will be said here.
             say(id)
             sys.stdout.flush()
 
-    return call.engine.containers.run(options, warn=warn, created=created, progress=PullShown(options.quiet)).exit_code
+    try:
+        return call.engine.containers.run(
+            options, warn=warn, created=created, progress=PullShown(options.quiet)
+        ).exit_code
+    finally:
+        # After what there was to warn of, and also of one that does not start: it is there.
+        if detached:
+            say(detached)
