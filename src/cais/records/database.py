@@ -208,7 +208,9 @@ class Database:
         from cais.records.migrating import upgrade
 
         def steps(connection: Connection) -> None:
-            if not self.is_sqlite:
+            if self.is_sqlite:
+                connection.begin()  # or each step is committed by itself, and another process comes in between
+            else:
                 connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
             upgrade(connection)
