@@ -10,7 +10,7 @@ import os
 import sys
 from _thread import _local, allocate_lock
 
-from cais.errors import CaisError, Corrupt, Denied, Failed, Unavailable, from_os_error
+from cais.errors import from_os_error
 
 
 def _load():  # type: ignore[no-untyped-def]
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
+
+    from cais.errors import CaisError
 else:
     sqlite3 = _load()
 
@@ -47,7 +49,6 @@ BUSY_TIMEOUT_SECONDS = 60.0
 _SHORT_LOG_PAGES = 200  # SQLite's own measure is 1,000
 # The index of the log, a file that processes share, could not be made as large as it has to be (32 KiB).
 _NO_ROOM_FOR_INDEX = "SQLITE_IOERR_SHMSIZE"
-_FULL_BYTES = 1 << 16
 
 
 class _Held:
@@ -121,7 +122,9 @@ class Database:
             except OSError as error:
                 raise from_os_error(error, f"read {self.path}")
             if owner != os.geteuid() and owner != self._owner_of_new_files():
-                raise self._foreign(owner)
+                from cais.host.database_errors import foreign
+
+                raise foreign(os.path.dirname(self.path), owner)
             self._owned = True
 
     def _owner_of_new_files(self) -> int:
@@ -136,25 +139,6 @@ class Database:
         finally:
             os.close(descriptor)
             os.unlink(path)
-
-    def _is_full(self) -> bool:
-        found = os.statvfs(os.path.dirname(self.path))
-        return found.f_bavail * found.f_frsize < _FULL_BYTES
-
-    def _foreign(self, owner: int) -> Denied:
-        import pwd
-
-        from cais.host.namespaces import in_user_namespace
-
-        try:
-            # In a user namespace the ids of others are all the same.
-            name = "another user" if in_user_namespace() else pwd.getpwuid(owner).pw_name
-        except KeyError:
-            name = f"user {owner}"
-        return Denied(
-            f"the root directory {os.path.dirname(self.path)} belongs to {name}",
-            hint="Run it as that user, or choose another root directory with CAIS_ROOT or --root.",
-        )
 
     def close(self) -> None:
         """Closes this thread's connection."""
@@ -189,6 +173,11 @@ class Database:
         found = [str(row[0]) for row in self.rows("PRAGMA quick_check(20)")]
         return [] if found == ["ok"] else found
 
+    def _explained(self, error: sqlite3.Error) -> CaisError:
+        from cais.host.database_errors import explained
+
+        return explained(error, self.path)
+
     def _connection(self) -> sqlite3.Connection:
         held: _Held | None = getattr(self._local, "held", None)
         if held is None:
@@ -199,17 +188,10 @@ class Database:
         directory = os.path.dirname(self.path)
         try:
             os.makedirs(directory, 0o700, exist_ok=True)
-        except PermissionError:
-            raise Denied(
-                f"cannot create the root directory {directory}: permission denied",
-                hint="Choose another root directory with CAIS_ROOT or --root.",
-            )
         except OSError as error:
-            why = "it is not a directory" if os.path.lexists(directory) else error.strerror
-            raise Unavailable(
-                f"cannot create the root directory {directory}: {why}",
-                hint="Choose another root directory with CAIS_ROOT or --root.",
-            )
+            from cais.host.database_errors import not_made
+
+            raise not_made(directory, error)
         try:
             # Whatever the directory's mode: plans of containers hold secrets. SQLite's other files follow this one.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -219,7 +201,10 @@ class Database:
         with self._lock:
             if not self._migrated:
                 try:
-                    self._migrate(connection)
+                    if connection.execute("PRAGMA user_version").fetchone()[0] != self._version:
+                        from cais.host.migrations import migrate
+
+                        migrate(connection, self.path, self._version, self._schemas())
                 except sqlite3.OperationalError:
                     if not self._readable_only():
                         raise
@@ -265,87 +250,6 @@ class Database:
             and os.access(self.path, os.R_OK)
             and bool(os.statvfs(os.path.dirname(self.path)).f_flag & os.ST_RDONLY)
         )
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        if connection.execute("PRAGMA user_version").fetchone()[0] == self._version:
-            return
-        _write_ahead(connection)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if connection.execute("PRAGMA user_version").fetchone()[0] > self._version:
-                raise Unavailable(
-                    f"the root directory {os.path.dirname(self.path)} was written by a newer version of Cais",
-                    hint="Upgrade Cais, or choose another root directory with CAIS_ROOT or --root.",
-                )
-            connection.execute("CREATE TABLE IF NOT EXISTS schema (room TEXT PRIMARY KEY, version INTEGER)")
-            present = dict(connection.execute("SELECT room, version FROM schema"))
-            for room, steps in self._schemas().items():
-                for step in steps[present.get(room, 0) :]:
-                    for statement in _statements(step):
-                        connection.execute(statement)
-                connection.execute("INSERT OR REPLACE INTO schema VALUES (?, ?)", (room, len(steps)))
-            connection.execute(f"PRAGMA user_version = {self._version}")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
-
-    def _explained(self, error: sqlite3.Error) -> CaisError:
-        text = str(error)
-        directory = os.path.dirname(self.path)
-        name = getattr(error, "sqlite_errorname", "")  # those that Python itself raises have none
-        if "full" in text or (name.startswith("SQLITE_IOERR") and self._is_full()):
-            return Unavailable(
-                f"cannot write the database {self.path}: no space left on the device",
-                hint="Free some space (cais system df, cais image prune) and run it again.",
-            )
-        if "locked" in text:
-            return Unavailable(f"the database {self.path} was locked for {BUSY_TIMEOUT_SECONDS:.0f} seconds by others")
-        if "readonly" in text or "unable to open" in text:
-            if os.path.isdir(directory) and not os.access(directory, os.W_OK | os.X_OK):
-                owner = os.stat(directory).st_uid
-                if owner != os.geteuid():
-                    return self._foreign(owner)
-                return Denied(
-                    f"cannot write the root directory {directory}: it is read-only",
-                    hint="Choose another root directory with CAIS_ROOT or --root.",
-                )
-            return Unavailable(
-                f"cannot open the database {self.path}: {text}",
-                hint="Is the file system full or read-only? CAIS_ROOT or --root chooses another root directory.",
-            )
-        if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text):
-            return Corrupt(f"the database {self.path} is damaged: {text}", hint="Run: cais system check")
-        if "disk I/O" in text:
-            return Unavailable(f"cannot read or write the database {self.path}: {text}")
-        return Failed(f"database {self.path}: {text}")
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """WAL mode, which the file keeps. SQLite waits for nobody here: of several commands that begin in a new root
-    directory at once, all but one are told that it is locked. They wait as a writer does, and look again."""
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
-                raise
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-
-
-def _statements(step: str) -> Iterator[str]:
-    """The statements of a migration step; those inside a trigger belong to it."""
-    statement = ""
-    for piece in step.split(";"):
-        statement += piece + ";"
-        if sqlite3.complete_statement(statement):
-            if statement.strip("; \n"):
-                yield statement
-            statement = ""
-    if statement.strip("; \n"):
-        yield statement
 
 
 class Transaction:
