@@ -218,7 +218,14 @@ def test_a_mount_reveals_nothing(server: RegistryProcess) -> None:
                 "docker-upload-uuid", "content-length",
             }  # fmt: skip
         assert server.request("HEAD", f"/v2/bob/x/blobs/{there}", headers=who).status == 404
-    assert mount(there, "open/app", token(server, "bob", scopes[0])).status == 202, "the token is not for its source"
+    # A token that is not for a source that may be read: which one would be, whether the blob is there or not.
+    for digest in (there, nowhere):
+        narrow = mount(digest, "open/app", token(server, "bob", scopes[0]))
+        assert (narrow.status, narrow.code) == (401, "DENIED")
+        assert f'scope="{scopes[0]} {scopes[2]}",error="insufficient_scope"' in challenge(narrow)
+    assert mount(there, "alice/app", token(server, "bob", scopes[0])).status == 202, "nor would another token help"
+    unknown = server.request("POST", f"/v2/bob/x/blobs/uploads/?mount={there}&from=open/app")
+    assert f'scope="{scopes[0]} {scopes[2]}"' in challenge(unknown)
     assert mount(there, "open/app", token(server, "bob", *scopes)).status == 201
     assert server.request("DELETE", f"/v2/bob/x/blobs/{there}", headers=basic("bob")).status == 202
     # Without a source any repository will do, of those that may be read.

@@ -227,6 +227,14 @@ class Access:
             return False
         return repositories.look_public(self._database, repository)
 
+    def would_grant(self, who: Who, action: str, repository: str) -> bool:
+        """Whether ``who`` came with a token, and another one would be given that allows this."""
+        if who.claims is None:
+            return False
+        with self._database.reading() as connection:
+            rights = rights_of(connection, who.subject, self._settings.anonymous)
+            return self._allowed(connection, rights, Scope(REPOSITORY, repository, (action,))) is not None
+
     def require(self, who: Who, action: str, repository: str) -> None:
         """Returns where it is allowed; ``repository`` is "" for ENTER, LIST and SEARCH.
 
@@ -235,9 +243,10 @@ class Access:
         if action in (ENTER, LIST, SEARCH):
             self._require_known(who, action)
         elif not self.allows(who, action, repository):
-            raise self._refusal(who, action, repository)
+            raise self.refusal(who, action, repository)
 
-    def _refusal(self, who: Who, action: str, repository: str) -> CatalogError:
+    def refusal(self, who: Who, action: str, repository: str) -> CatalogError:
+        """As the page above says. With a token: which one would do."""
         # Who pushes asks what is there already.
         actions = f"{PULL},{PUSH}" if action == PUSH else action
         scope = f"{REPOSITORY}:{repository}:{actions}"

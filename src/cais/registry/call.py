@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cais.catalog.blobs import OpenBlob
     from cais.catalog.catalog import Catalog
     from cais.catalog.rules import Seen
+    from cais.catalog.scopes import Scope
     from cais.registry.sign_ins import SignIns
     from cais.registry.threads import Threads
 
@@ -66,7 +67,8 @@ class Call:
     """``method``; ``repository``, ``reference`` of the path, not checked; ``who`` asks, known after the first ``run``,
     from ``address``.
 
-    ``action`` is what the caller needs to be allowed to do in the repository. ``load`` is that of the process.
+    ``action`` is what the caller needs to be allowed to do in the repository; ``besides`` what else a token is good
+    for that it should ask for. ``load`` is that of the process.
     """
 
     __slots__ = (
@@ -78,6 +80,7 @@ class Call:
         "_threads",
         "action",
         "address",
+        "besides",
         "headers",
         "load",
         "method",
@@ -103,6 +106,7 @@ class Call:
         self.headers: list[Header] = scope["headers"]
         self.query_string: bytes = scope["query_string"]
         self.repository = self.reference = self.action = ""
+        self.besides: Scope | None = None
         self.who: Who | None = None
         self.load = Load()
         self._receive, self._catalog, self._threads = receive, catalog, threads
@@ -169,6 +173,13 @@ class Call:
         """Whether the caller may do something besides what the route says; for use inside of ``run``."""
         assert self.who is not None
         return catalog.access.allows(self.who, action, repository)
+
+    def require_asking_again(self, catalog: Catalog, action: str, repository: str) -> None:
+        """Raises NotGranted where the caller came with a token, and one would be given that allows that, too; for use
+        inside of ``run``."""
+        assert self.who is not None
+        if catalog.access.would_grant(self.who, action, repository):
+            raise catalog.access.refusal(self.who, self.action, self.repository)
 
     def readable(self, catalog: Catalog) -> tuple[Seen, ...]:
         """What the caller may pull, for a query; for use inside of ``run``."""

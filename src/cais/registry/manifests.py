@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cais.catalog import names
-from cais.catalog.errors import ManifestTooLarge, TagInvalid
+from cais.catalog.errors import ManifestTooLarge, ManifestUnknown, TagInvalid
 from cais.registry.blobs import matches
 from cais.registry.call import Response
 
@@ -73,8 +73,13 @@ async def delete(call: Call) -> Response:
 
 
 def _reference(call: Call) -> str:
-    """Raises DigestInvalid, TagInvalid."""
-    return names.digest(call.reference) if ":" in call.reference else names.tag_name(call.reference)
+    """Raises DigestInvalid; ManifestUnknown for what can be no tag: nothing is there, as clients are told elsewhere."""
+    if ":" in call.reference:
+        return names.digest(call.reference)
+    try:
+        return names.tag_name(call.reference)
+    except TagInvalid as error:
+        raise ManifestUnknown(error.message, {"reference": call.reference[:160]}) from None
 
 
 # In threads.

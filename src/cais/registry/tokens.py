@@ -47,7 +47,8 @@ def challenge(call: Call, error: NotKnown, service: str, realm: str) -> Header:
     """WWW-Authenticate (RFC 6750, 3; Docker's token protocol). ``realm`` "": the URL by which the client came."""
     text = f'Bearer realm="{realm or _realm(call)}",service="{service}"'
     if error.scope:
-        text += f',scope="{error.scope}"'
+        besides = "" if call.besides is None else f" {call.besides}"
+        text += f',scope="{error.scope}{besides}"'
     if error.problem:
         text += f',error="{error.problem}"'
     return b"www-authenticate", text.encode("ascii", "replace")

@@ -8,6 +8,7 @@ import re
 from cais.catalog import names
 from cais.catalog.access import PULL
 from cais.catalog.errors import DigestInvalid, RangeInvalid, SizeInvalid, UploadUnknown
+from cais.catalog.scopes import REPOSITORY, Scope
 from cais.registry.call import Disconnected, Response
 from cais.registry.portions import Portions
 from cais.spec.named import NamedTuple
@@ -38,8 +39,10 @@ async def begin(call: Call) -> Response:
     query = call.query()
     if "mount" in query:
         digest = names.digest(query["mount"])
-        source = query.get("from", "")
-        if await call.run(_mount, call, names.repository_name(source) if source else "", name, digest):
+        source = names.repository_name(query["from"]) if query.get("from") else ""
+        if source:
+            call.besides = Scope(REPOSITORY, source, (PULL,))
+        if await call.run(_mount, call, source, name, digest):
             return _created(name, digest)
     elif "digest" in query:
         digest = names.digest(query["digest"])
@@ -196,12 +199,17 @@ def _created(name: str, digest: Digest) -> Response:
 
 
 def _mount(catalog: Catalog, call: Call, source: str, name: str, digest: Digest) -> bool:
-    """Not from where the caller may not read: whether the blob is there must not be seen."""
-    if source:
-        found = source if call.allows(catalog, PULL, source) else None
-    else:
+    """Not from where the caller may not read: whether the blob is there must not be seen.
+
+    Raises NotGranted where a token for the source, too, would be given.
+    """
+    if not source:
         found = catalog.blobs.source(digest, call.readable(catalog))
-    return found is not None and catalog.blobs.mount(found, name, digest)
+        return found is not None and catalog.blobs.mount(found, name, digest)
+    if call.allows(catalog, PULL, source):
+        return catalog.blobs.mount(source, name, digest)
+    call.require_asking_again(catalog, PULL, source)
+    return False
 
 
 def _begin(catalog: Catalog, name: str, algorithm: str) -> tuple[str, int]:
