@@ -22,6 +22,8 @@ from cais.spec.progress import Progress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from cais.host.threads import Thread
 else:
     Protocol = object  # at run time a protocol is nothing but a class
 
@@ -105,7 +107,7 @@ class Solver:
         self._lock = threading.RLock()
         self._work_there = threading.Condition(self._lock)
         self._ended = threading.Condition(self._lock)
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Thread] = []
         self._idle = 0
         self._ready: list[Vertex] = []
         self._left: set[Vertex] = set()
@@ -162,7 +164,9 @@ class Solver:
         wanted = len(self._ready) - free
         self._work_there.notify(max(0, wanted))
         for _ in range(min(wanted - self._idle, self._workers - len(self._threads))):
-            thread = threading.Thread(target=self._work, daemon=True)
+            from cais.host.threads import Thread
+
+            thread = Thread(target=self._work, daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -196,6 +200,8 @@ class Solver:
                 self._error = error
             for condition in (self._work_there, self._ended):
                 condition.notify_all()
+            for thread in self._threads:
+                thread.stop()
         self._at_work.wake()
 
     def _one(self, vertex: Vertex, verdict: Verdict) -> Result:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # Commands whose own failures must not look like the exit code of what runs in the container.
 _RUNS = frozenset(("run", "create", "container run", "container create"))
 
+# How long a signal may go unnoticed.
+_TICK_SECONDS = 0.5
+
 _ALWAYS_HERE = frozenset(("completion", "context"))
 
 
@@ -40,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _open_missing()
     asked = _Asked()
     try:
+        _hear_interrupts()
         try:
             return _command(given, asked)
         except HelpAsked:
@@ -171,24 +175,60 @@ def _unknown(message: str, family: str, *, exit_code: int = 1) -> UsageError:
 def _run(words: str, module: ModuleType, given: Given, root: str) -> int:
     from cais.cli.call import Call
 
-    call = Call(words, given, root, _end_on_sigterm)
+    call = Call(words, given, root, _hear_signals)
     try:
         code: int = module.run(call)
         sys.stdout.flush()
         return code
     finally:
         call.close()
+        _stop_ticking()
 
 
-def _end_on_sigterm() -> None:
-    """From now on SIGTERM ends the command as an interrupt does: what is half done is undone."""
+def _hear_interrupts() -> None:
+    """As Python does itself, where the launcher has put it off."""
     # ``signal`` makes enumerations of it, which takes a fiftieth of a short command.
     import _signal  # type: ignore[import-not-found]
+
+    if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+
+def _hear_signals() -> None:
+    """From now on SIGTERM ends the command as an interrupt does: what is half done is undone. And neither is missed.
+
+    Python looks for signals between its own steps and when one ends a system call. One that comes after that look and
+    before the call would be noticed when the call has ended, by itself: so there is a next one soon.
+    """
+    import _signal
+
+    unheard: list[type[BaseException]] = []
 
     def terminate(signum: int, frame: FrameType | None) -> None:
         raise _Terminated
 
+    def tick(signum: int, frame: FrameType | None) -> None:
+        if unheard:
+            raise unheard.pop()
+
+    def ignored(report: sys.UnraisableHookArgs) -> None:
+        """Where nothing can be raised: in what runs when an object goes."""
+        if issubclass(report.exc_type, (KeyboardInterrupt, _Terminated)):
+            unheard.append(report.exc_type)
+        else:
+            sys.__unraisablehook__(report)
+
+    sys.unraisablehook = ignored
     _signal.signal(_signal.SIGTERM, terminate)
+    _signal.signal(_signal.SIGALRM, tick)
+    _signal.setitimer(_signal.ITIMER_REAL, _TICK_SECONDS, _TICK_SECONDS)
+
+
+def _stop_ticking() -> None:
+    """The next program may be this process, and does not know of it."""
+    import _signal
+
+    _signal.setitimer(_signal.ITIMER_REAL, 0)
 
 
 def _failed(words: str, error: Exception) -> int:

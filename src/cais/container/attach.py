@@ -62,6 +62,8 @@ class Signals:
         threading = sys.modules.get("threading")  # who never loaded it has one thread
         if threading is None or threading.current_thread() is threading.main_thread():
             self.descriptor, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            # What a command makes to notice signals would be one that the container is sent.
+            self._old_timer = signal.setitimer(signal.ITIMER_REAL, 0)
             self._old_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
             for number in self._numbers:
                 self._old[number] = signal.signal(number, _noted)
@@ -72,6 +74,7 @@ class Signals:
             for number, handler in self._old.items():
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)  # type: ignore[arg-type]
             signal.set_wakeup_fd(self._old_wakeup)
+            signal.setitimer(signal.ITIMER_REAL, *self._old_timer)
             os.close(self.descriptor)
             os.close(self._write)
             self.descriptor = -1

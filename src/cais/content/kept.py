@@ -10,11 +10,11 @@ import errno
 import fcntl
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 from cais.content.store import ContentStore, Ingest
 from cais.errors import CaisError, Cancelled, Corrupt, from_os_error
+from cais.host.threads import sleep
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 
@@ -166,7 +166,7 @@ class _Kept(Ingest):
                 if self._exists(self._blob):
                     self.is_there = True
                     return self
-                time.sleep(_LOOK_SECONDS)
+                sleep(_LOOK_SECONDS)
             if not os.fstat(self._descriptor).st_size:
                 # Who had the file before may just be putting it in its place: what he does so is to be seen here first.
                 with self._store._database.transaction():

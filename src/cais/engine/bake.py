@@ -18,6 +18,7 @@ from cais.build.bake.fields import Target
 from cais.engine.build_options import BuildOptions, Limits
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Cancelled, Denied, Invalid, NotFound, from_os_error
+from cais.host.threads import Thread, end_all
 from cais.spec.named import NamedTuple
 from cais.spec.platform import Platform
 from cais.spec.progress import Progress
@@ -178,7 +179,7 @@ class _Oven:
     def run(self) -> tuple[dict[str, BuildResult], bool]:
         count = min(_TARGETS_AT_ONCE, len(self._waiting))
         # A lone target is built here.
-        threads = [threading.Thread(target=self._work, name="bake", daemon=True) for _ in range(count)]
+        threads = [Thread(target=self._work, name="bake", daemon=True) for _ in range(count)]
         if count <= 1:
             self._work()
             threads = []
@@ -190,9 +191,7 @@ class _Oven:
                     thread.join(_JOIN_SECONDS)  # not for ever: a signal is to be heard
         except BaseException as error:
             self._fail(error)
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+            end_all(threads)
         if self._error is not None:
             raise self._error
         return {name: self._results[name] for name in self._baked.options}, self._made_something

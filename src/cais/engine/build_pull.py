@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from cais.engine.build_steps import Step
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Corrupt, Invalid, NotFound
+from cais.host.threads import Thread
 from cais.image.store import Image
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
@@ -103,8 +104,10 @@ def bring_all(bases: Bases, vertices: Iterable[Vertex], progress: Progress, ids:
             except BaseException as error:
                 with lock:
                     failures.append(error)
+                for thread in threads:
+                    thread.stop()
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_THREADS, len(waiting)) - 1)]
+    threads = [Thread(target=work, daemon=True) for _ in range(min(_THREADS, len(waiting)) - 1)]
     for thread in threads:
         thread.start()
     work()

@@ -74,6 +74,8 @@ class Sources:
         wanted = [vertex for vertex in vertices if isinstance(vertex.op, FETCHED) or self._is_remote(vertex.op)]
         if not wanted:
             return
+        from cais.host.threads import Thread
+
         pending = iter(wanted)
         lock = threading.Lock()
         failures: list[tuple[int, BaseException]] = []
@@ -101,6 +103,8 @@ class Sources:
                     with lock:
                         failures.append((id, error))
                     self._cancelled.set()  # what others fetch is of no use any more
+                    for thread in threads:
+                        thread.stop()
                     return
                 show(
                     {"event": "cached", "id": id}
@@ -108,7 +112,7 @@ class Sources:
                     else {"event": "done", "id": id, "seconds": time.monotonic() - started}
                 )
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_THREADS, len(wanted)) - 1)]
+        threads = [Thread(target=work, daemon=True) for _ in range(min(_THREADS, len(wanted)) - 1)]
         for thread in threads:
             thread.start()
         work()

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 
 from cais.errors import Cancelled, Corrupt, Invalid
-from cais.host.threads import Thread
+from cais.host.threads import Thread, end_all
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
@@ -147,26 +147,22 @@ class _Blobs:
         self._present = present
         self._progress = progress
         self._stored = stored
-        self._jobs = jobs
         self._lock = threading.Lock()
         self._error: BaseException | None = None
+        # The calling thread works, too: what interrupts it (ctrl-C) stops all.
+        others = min(jobs, len(blobs)) - 1
+        self._threads = [Thread(target=self._work, name="copy", daemon=True) for _ in range(others)]
 
     def run(self) -> None:
-        count = min(self._jobs, len(self._todo))
-        # This thread works, too: what interrupts it (ctrl-C) stops all.
-        threads = [Thread(target=self._work, name="copy", daemon=True) for _ in range(count - 1)]
         try:
-            for thread in threads:
+            for thread in self._threads:
                 thread.start()
             self._work()
-            for thread in threads:
+            for thread in self._threads:
                 thread.join()
         except BaseException as error:
-            with self._lock:
-                self._error = self._error or error
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+            self._fail(error)
+            end_all(self._threads)
         if self._error is not None:
             raise self._error
 
@@ -179,10 +175,15 @@ class _Blobs:
             try:
                 self._copy(blob)
             except BaseException as error:
-                with self._lock:
-                    if self._error is None or isinstance(self._error, Cancelled):
-                        self._error = error
+                self._fail(error)
                 return
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            if self._error is None or isinstance(self._error, Cancelled):
+                self._error = error
+        for thread in self._threads:
+            thread.stop()
 
     def _copy(self, blob: Descriptor) -> None:
         state, place = "received", ""

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 
+from cais.host.threads import Thread
 from cais.spec.digest import Digest
 
 _JOIN_SECONDS = 2.0
@@ -89,7 +90,7 @@ def ahead(pieces: Iterator[bytes], depth: int = 4) -> Iterator[bytes]:
                 close()
             channel.finish(failure)
 
-    thread = threading.Thread(target=run, name="ahead", daemon=True)
+    thread = Thread(target=run, name="ahead", daemon=True)
     thread.start()
     try:
         while (piece := channel.take()) is not None:

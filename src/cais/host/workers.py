@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cais.host.threads import Thread
+from cais.host.threads import Thread, end_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ def for_each(items: Iterable[Item], action: Callable[[Item], None]) -> None:
             thread.join()
     except BaseException as error:
         errors.append(error)
-        for thread in threads:
-            thread.join()
+        end_all(threads)
     if errors:
         raise errors[0]

@@ -10,7 +10,7 @@ import os
 import threading
 
 from cais.errors import Corrupt
-from cais.host.threads import Thread
+from cais.host.threads import Thread, check_stopped, end_all
 from cais.image.layers import LayerSource, plain_tar
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
@@ -139,10 +139,11 @@ class _Work:
             try:
                 for thread in threads:
                     thread.start()
-            finally:
                 for thread in threads:
-                    if thread.ident is not None:
-                        thread.join()
+                    thread.join()
+            except BaseException as error:
+                self._error = error
+                end_all(threads)
         if self._error is not None:
             raise self._error
 
@@ -171,6 +172,7 @@ class _Work:
         try:
             with images.content.ingest() as ingest:
                 for piece in compressed(hashed.through(plain_tar(source, layer)), how.kind, how.level):
+                    check_stopped()
                     ingest.write(piece)
                     if follower is not None:
                         follower.write(piece, hashed.size_bytes)

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Mapping, Sequence
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from cais.errors import Invalid
+from cais.host import http_connections
 from cais.remote.endpoint import Endpoint, Origin, origin_of
 from cais.remote.tls import context_of
 from cais.spec.proxies import proxy_of
@@ -117,11 +117,11 @@ def _end_unless(answered: _thread.LockType, seconds: float, sock: Any, over: thr
         pass
 
 
-class _Plain(_Bounded, HTTPConnection):
+class _Plain(_Bounded, http_connections.Plain):
     pass
 
 
-class _Secure(_Bounded, HTTPSConnection):
+class _Secure(_Bounded, http_connections.Secure):
     pass
 
 

@@ -6,11 +6,11 @@ One request takes its bytes in chunks as they come, a second one says the digest
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 
 from cais.errors import CaisError, Cancelled, Unavailable
 from cais.host.ahead import Channel
+from cais.host.threads import Thread
 from cais.remote.transport import UNKNOWN, Transport
 from cais.remote.uploads import begin, ending, location_of
 from cais.spec.descriptor import Descriptor
@@ -31,7 +31,7 @@ class Streamed:
         self._channel = Channel(_DEPTH)
         self._location = ""
         self._has_begun = False
-        self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
+        self._thread = Thread(target=self._run, name="stream", daemon=True)
         self._thread.start()
 
     def write(self, piece: bytes) -> None:

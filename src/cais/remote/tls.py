@@ -24,7 +24,9 @@ def context_of(directories: Sequence[str], host: str, *, verify: bool = True, al
     """
     import ssl
 
-    context = ssl.create_default_context()
+    from cais.host.sockets import secured
+
+    context = secured(ssl.create_default_context())
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

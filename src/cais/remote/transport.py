@@ -16,6 +16,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 
 from cais import __version__
 from cais.errors import CaisError, Denied, Unavailable
+from cais.host.threads import sleep
 from cais.remote import answers
 from cais.remote.authorization import Authorization
 from cais.remote.connections import Connections
@@ -66,7 +67,7 @@ class Transport:
         certificates: Sequence[str] = (),
         proxies: Mapping[str, str] | None = None,
         limits: Limits = LIMITS,
-        wait: Callable[[float], None] = time.sleep,
+        wait: Callable[[float], None] = sleep,
         offline: bool = False,
         warned: Callable[[str], None] = lambda text: None,
     ) -> None:

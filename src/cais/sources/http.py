@@ -19,12 +19,13 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, IncompleteRead, SSLError
 
 from cais import __version__
 from cais.errors import CaisError, Cancelled, Corrupt, Denied, Failed, Invalid, NotFound, Unauthorized, Unavailable
+from cais.host import http_connections
+from cais.host.sockets import secured
 from cais.sources import addresses
 from cais.sources.urls import disposition_name, is_http, redacted, without_credentials
 from cais.spec.named import NamedTuple
@@ -192,7 +193,7 @@ class _Fetch:
 
     def _pool(self, url: str, proxy: str, first: bool) -> Any:
         """Connections that look at whom they have reached before they say anything."""
-        context = ssl.create_default_context()
+        context = secured(ssl.create_default_context())
         if proxy:
             bare, user, password = without_credentials(proxy)
             basic = urllib3.make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
@@ -213,11 +214,11 @@ class _Fetch:
                 this.watch.see(connection)
             return connection
 
-        class Plain(HTTPConnection):
+        class Plain(http_connections.Plain):
             def _new_conn(self) -> socket.socket:
                 return reached(super()._new_conn())
 
-        class Secure(HTTPSConnection):
+        class Secure(http_connections.Secure):
             def _new_conn(self) -> socket.socket:
                 return reached(super()._new_conn())
 
