@@ -43,10 +43,10 @@ class Taker(Sink, Protocol):
 
 
 class Follower(Protocol):
-    """Is told of a blob while that is made, and may fail without harm: the blob is there at the end, to be read."""
+    """Reads a blob from its file while that is written; it may fail without harm, as the file stays."""
 
-    def write(self, piece: bytes, read_bytes: int) -> None:
-        """``read_bytes`` is how much was read so far of what the blob is made of."""
+    def written(self, size_bytes: int, read_bytes: int) -> None:
+        """So long is the file by now; ``read_bytes`` is how much was read of what the blob is made of."""
         ...
 
     def finish(self, blob: Descriptor | None) -> None:

@@ -23,6 +23,8 @@ from cais.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cais.engine.copy import Graph
     from cais.image.compress import Follow
     from cais.image.origins import Origins
@@ -118,16 +120,19 @@ class _Push:
 
     def run(self) -> Pushed:
         from cais.engine.copy import read_graph
+        from cais.host.beside import beside
         from cais.image.layers import LayerSource
 
         reference = self._reference
+        # What speaks to registries takes a while to load: the first layers are compressed meanwhile.
+        open_registry = beside(self._registry)
         target = packed = self._built or self._target()
-        registry = self._stores.registries.repository(reference, pushing=True, insecure=self._options.insecure)
         self._stores.snapshots.reach()
-        streams = Streams(registry, self._progress)
+        streams = Streams(open_registry, self._progress)
         if self._built is None:  # a build has packed its layers as it was told
-            available = self._available(registry, target)
+            available = self._available(open_registry, target)
             packed = packed_for(self._stores, reference, available, self._options.compression, streams.follow)
+        registry = open_registry()
         source = LayerSource(self._stores.content, self._stores.snapshots)
         graph = read_graph(source, packed, self._stores.content.exists)
         try:
@@ -147,6 +152,10 @@ class _Push:
         self._stores.events.write("image", "push", reference.familiar, {"name": reference.familiar_name})
         return Pushed(reference, packed.digest, packed.size_bytes)
 
+    def _registry(self) -> Registry:
+        """Raises Denied, Invalid: what the settings say."""
+        return self._stores.registries.repository(self._reference, pushing=True, insecure=self._options.insecure)
+
     def _target(self) -> Descriptor:
         reference = self._reference
         try:
@@ -159,7 +168,7 @@ class _Push:
             return image.target
         return image.manifest.descriptor
 
-    def _available(self, registry: Registry, target: Descriptor) -> Descriptor:
+    def _available(self, registry: Callable[[], Registry], target: Descriptor) -> Descriptor:
         """Of an index with images that are not here, what is here; all of it where the registry has the rest."""
         from cais.image.repack import is_whole, present_part
         from cais.spec.manifest import Index
@@ -169,7 +178,7 @@ class _Push:
         raw = self._stores.content.read(target.digest, types.MANIFEST_LIMIT_BYTES)
         missing = [item for item in Index.decode(raw, target.media_type).manifests if not is_whole(self._images, item)]
         try:
-            if all(registry.exists(item) for item in missing):
+            if all(registry().exists(item) for item in missing):
                 return target
         except CaisError:
             pass  # what is wrong is said by what is asked next

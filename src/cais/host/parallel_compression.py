@@ -37,7 +37,7 @@ def gzip_in_blocks(pieces: Iterator[bytes], level: int) -> Iterator[bytes]:
 
     threads = _threads()
     check = size_bytes = 0
-    waiting: deque[Future[bytes]] = deque()
+    waiting: deque[Future[tuple[bytes, bytes]]] = deque()
     with ThreadPoolExecutor(threads, "gzip") as pool:
         try:
             yield _HEADER
@@ -47,9 +47,9 @@ def gzip_in_blocks(pieces: Iterator[bytes], level: int) -> Iterator[bytes]:
                     size_bytes += len(piece)
                 waiting.append(pool.submit(_deflated, block, level))
                 if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
             while waiting:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         finally:
             for block_made in waiting:
                 block_made.cancel()
@@ -73,16 +73,16 @@ def _blocks(pieces: Iterator[bytes]) -> Iterator[list[memoryview]]:
         yield block
 
 
-def _deflated(block: list[memoryview], level: int) -> bytes:
+def _deflated(block: list[memoryview], level: int) -> tuple[bytes, bytes]:
     """It ends on a whole byte, and what follows does not look back into it (Z_FULL_FLUSH)."""
     from isal import isal_zlib
 
     library = isal_zlib if level <= _HIGHEST_OF_ISAL else zlib
     compressor = library.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
     # At once: isal's result depends on the portions it is given.
-    most: bytes = compressor.compress(b"".join(block))
+    most: bytes = compressor.compress(block[0] if len(block) == 1 else b"".join(block))
     rest: bytes = compressor.flush(zlib.Z_FULL_FLUSH)
-    return most + rest
+    return most, rest
 
 
 def zstd_compressor(level: int) -> Any:

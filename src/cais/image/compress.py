@@ -20,14 +20,14 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cais.image.assemble import Assembled
     from cais.image.store import Images
     from cais.ports import Follower
 
-    # Whoever wants to follow while a layer is compressed.
-    Follow = Callable[[Descriptor], Follower | None]
+    # Whoever wants to follow while a layer is compressed into the file at a path.
+    Follow = Callable[[Descriptor, str], Follower | None]
 
 DEFAULT_LEVELS = {"gzip": 1, "zstd": 3, "none": 0}
 
@@ -161,33 +161,64 @@ class _Work:
                 return
 
     def _compress(self, layer: Descriptor, diff_id: Digest, chain: Digest) -> Descriptor:
-        from cais.host.ahead import HashBeside
         from cais.host.compression import compressed
 
         images, how = self._images, self._how
-        source = LayerSource(images.content, images.snapshots)
-        follower = self._follow(layer) if self._follow is not None else None
+        follower: Follower | None = None
         made: Descriptor | None = None
-        hashed = HashBeside(diff_id.algorithm)
+        plain = _Plain(images, layer, diff_id)
         try:
             with images.content.ingest() as ingest:
-                for piece in compressed(hashed.through(plain_tar(source, layer)), how.kind, how.level):
+                follower = self._follow(layer, ingest.path) if self._follow is not None else None
+                for piece in compressed(plain.pieces(), how.kind, how.level):
                     check_stopped()
                     ingest.write(piece)
                     if follower is not None:
-                        follower.write(piece, hashed.size_bytes)
-                if hashed.digest() != diff_id:
-                    raise Corrupt(
-                        f"the layer {diff_id} has the content of {hashed.digest()}: it was changed on disk",
-                        hint="Run: cais system check",
-                    )
+                        follower.written(ingest.size_bytes, plain.size_bytes)
+                plain.check()
                 made = Descriptor(types.layer_media_type(how.kind), ingest.commit(), ingest.size_bytes)
         finally:
-            hashed.close()
+            plain.close()
             if follower is not None:
                 follower.finish(made)
         images.content.link(f"chain:{chain}", [made.digest])
         images.records.set_compressed_layer(
-            diff_id, how.kind, how.exact_level, made.digest, made.size_bytes, hashed.size_bytes
+            diff_id, how.kind, how.exact_level, made.digest, made.size_bytes, plain.size_bytes
         )
         return made
+
+
+class _Plain:
+    """The plain tar of a layer, read once. ``size_bytes`` counts what was read so far.
+
+    A blob was verified when it came, and is known by its file's time; what is packed from files, or unpacked, is hashed
+    on its way.
+    """
+
+    def __init__(self, images: Images, layer: Descriptor, diff_id: Digest) -> None:
+        from cais.host.ahead import HashBeside
+
+        self.size_bytes = 0
+        self._diff_id = diff_id
+        self._source = plain_tar(LayerSource(images.content, images.snapshots), layer)
+        is_known = layer.digest == diff_id and images.content.is_sound(diff_id)
+        self._hashed = None if is_known else HashBeside(diff_id.algorithm)
+
+    def pieces(self) -> Iterator[bytes]:
+        for piece in self._source:
+            self.size_bytes += len(piece)
+            if self._hashed is not None:
+                self._hashed.update(piece)
+            yield piece
+
+    def check(self) -> None:
+        """Raises Corrupt where what was read is not the layer."""
+        if self._hashed is not None and (found := self._hashed.digest()) != self._diff_id:
+            raise Corrupt(
+                f"the layer {self._diff_id} has the content of {found}: it was changed on disk",
+                hint="Run: cais system check",
+            )
+
+    def close(self) -> None:
+        if self._hashed is not None:
+            self._hashed.close()

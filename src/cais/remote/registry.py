@@ -177,8 +177,8 @@ class Registry:
             return ""
         return upload(self.transport, self.repository, self.scopes, blob, source, mount_from)
 
-    def follow(self) -> Streamed:
-        """Stores a blob while it is made: ``Streamed`` is written to."""
+    def streamed(self) -> Streamed:
+        """For a blob that is sent while it is made."""
         from cais.remote.streamed import Streamed
 
         return Streamed(self.transport, self.repository, self.scopes)

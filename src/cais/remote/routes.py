@@ -116,8 +116,6 @@ def _moved(reference: Reference, prefix: str, location: str, insecure: bool) -> 
 
 
 def _read(path: str) -> list[Rule]:
-    import tomllib
-
     try:
         with open(path, "rb") as file:
             raw = file.read(FILE_LIMIT_BYTES + 1)
@@ -125,6 +123,8 @@ def _read(path: str) -> list[Rule]:
         return []
     except OSError as error:
         raise from_os_error(error, f"read {path}")
+    import tomllib
+
     if len(raw) > FILE_LIMIT_BYTES:
         raise Invalid(f"{path} is larger than {FILE_LIMIT_BYTES} bytes")
     try:

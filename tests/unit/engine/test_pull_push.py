@@ -86,9 +86,9 @@ def test_what_may_be_there_is_not_sent_while_it_is_compressed(
 def test_a_stream_that_breaks_is_pushed_as_others(
     here: Host, there: Host, repository: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cais.remote.streamed import Streamed
+    from cais.engine.push_streams import _Stream
 
-    monkeypatch.setattr(Streamed, "_pieces", lambda self: iter((b"half",)))
+    monkeypatch.setattr(_Stream, "_pieces", lambda self: iter((b"half",)))
     layer = {"a": os.urandom(5 << 20)}
     here.image(f"{repository}:1", layer)
     here.push(f"{repository}:1")

@@ -22,7 +22,7 @@ def test_directories_are_found_and_few_stay_open(tmp_path: Path) -> None:
         assert os.fstat(tree.fd(b"")).st_ino == tmp_path.stat().st_ino
         assert os.fstat(tree.fd(b"d0/in")).st_ino == (tmp_path / "d0" / "in").stat().st_ino, "one that was closed"
         assert open_files() - before < 60
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_what_is_on_the_way_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -729,34 +729,6 @@ def test_an_upload_goes_on_where_it_broke() -> None:
     assert source.offsets == [0, 100_000, 150_000]
 
 
-@pytest.mark.parametrize("how", ["refused", "broken", "asked for a password", "nobody"])
-def test_a_stream_that_fails_harms_nobody(how: str) -> None:
-    uploads = Uploads()
-
-    def answer(request: Request) -> None:
-        if request.command != "PATCH":
-            uploads(request)
-        elif how == "refused":
-            request.reply(status=405)
-        elif how == "asked for a password":
-            request.reply(status=401, WWW_Authenticate="Basic realm=x")
-        else:
-            request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            request.connection.close()
-
-    with lying(answer) as (registry, server):
-        if how == "nobody":
-            server.server_close()
-        stream = registry.follow()
-        for _ in range(100):
-            stream.write(DATA)
-        stream.finish(BLOB)
-        assert stream.stored is None and uploads.stored == {}
-        if how != "nobody":
-            registry.take(BLOB, Bytes(DATA))
-            assert uploads.stored == {BLOB.digest: DATA}
-
-
 def test_an_upload_to_a_registry_that_is_busy_comes_again_when_it_said() -> None:
     uploads, waits = Uploads(), Waits()
     uploads.busy = ["7", "11"]

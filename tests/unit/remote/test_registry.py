@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cais.errors import Corrupt, Invalid, NotFound, Unauthorized, Unavailable
+from cais.errors import CaisError, Corrupt, Invalid, NotFound, Unauthorized, Unavailable
 from cais.remote.credentials import Login
 from cais.remote.endpoint import endpoint_of
 from cais.remote.listing import repositories, search
@@ -81,18 +81,14 @@ def test_one_thread_needs_one_connection(server: Server) -> None:
         registry.transport.close()
 
 
-def test_a_blob_is_sent_while_it_is_made(server: Server) -> None:
+def test_a_blob_is_sent_before_its_digest_is_known(server: Server) -> None:
     registry = repository(server, "blobs/streamed")
     assert registry.is_empty()
     data = os.urandom(5_000_000)
-    stream, given_up = registry.follow(), registry.follow()
-    for start in range(0, len(data), 300_000):
-        stream.write(data[start : start + 300_000])
-        given_up.write(data[start : start + 300_000])
-    given_up.finish(None)
+    stream = registry.streamed()
+    stream.send(data[start : start + 300_000] for start in range(0, len(data), 300_000))
     assert not registry.exists(described(data))
-    stream.finish(described(data))
-    assert stream.stored == Digest.of(data) and given_up.stored is None
+    stream.end(described(data))
     assert b"".join(registry.fetch(described(data))) == data
     pushed(registry, data, tag="1")
     assert not registry.is_empty()
@@ -100,10 +96,11 @@ def test_a_blob_is_sent_while_it_is_made(server: Server) -> None:
 
 def test_what_is_streamed_and_not_what_it_should_be_is_not_stored(server: Server) -> None:
     registry = repository(server, "blobs/streamed")
-    stream = registry.follow()
-    stream.write(b"something")
-    stream.finish(described(b"something else"))
-    assert stream.stored is None and not registry.exists(described(b"something else"))
+    stream = registry.streamed()
+    stream.send(iter([b"something"]))
+    with pytest.raises(CaisError):
+        stream.end(described(b"something else"))
+    assert not registry.exists(described(b"something else"))
 
 
 def test_a_blob_comes_back_as_it_went(server: Server) -> None:
