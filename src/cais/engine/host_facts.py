@@ -40,6 +40,8 @@ def host_facts(settings: Settings) -> dict[str, Any]:
     return {
         **_limits(groups, warnings),
         "IPv4Forwarding": _is_on("/proc/sys/net/ipv4/ip_forward"),
+        "BridgeNfIptables": _is_on("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+        "BridgeNfIp6tables": _is_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
         "LoggingDriver": "json-file",
         "CgroupDriver": "cgroupfs" if groups.writable else "none",
         "CgroupVersion": "2" if groups.mode == "unified" else "1",

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from cais.events.reading import Event
 
 
+_NO_SWARM = {
+    "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
+    "RemoteManagers": None,
+}  # fmt: skip
+_NO_COMMIT = {"ID": "", "Expected": ""}
+
+
 class System:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
@@ -39,10 +46,12 @@ class System:
         from cais import __version__
         from cais.engine.containers import Containers
         from cais.engine.host_facts import host_facts
+        from cais.engine.registry_facts import registry_facts
         from cais.spec import timestamp
 
         stores = self._stores
         states = [row.state for row in Containers(stores).list(all=True)]
+        facts = host_facts(stores.settings)
         running, paused = (states.count(state) for state in ("running", "paused"))
         return {
             "ID": _id(stores.root),
@@ -60,8 +69,15 @@ class System:
             "ServerVersion": __version__,
             "LiveRestoreEnabled": True,
             "Debug": False,
-            "Swarm": {"LocalNodeState": "inactive"},
-            **host_facts(stores.settings),
+            "Swarm": _NO_SWARM,
+            "GenericResources": None,
+            "Isolation": "",
+            **dict.fromkeys(("ContainerdCommit", "RuncCommit", "InitCommit"), _NO_COMMIT),
+            "NFd": len(os.listdir("/proc/self/fd")),
+            "NGoroutines": 0,
+            "NEventsListener": 0,
+            **registry_facts(stores.registries, stores.environment, facts["Warnings"]),
+            **facts,
         }
 
     def check(self, *, repair: bool = False) -> list[Finding]:

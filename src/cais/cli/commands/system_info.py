@@ -22,23 +22,21 @@ COMMAND = Command(
 
 
 def run(call: Call) -> int:
-    from cais import __version__
+    import os
+
     from cais.cli.call import say, warn
+    from cais.cli.commands import version
+    from cais.cli.place import current
 
     facts = call.engine.system.info()
-    facts["ClientInfo"] = {
-        "Debug": False,
-        "Version": __version__,
-        "Context": "default",
-        "Plugins": [],
-        "Warnings": None,
-    }
+    client = version.facts(current({}, os.environ))["Client"]
+    facts["ClientInfo"] = {"Debug": False, **client, "Plugins": [], "Warnings": None}
     if call["format"]:
         from cais.cli.documents import formatted
 
         say(formatted(facts, call["format"]))
         return 0
-    say(f"Client:\n Version:    {__version__}\n Context:    default\n Debug Mode: false\n\nServer:")
+    say(f"Client:\n Version:    {client['Version']}\n Context:    {client['Context']}\n Debug Mode: false\n\nServer:")
     for line in _lines(facts):
         say(" " + line)
     for warning in facts["Warnings"]:
@@ -94,7 +92,21 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"Docker Root Dir: {facts['DockerRootDir']}"
     yield f"Debug Mode: {_word(facts['Debug'])}"
     yield f"Rootless: {_word(facts['Rootless'])}"
+    for name, field in (("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy")):
+        if facts[field]:
+            yield f"{name}: {facts[field]}"
     yield f"Experimental: {_word(facts['ExperimentalBuild'])}"
+    yield "Insecure Registries:"
+    registries = facts["RegistryConfig"]
+    for name, index in registries["IndexConfigs"].items():
+        if not index["Secure"]:
+            yield f" {name}"
+    for subnet in registries["InsecureRegistryCIDRs"]:
+        yield f" {subnet}"
+    if registries["Mirrors"]:
+        yield "Registry Mirrors:"
+        for address in registries["Mirrors"]:
+            yield f" {address}"
     yield f"Live Restore Enabled: {_word(facts['LiveRestoreEnabled'])}"
 
 

@@ -1,4 +1,4 @@
-"""``cais version``."""
+"""``cais version``: in the layout of Docker's, with all fields that templates may ask for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from cais.cli.list_flags import inspect_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cais.cli.call import Call
 
 
@@ -17,36 +19,64 @@ COMMAND = Command(
     examples=("cais version", "cais version --format '{{.Client.Version}}'"),
 )
 
+# Of Docker's Engine API, whose documents ``inspect``, ``info`` and the others print.
+API_VERSION, MIN_API_VERSION = "1.45", "1.24"
+
 
 def run(call: Call) -> int:
+    import os
+
+    from cais.cli.call import say
+    from cais.cli.place import current
+
+    found = facts(current({}, os.environ))
+    if call["format"]:
+        from cais.cli.documents import formatted
+
+        say(formatted(found, call["format"], name="version"))
+        return 0
+    client, server = found["Client"], found["Server"]
+    say(
+        f"Client: Cais\n Version:           {client['Version']}\n API version:       {API_VERSION}\n"
+        f" Python version:    {client['PythonVersion']}\n OS/Arch:           linux/{client['Arch']}\n"
+        f" Context:           {client['Context']}\n\n"
+        f"Server: Cais\n Engine:\n  Version:          {server['Version']}\n"
+        f"  API version:      {API_VERSION} (minimum version {MIN_API_VERSION})\n"
+        f"  Python version:   {server['PythonVersion']}\n  OS/Arch:          linux/{server['Arch']}\n"
+        f"  Kernel version:   {server['KernelVersion']}\n  Experimental:     false"
+    )
+    return 0
+
+
+def facts(context: str) -> dict[str, Any]:
+    """Named as Docker's. There is no daemon: client and server are the same program; what has no meaning here is "".
+
+    ``context``: the name of the current one.
+    """
     import os
     import sys
 
     from cais import __version__
-    from cais.cli.call import say
 
     host = os.uname()
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine, host.machine)
-    python = sys.version.split()[0]
-    common = {"Version": __version__, "PythonVersion": python, "Os": "linux", "Arch": architecture}
-    client = {**common, "Context": "default"}
-    # There is no daemon: client and server are the same program.
-    server = {
+    common = {
         "Platform": {"Name": "Cais"},
-        **common,
-        "KernelVersion": host.release,
-        "Components": [{"Name": "Engine", "Version": __version__, "Details": {"KernelVersion": host.release}}],
-        "Experimental": False,
+        "Version": __version__,
+        "ApiVersion": API_VERSION,
+        "GitCommit": "",
+        "GoVersion": "",
+        "PythonVersion": sys.version.split()[0],
+        "Os": "linux",
+        "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine, host.machine),
+        "BuildTime": "",
     }
-    if call["format"]:
-        from cais.cli.documents import formatted
-
-        say(formatted({"Client": client, "Server": server}, call["format"], name="version"))
-        return 0
-    say(
-        f"Client: Cais\n Version:           {__version__}\n Python version:    {python}\n"
-        f" OS/Arch:           linux/{architecture}\n Context:           default\n\n"
-        f"Server: Cais\n Engine:\n  Version:          {__version__}\n  Python version:   {python}\n"
-        f"  OS/Arch:          linux/{architecture}\n  Kernel version:   {host.release}\n  Experimental:     false"
-    )
-    return 0
+    engine = {**common, "MinAPIVersion": MIN_API_VERSION, "KernelVersion": host.release}
+    details = {key: value for key, value in engine.items() if key not in ("Platform", "Version")}
+    return {
+        "Client": {**common, "DefaultAPIVersion": API_VERSION, "Context": context},
+        "Server": {
+            **engine,
+            "Experimental": False,
+            "Components": [{"Name": "Engine", "Version": __version__, "Details": {**details, "Experimental": "false"}}],
+        },
+    }
