@@ -31,12 +31,19 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
+_NO_LINKS = (
+    "WARNING: --link is not used: an ordinary user's containers do not reach each other on the default network. Use a "
+    "network of your own."
+)
+
+
 class Connection(NamedTuple):
     """What a container's start needs of its network.
 
     ``kind`` is ``host`` or ``none`` (a namespace of its own); ``path`` names one that is there, for the runtime.
     ``files_of``: the id of the container whose hosts, resolv.conf and ``hostname`` it shares, or "". ``addresses`` are
     its own, ``gateway`` is the host seen from inside, ``links`` are (address, names) of other containers.
+    ``variables`` are what its links add to its environment.
     ``dns`` are the name servers of its networks, ``asks_host``: they know nothing else, and the host's come after them.
     ``descriptors`` are kept open until it runs; ``reserved`` for as long as it runs.
     """
@@ -50,6 +57,7 @@ class Connection(NamedTuple):
     dns: tuple[str, ...] = ()
     asks_host: bool = False
     links: tuple[tuple[str, str], ...] = ()
+    variables: tuple[str, ...] = ()
     descriptors: tuple[int, ...] = ()
     reserved: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -164,7 +172,8 @@ class Connections:
         wishes = [wish(item, hostname, dns) for item in wanted.networks]
         try:
             if is_default and in_user:
-                return self._carry(record, wanted, made, ports)
+                found = self._carry(record, wanted, made, ports)
+                return found._replace(warnings=(_NO_LINKS,)) if wanted.networks[0].links else found
             joined = self.where_bridges_are(
                 lambda: self.networks.join(record.id, record.name, wishes, made.descriptors[0], own, routed=not in_user)
             )
@@ -176,11 +185,13 @@ class Connections:
             return made._replace(warnings=(line,))
         addresses = tuple(text for item in joined.endpoints for text in (item.ip4, item.ip6) if text)
         gateways = [item.gateway4 or item.gateway6 for item in joined.endpoints]
+        links, variables = self._links(record, wanted, joined.endpoints)
         found = made._replace(
             addresses=addresses,
             gateway=next((text for text in gateways if text), ""),
             dns=joined.dns,
-            links=self._links(wanted, joined.endpoints),
+            links=links,
+            variables=variables,
             reserved=joined.reserved,
         )
         return self._carry_outside(record, wanted, found, ports) if in_user else found
@@ -254,9 +265,12 @@ class Connections:
         """Returns when a container finds others by their names in its networks, and they find it."""
         self.where_bridges_are(lambda: self.networks.await_names(id))
 
-    def _links(self, wanted: Networking, endpoints: Sequence[Endpoint]) -> tuple[tuple[str, str], ...]:
-        """(address, names) for /etc/hosts of what ``--link`` names."""
-        found = []
+    def _links(
+        self, record: ContainerRecord, wanted: Networking, endpoints: Sequence[Endpoint]
+    ) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+        """Of what ``--link`` names: (address, names) for /etc/hosts, and on the default network variables."""
+        found: list[tuple[str, str]] = []
+        told: list[str] = []
         records = ContainerRecords(self._database)
         for attachment in wanted.networks:
             for text in attachment.links:
@@ -268,7 +282,13 @@ class Connections:
                 there = [item for item in self.networks.records.endpoints(container=other.id) if item.network in mine]
                 names = " ".join(dict.fromkeys((alias, other.id[:12], other.name)))
                 found += [(item.ip4 or item.ip6, names) for item in there]
-        return tuple(found)
+                if attachment.network == DEFAULT and there:
+                    from cais.container.link_variables import variables
+
+                    plan = Plan.from_json(other.plan)
+                    address = there[0].ip4 or there[0].ip6
+                    told += variables(record.name, alias, address, plan.networking.exposed, plan.env)
+        return tuple(found), tuple(told)
 
     def leave(self, id: str, *, wait: bool = True) -> None:
         """After a container's end, or instead of its start; nothing to leave is no error. ``wait`` as of networks."""

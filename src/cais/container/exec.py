@@ -40,7 +40,12 @@ def process(
     cwd = options.workdir or plan.get("cwd", "/")
     if not cwd.startswith("/"):
         raise Failed("OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown", exit_code=126)
-    merged = spec.merge_environment(plan.get("env", ()), environment)
+    own = plan.get("env", ())
+    if any(item.get("links") for item in plan.get("networking", {}).get("networks", ())):
+        from cais.container.link_variables import kept
+
+        own = spec.merge_environment(kept(given["env"], plan), own)
+    merged = spec.merge_environment(own, environment)
     made = {key: value for key, value in given.items() if key != "consoleSize"}
     made["terminal"] = options.tty
     made["args"] = list(options.command)

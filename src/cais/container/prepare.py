@@ -92,6 +92,8 @@ def prepare(
         connection = connecting.result()
         if connection.hostname:
             plan = plan._replace(hostname=connection.hostname)
+        if connection.variables:
+            plan = plan._replace(env=spec.merge_environment(connection.variables, plan.env))
         files = network_files_of(rooms, record.id, plan, connection)
         around = _surroundings(runtime, plan, bundle)
         filtered = _seccomp(runtime, plan)

@@ -161,11 +161,13 @@ def under_conmon(
 def _joins_beside(plan: Plan) -> bool:
     """Whether a container may join the default network while the runtime makes it.
 
-    Not where conmon has to hold its ports open, or the runtime needs the network itself (sysctls, hooks). In networks
-    with names it joins before, so that their name server has time to come up.
+    Not where conmon has to hold its ports open, its links say variables, or the runtime needs the network itself
+    (sysctls, hooks). In networks with names it joins before, so that their name server has time to come up.
     """
-    networks = [item.network for item in plan.networking.networks]
-    return networks == [DEFAULT] and plan.is_plain and not plan.sysctls and not plan.networking.wanted_ports
+    networks = plan.networking.networks
+    if [item.network for item in networks] != [DEFAULT] or networks[0].links:
+        return False
+    return plan.is_plain and not plan.sysctls and not plan.networking.wanted_ports
 
 
 def finish(store: Containers, record: ContainerRecord) -> Restarts | None:
