@@ -18,6 +18,9 @@ from integration.machine import HOST, OUTSIDE, Machine
 
 pytestmark = pytest.mark.root
 
+PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
+RELAYED = ("-p", "[::1]:8080:80") if os.access(PROXY, os.X_OK) else ()
+
 
 @pytest.fixture(scope="module")
 def machine(busybox_tar: Path) -> Iterator[Machine]:
@@ -50,6 +53,7 @@ def test_a_published_port_is_reached_from_everywhere(host: Machine) -> None:
     assert host.fetch(f"http://{HOST}:8080/hostname") == web
     assert host.fetch(f"http://{HOST}:8080/hostname", outside=True) == web
     assert host.fetch("http://127.0.0.1:8081/hostname") == web
+    assert host.fetch("http://localhost:8081/hostname") == web
     host.fetch(f"http://{HOST}:8081/hostname", outside=True, code=1)
     # From a neighbour, and from itself, by the host's address.
     script = f"timeout 3 wget -qO- http://{HOST}:8080/hostname"
@@ -57,6 +61,38 @@ def test_a_published_port_is_reached_from_everywhere(host: Machine) -> None:
     assert host("exec", "web", "sh", "-c", script) == web
     assert host("port", "web").splitlines() == ["80/tcp -> 0.0.0.0:8080", "80/tcp -> 127.0.0.1:8081"]
     assert host("ps", "--format", "{{.Ports}}") == "0.0.0.0:8080->80/tcp, 127.0.0.1:8081->80/tcp"
+
+
+def awaited(host: Machine, url: str, *, outside: bool = False) -> str:
+    """What a URL says: who has just started need not listen yet."""
+    wait_until(lambda: host.answers(url, outside=outside))
+    return host.fetch(url, outside=outside)
+
+
+def relays(host: Machine) -> list[int]:
+    return [int(pid) for pid, words in host.left()["processes"] if PROXY.encode() in words]
+
+
+def test_ports_that_the_kernel_does_not_pass_on_are_relayed(host: Machine) -> None:
+    if not RELAYED:
+        pytest.skip(f"needs {PROXY} (package systemd)")
+    web = host.server("web", "-p", "[::1]:8080:80", "-p", "[::]:8081:80", "-p", "8082:80")
+    assert awaited(host, "http://[::1]:8080/hostname") == web
+    host.fetch("http://[fd77::1]:8080/hostname", outside=True, code=1)
+    assert awaited(host, "http://[::1]:8081/hostname") == web
+    assert awaited(host, "http://[fd77::1]:8081/hostname", outside=True) == web
+    assert set(host("port", "web", "80").splitlines()) == {"[::1]:8080", "[::]:8081", "0.0.0.0:8082"}
+    host("restart", "-t", "0", "web")
+    assert awaited(host, "http://[::1]:8080/hostname") == web
+    os.kill(relays(host)[0], signal.SIGKILL)
+    wait_until(lambda: len(relays(host)) == 1)
+    assert "does not run" in host("system", "check", "--repair", code=None)
+    wait_until(lambda: len(relays(host)) == 2)
+    assert awaited(host, "http://[::1]:8080/hostname") == web
+    assert awaited(host, "http://[::1]:8081/hostname") == web
+    assert "relays carry TCP alone" in host("run", "--rm", "-p", "[::1]:53:53/udp", "box", "true", code=125)
+    host("run", "--rm", "-p", "[::1]:8090:80", "box", "/nothing", code=127)
+    assert len(relays(host)) == 2
 
 
 def test_ranges_random_ports_and_udp(host: Machine) -> None:
@@ -197,8 +233,12 @@ def test_static_addresses(host: Machine) -> None:
     assert all(word in seen for word in ("10.91.0.77/24", "fd91::77/64", "02:42:aa:bb:cc:dd"))
     assert host.fetch("http://[fd77::1]:8080/hostname", outside=True) == web
     assert "in use" in host("run", "--rm", "--network", "fixed", "--ip", "10.91.0.77", "box", "true", code=125)
-    said = host("run", "--rm", "--network", "fixed", "-p", "[::1]:8090:80", "box", "true", code=125)
-    assert "on [::1]: the kernel passes nothing on" in said
+    # From there the kernel passes nothing on: refused at once, so that a program goes on to 127.0.0.1.
+    argv = [*host.prefix(host.pids[0]), "curl", "-gs", "--max-time", "3", "http://[::1]:8080/hostname"]
+    assert subprocess.run(argv, check=False).returncode == 7
+    if RELAYED:
+        six = host.server("six", "--network", "fixed", "-p", "[::1]:8090:80")
+        assert awaited(host, "http://[::1]:8090/hostname") == six
     host("stop", "-t", "0", "web")
     host("start", "web")
     network = host.inspect("web")["NetworkSettings"]["Networks"]["fixed"]
@@ -255,6 +295,21 @@ def test_hosts_names_and_links(host: Machine) -> None:
     assert lines[-2:] == ["a.example.org", host.inspect("web")["Id"][:12]]
 
 
+def test_variables_of_links(host: Machine) -> None:
+    other = host.server("web", "--expose", "80-82", "-e", "COLOUR=red")
+    address = host.inspect("web")["NetworkSettings"]["IPAddress"]
+    host(
+        "run", "-d", "--name", "app", "--link", "web:my-db", "-e", "MY_DB_PORT_81_TCP_PORT=own", "box", "sleep", "1000"
+    )
+    for words in (("exec", "app", "env"), ("run", "--rm", "--name", "front", "--link", "web:my-db", "box", "env")):
+        seen = host(*words).splitlines()
+        assert f"MY_DB_PORT=tcp://{address}:80" in seen and "MY_DB_ENV_COLOUR=red" in seen
+        assert f"MY_DB_PORT_80_TCP_END=tcp://{address}:82" in seen
+        assert f"MY_DB_NAME=/{'app' if words[0] == 'exec' else 'front'}/my-db" in seen
+        assert ("MY_DB_PORT_81_TCP_PORT=own" in seen) == (words[0] == "exec")
+    host("rm", "-f", other)
+
+
 def test_connect_and_disconnect_while_it_runs(host: Machine) -> None:
     host("network", "create", "--subnet", "10.92.0.0/24", "late")
     host.server("web")
@@ -298,13 +353,13 @@ def test_nothing_is_left_of_what_was_killed(host: Machine, killed: str, how: str
     host("network", "create", "back")
     if killed == "command":
         started = host.start(
-            "run", "--rm", "--name", "web", "-p", "8080:80", "--network", "back", "box", "sleep", "1000"
+            "run", "--rm", "--name", "web", "-p", "8080:80", *RELAYED, "--network", "back", "box", "sleep", "1000"
         )
         wait_until(lambda: host("ps", "-q", "--filter", "name=web"))
         started.kill()
         started.communicate()
     else:
-        host.server("web", "-p", "8080:80", "--network", "back")
+        host.server("web", "-p", "8080:80", *RELAYED, "--network", "back")
         pid = int(host("inspect", "-f", "{{.State.Pid}}", "web"))
         os.kill(int((host.root / "run" / host.inspect("web")["Id"] / "conmon.pid").read_text()), signal.SIGKILL)
         if killed == "both":

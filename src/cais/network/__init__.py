@@ -11,6 +11,7 @@ that nothing of others is changed. It does not know what a container is: it is h
     definition  a network as it is created, checked (pure); subnets: those that nobody has; default: that of ``bridge``
     publishing  which port of the host; reserve: whether it is free, and who has it
     bridges     bridges of the host, made and removed; firewall: the nftables text (pure); foreign: others' firewalls
+    relays      ports that the kernel cannot pass on
     name_server DNS by container names: aardvark-dns
     parents     macvlan and ipvlan, which stand on an interface of the host
     conntrack   connections that the kernel remembers

@@ -211,24 +211,33 @@ class Bridges:
 
     def publish(self, ports: Sequence[PublishedPort]) -> None:
         """Adds them to the firewall; one that does not agree with the records is made anew."""
-        ended = run("nft", "-f", "-", given=firewall.add_ports(self.table, ports))
+        text = firewall.add_ports(self.table, ports)
+        if not text:
+            return
+        ended = run("nft", "-f", "-", given=text)
         if ended is None or ended.code != 0:
             with FileLock(self._lock_path), Netlink() as netlink:
                 self._filter(self._present(netlink))()
         _forget_connections(ports)
 
     def unpublish(self, ports: Sequence[PublishedPort], note: Callable[[], None]) -> None:
-        """Takes them from the firewall, and by ``note`` from the records: nobody makes the firewall anew in between.
+        """Takes them from the firewall, ends their relays, and takes them by ``note`` from the records: nobody makes
+        the firewall anew in between.
 
         Where the firewall does not know one of them (after a reboot), it has none.
         """
         lock = FileLock(self._lock_path)
         lock.acquire(shared=True)
         try:
-            ended = run("nft", "-f", "-", given=firewall.remove_ports(self.table, ports))
+            passed_on = [port for port in ports if not port.relayed]
+            ended = run("nft", "-f", "-", given=firewall.remove_ports(self.table, passed_on)) if passed_on else None
             if ended is not None and ended.code != 0:
-                for port in ports:
+                for port in passed_on:
                     run("nft", "-f", "-", given=firewall.remove_ports(self.table, [port]))
+            if len(passed_on) < len(ports):
+                from cais.network import relays
+
+                relays.end(self.table, ports)
             _forget_connections(ports)
             note()
         finally:

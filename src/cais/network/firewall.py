@@ -6,7 +6,7 @@ bridge comes or goes. A published port is one element of a map: added and taken 
     any4, at4   what is published on every address of the host, and on one: to which container's address and port
     raw         nobody reaches the host's loopback through a bridge, though its packets are routed there
     prerouting  what comes for a published port, from outside or from a container
-    output      what the host itself sends to one, by its loopback, too
+    output      what the host itself sends to one, by its loopback, too; not by IPv6's, from where nothing is answered
     postrouting the addresses of containers do not leave the host; a container reaches itself by the host's address
     forward     into a bridge only answers and what is published; from one network to another nothing
 """
@@ -19,7 +19,7 @@ from cais.network.records import ANY, Network, PublishedPort
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _MODES = {AF_INET: MODE_IPV4, AF_INET6: MODE_IPV6}
 _OPEN_MODES = ("nat-unprotected", "routed")
@@ -36,8 +36,7 @@ def table(name: str, networks: Sequence[Network], ports: Iterable[PublishedPort]
     text += _collection("set within", "ifname . ifname", [f"{item} . {item}" for item in bridges])
     text += _collection("set internal", "ifname", [f'"{item.interface}"' for item in networks if item.internal])
     elements: dict[str, list[str]] = {"any4": [], "at4": [], "any6": [], "at6": []}
-    for port in ports:
-        collection, key, value = _element(port)
+    for collection, key, value in _elements(ports):
         elements[collection].append(f"{key} : {value}")
     for collection, items in elements.items():
         address = f"ipv{collection[-1]}_addr"
@@ -68,6 +67,7 @@ _CHAINS = """
   }
   chain output {
     type nat hook output priority -100
+    ip6 daddr ::1 return
     fib daddr type local jump published
   }
   chain postrouting {
@@ -119,6 +119,11 @@ def _unprotected(network: Network) -> str:
     )
 
 
+def _elements(ports: Iterable[PublishedPort]) -> Iterator[tuple[str, str, str]]:
+    """(map, key, value) of what the kernel passes on."""
+    return (_element(port) for port in ports if not port.relayed)
+
+
 def _element(port: PublishedPort) -> tuple[str, str, str]:
     family = "6" if ":" in port.host_ip else "4"
     key, value = f"{port.protocol} . {port.host_port}", f"{port.target_ip} . {port.target_port}"
@@ -130,13 +135,10 @@ def _element(port: PublishedPort) -> tuple[str, str, str]:
 def add_ports(name: str, ports: Iterable[PublishedPort]) -> str:
     """The transaction that publishes them."""
     return "".join(
-        f"add element inet {name} {collection} {{ {key} : {value} }}\n"
-        for collection, key, value in map(_element, ports)
+        f"add element inet {name} {collection} {{ {key} : {value} }}\n" for collection, key, value in _elements(ports)
     )
 
 
 def remove_ports(name: str, ports: Iterable[PublishedPort]) -> str:
     """The transaction that takes them away."""
-    return "".join(
-        f"delete element inet {name} {collection} {{ {key} }}\n" for collection, key, _ in map(_element, ports)
-    )
+    return "".join(f"delete element inet {name} {collection} {{ {key} }}\n" for collection, key, _ in _elements(ports))

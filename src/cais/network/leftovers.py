@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 
-from cais.network import links
+from cais.network import links, relays
 from cais.network.netlink import Netlink
 from cais.network.programs import run
 from cais.network.records import ANY, PublishedPort
@@ -51,6 +51,7 @@ def find(networks: Networks, is_alive: Callable[[str], bool]) -> Iterator[Leftov
         )
     for name in _links(networks):
         yield Leftover(f"link {name}", "is of no container", lambda it=name: networks.bridges.unplug([it]))  # type: ignore[misc]
+    yield from _relays(networks)
     found = _lasting(lambda: _rules(networks))
     if found:
         yield Leftover("firewall", found, networks.bridges.filter_anew, "made anew")
@@ -78,6 +79,27 @@ def _links(networks: Networks) -> list[str]:
         for link in present
         if link.master in bridges and link.name.startswith("veth") and link.name not in known
     ]
+
+
+def _relays(networks: Networks) -> Iterator[Leftover]:
+    """Relays of no container, and those that are missing."""
+    root, table = networks.root, networks.bridges.table
+    present = relays.running(table)
+    wanted = relays.marks(table, networks.records.ports())
+    for mark in sorted(present.keys() - wanted.keys()):
+        yield Leftover(
+            f"relay of {mark.rpartition(' ')[2]}",
+            "is of no container",
+            lambda pids=present[mark]: relays.end_all(pids),  # type: ignore[misc]
+        )
+    for mark, port in wanted.items():
+        if _lasting(lambda it=mark: "" if it in relays.running(table) else "does not run"):  # type: ignore[misc]
+            yield Leftover(
+                f"relay of {mark.rpartition(' ')[2]}",
+                "does not run",
+                lambda it=port: relays.revive(root, table, it),  # type: ignore[misc]
+                "made anew",
+            )
 
 
 def _rules(networks: Networks) -> str:

@@ -17,10 +17,10 @@ from cais.host.files import random_name, write_all
 from cais.host.locks import FileLock
 from cais.host.processes import find_program, wait
 from cais.network.addresses import AF_INET, parse_address
+from cais.network.programs import is_here, outlive
 from cais.network.records import Endpoint, Network, NetworkRecords
 
 _PROGRAMS = ("/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns")
-_DETACH = 2
 _SIGHUP, _SIGTERM = 1, 15
 _PID_FILE = "aardvark.pid"
 _KNOWN_SECONDS = 5.0
@@ -105,7 +105,7 @@ class NameServer:
             wanted = self._wanted()
             program = self._program() if wanted else ""
             pid = self.running()
-            if pid and wanted and not _is_here(pid):
+            if pid and wanted and not is_here(pid):
                 _send(pid, _SIGTERM)  # of bridges that went with their holder
                 pid = 0
             if not wanted or not program:
@@ -169,39 +169,11 @@ class NameServer:
             wait(child)
             return
         try:
-            _leave_mounts(self._root)
-            os.setsid()
-            null = os.open("/dev/null", os.O_RDWR)
-            for place in (0, 1, 2):
-                os.dup2(null, place)
-            os.chdir("/")
+            outlive(self._root)
             arguments = [program, "--config", self.directory, "--port", str(_PORT), "run"]
             os.execve(program, arguments, {"PATH": "/usr/sbin:/usr/bin"})
         finally:
             os._exit(127)
-
-
-def _leave_mounts(root: str) -> None:
-    """A mount namespace of its own, without what is mounted below the root directory."""
-    from cais.host import syscalls
-
-    syscalls.unshare(syscalls.CLONE_NEWNS)
-    syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
-    with open("/proc/self/mountinfo", "rb") as lines:
-        below = [line.split()[4] for line in lines if line.split()[4].startswith(os.fsencode(root) + b"/")]
-    for path in reversed(below):
-        try:
-            syscalls.umount(os.fsdecode(path), _DETACH)
-        except OSError:
-            continue  # it went with the one that it was on
-
-
-def _is_here(pid: int) -> bool:
-    """Whether a process is in this thread's network namespace."""
-    try:
-        return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/thread-self/ns/net")
-    except OSError:
-        return False
 
 
 def _send(pid: int, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Other programs (nft, iptables): run with a text as their input, to their end."""
+"""Other programs: run with a text as their input, to their end (nft, iptables); or left to outlive this command."""
 
 from __future__ import annotations
 
@@ -44,3 +44,32 @@ def run(program: str, *arguments: str, given: str = "") -> Ended | None:
 
 def _text(file: int) -> str:
     return os.pread(file, _LIMIT_BYTES, 0).decode("utf-8", "replace")
+
+
+def outlive(root: str) -> None:
+    """In a child that is about to become a program which outlives this command, and containers: it keeps no terminal,
+    and none of the mounts below ``root``."""
+    from cais.host import syscalls
+
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
+    with open("/proc/self/mountinfo", "rb") as lines:
+        below = [line.split()[4] for line in lines if line.split()[4].startswith(os.fsencode(root) + b"/")]
+    for path in reversed(below):
+        try:
+            syscalls.umount(os.fsdecode(path), syscalls.MNT_DETACH)
+        except OSError:
+            continue  # it went with the one that it was on
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    for place in (0, 1, 2):
+        os.dup2(null, place)
+    os.chdir("/")
+
+
+def is_here(pid: int) -> bool:
+    """Whether a process is in this thread's network namespace."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/thread-self/ns/net")
+    except OSError:
+        return False

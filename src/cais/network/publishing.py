@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 
-from cais.errors import CaisError, Conflict, Denied, Invalid, Unsupported, from_os_error
+from cais.errors import CaisError, Conflict, Denied, Invalid, from_os_error
 from cais.network import reserve
 from cais.network.addresses import parse_address
-from cais.network.records import Endpoint, NetworkRecords, PublishedPort
+from cais.network.records import Endpoint, NetworkRecords, PublishedPort, is_relayed
 from cais.network.wishes import PortWish
 
 TYPE_CHECKING = False
@@ -16,29 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def reachable(wish: PortWish) -> PortWish:
-    """``wish``; raises Unsupported where the kernel passes nothing on to a bridge: from IPv6's own loopback.
-
-    Its answer would come from another link, where no address of the loopback may come from.
-    """
-    if ":" in wish.host_ip and parse_address(wish.host_ip).number == 1:
-        raise Unsupported(
-            f"cannot publish the port {wish.container_port}/{wish.protocol} on [{wish.host_ip}]: the kernel passes "
-            "nothing on from IPv6's loopback",
-            hint="Publish it on 127.0.0.1, or on another address of the host.",
-            exit_code=125,
-        )
-    return wish
-
-
 def choose(
-    records: NetworkRecords, endpoint: Endpoint, wish: PortWish, default_ip: str = ""
+    records: NetworkRecords, endpoint: Endpoint, wish: PortWish, default_ip: str = "", *, with_relays: bool = False
 ) -> Iterator[tuple[PublishedPort, int]]:
     """For each family of addresses that the container has: the port, and the socket that keeps it.
 
-    Without a host address both families get the same number. Raises Conflict with Docker's words, and who has it.
+    Without a host address both families get the same number. ``with_relays``: what the kernel cannot pass on is a
+    relay's. Raises Conflict with Docker's words, and who has it; Unsupported and Unavailable of relays.
     """
-    targets = _targets(endpoint, wish.host_ip or default_ip)
+    targets = _targets(endpoint, wish.host_ip or default_ip, with_relays)
+    for host_ip, target in targets:
+        if with_relays and is_relayed(host_ip, target):
+            from cais.network import relays
+
+            relays.check(wish, host_ip)
     numbers: Iterator[int]
     if wish.host_port:
         numbers = iter(range(wish.host_port, (wish.host_port_last or wish.host_port) + 1))
@@ -66,7 +57,7 @@ def choose(
         raise failure
 
 
-def _targets(endpoint: Endpoint, host_ip: str) -> list[tuple[str, str]]:
+def _targets(endpoint: Endpoint, host_ip: str, with_relays: bool) -> list[tuple[str, str]]:
     """(host address, container's address)"""
     if not host_ip:
         both = (("0.0.0.0", endpoint.ip4), ("::", endpoint.ip6))
@@ -76,6 +67,8 @@ def _targets(endpoint: Endpoint, host_ip: str) -> list[tuple[str, str]]:
     except ValueError:
         raise Invalid(f"invalid IP address: {host_ip}", exit_code=125)
     target = endpoint.ip6 if ":" in host_ip else endpoint.ip4
+    if with_relays and ":" in host_ip:
+        target = target or endpoint.ip4
     if not target:
         raise Invalid(
             f"cannot publish a port on {host_ip}: the container has no address of that family",

@@ -137,6 +137,11 @@ class PublishedPort(NamedTuple):
     target_ip: str
     target_port: int
 
+    @property
+    def relayed(self) -> bool:
+        """Whether the kernel cannot pass it on: from IPv6's own loopback, and from IPv6 to a container without it."""
+        return is_relayed(self.host_ip, self.target_ip)
+
 
 class NetworkRecords:
     """What is in the tables; nothing here touches the kernel."""
@@ -250,6 +255,14 @@ class NetworkRecords:
 
 
 ANY = ("0.0.0.0", "::")
+LOOPBACK_6 = "::1"
+
+
+def is_relayed(host_ip: str, target_ip: str) -> bool:
+    """Of a published port: the host's address, and the container's. What pasta serves has its own loopback for that."""
+    if ":" not in host_ip or target_ip == LOOPBACK_6:
+        return False
+    return host_ip == LOOPBACK_6 or ":" not in target_ip
 
 
 def _json(endpoint: Endpoint) -> str:

@@ -33,7 +33,10 @@ def bind(protocol: str, host_ip: str, port: int) -> int:
             found.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
             found.bind((host_ip, port))
             if protocol == "tcp":
+                # One that has listened, and has the option no more, keeps off those who have it, too.
                 found.listen(1)
+                found.shutdown(_socket.SHUT_RD)
+            found.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 0)
         return found.detach()
     except BaseException:
         found.close()

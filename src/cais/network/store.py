@@ -44,7 +44,7 @@ class Networks:
 
     def __init__(self, root: str, database: Database) -> None:
         self.records = NetworkRecords(database)
-        self._root = root
+        self.root = root
         self._database = database
         self.bridges = Bridges(root, self.records)
 
@@ -52,7 +52,7 @@ class Networks:
     def name_server(self) -> NameServer:
         from cais.network.name_server import NameServer
 
-        return NameServer(self._root, self.records)
+        return NameServer(self.root, self.records)
 
     def create(self, wanted: NetworkOptions, now: float) -> Network:
         """Only its record: see ``definition.define`` for what is raised."""
@@ -139,6 +139,10 @@ class Networks:
             self._make(networks, endpoints, netns_fd, wishes, published)
             if published:
                 self.bridges.publish(published)
+                if any(port.relayed for port in published):
+                    from cais.network import relays
+
+                    relays.take_over(self.root, self.bridges.table, published, reserved)
         except BaseException:
             for descriptor in reserved:
                 os.close(descriptor)
@@ -274,13 +278,14 @@ class Networks:
         if not ports or not usable:
             return []
         from cais.network.option_names import HOST_BINDING
-        from cais.network.publishing import choose, reachable
+        from cais.network.publishing import choose
 
         first = [pair for pair in usable if pair[1].default4 or pair[1].default6]
         network, endpoint = (first or usable)[0]
         published = []
-        for wish in map(reachable, ports):
-            for port, descriptor in choose(self.records, endpoint, wish, network.options.get(HOST_BINDING, "")):
+        for wish in ports:
+            default_ip = network.options.get(HOST_BINDING, "")
+            for port, descriptor in choose(self.records, endpoint, wish, default_ip, with_relays=True):
                 reserved.append(descriptor)
                 self.records.add_port(change, port)
                 published.append(port)
