@@ -24,12 +24,9 @@ API_VERSION, MIN_API_VERSION = "1.45", "1.24"
 
 
 def run(call: Call) -> int:
-    import os
-
     from cais.cli.call import say
-    from cais.cli.place import current
 
-    found = facts(current({}, os.environ))
+    found = facts()
     if call["format"]:
         from cais.cli.documents import formatted
 
@@ -48,7 +45,7 @@ def run(call: Call) -> int:
     return 0
 
 
-def facts(context: str) -> dict[str, Any]:
+def facts(context: str = "default") -> dict[str, Any]:
     """Named as Docker's. There is no daemon: client and server are the same program; what has no meaning here is "".
 
     ``context``: the name of the current one.
