@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from cais.engine.build_steps import Step
 from cais.engine.stores import Stores
-from cais.errors import CaisError, Corrupt, Invalid, NotFound
+from cais.errors import CaisError, Invalid, NotFound
 from cais.host.threads import Thread
 from cais.image.store import Image
 from cais.spec import media_types as types
@@ -54,19 +54,14 @@ def look(stores: Stores, reference: Reference, platform: Platform, here: Image |
 
 def read_config(source: Source, manifest: Manifest) -> ImageConfig:
     """The config of an image, verified. Raises Invalid where it is none, Corrupt."""
+    from cais.engine.copy import read_whole
+
     described = manifest.config
     if described.media_type not in types.CONFIGS:
         raise Invalid(f"{manifest.descriptor.digest} is no image: its config is {described.media_type[:200]!r}")
     if described.size_bytes > types.CONFIG_LIMIT_BYTES:
         raise Invalid(f"the config {described.digest} is larger than {types.CONFIG_LIMIT_BYTES} bytes")
-    raw = bytearray()
-    for piece in source.fetch(described):
-        raw += piece
-        if len(raw) > described.size_bytes:
-            break
-    if len(raw) != described.size_bytes or not described.digest.fits(bytes(raw)):
-        raise Corrupt(f"the config {described.digest} is not what its digest and size say")
-    config = ImageConfig.decode(bytes(raw), described.media_type)
+    config = ImageConfig.decode(read_whole(source, described, "config"), described.media_type)
     if len(config.diff_ids) != len(manifest.layers):
         raise Invalid(f"{manifest.descriptor.digest} has {len(manifest.layers)} layers, its config another number")
     return config

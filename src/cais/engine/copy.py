@@ -118,13 +118,18 @@ def read_document(source: Source, item: Descriptor) -> bytes:
     """A manifest or an index, whole and verified. Raises NotFound, Corrupt, Invalid (too large)."""
     if item.size_bytes > types.MANIFEST_LIMIT_BYTES:
         raise Invalid(f"the manifest {item.digest} is larger than {types.MANIFEST_LIMIT_BYTES} bytes")
+    return read_whole(source, item, "manifest")
+
+
+def read_whole(source: Source, item: Descriptor, what: str) -> bytes:
+    """A small blob, called ``what`` where it is not what its digest and size say: then Corrupt is raised."""
     raw = bytearray()
     for piece in source.fetch(item):
         raw += piece
         if len(raw) > item.size_bytes:
             break
     if len(raw) != item.size_bytes or not item.digest.fits(bytes(raw)):
-        raise Corrupt(f"the manifest {item.digest} is not what its digest and size say")
+        raise Corrupt(f"the {what} {item.digest} is not what its digest and size say")
     return bytes(raw)
 
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 _MOST = 4
 
 
-def for_each(items: Iterable[Item], action: Callable[[Item], None]) -> None:
-    """Raises what the first ``action`` that failed raised, when those that had begun have ended."""
+def for_each(items: Iterable[Item], action: Callable[[Item], None], most: int = 0) -> None:
+    """Does ``action`` to each of ``items``, ``most`` at a time (0: one for each processor, up to four).
+
+    Raises what the first that failed raised, when those that had begun have ended.
+    """
     waiting = list(items)[::-1]
-    if len(waiting) == 1:
-        action(waiting[0])
-        return
     errors: list[BaseException] = []
 
     def work() -> None:
@@ -35,11 +35,12 @@ def for_each(items: Iterable[Item], action: Callable[[Item], None]) -> None:
             except BaseException as error:
                 errors.append(error)
 
-    count = min(_MOST, os.cpu_count() or 1, len(waiting))
-    threads = [Thread(target=work, daemon=True) for _ in range(count)]
+    count = min(most or min(_MOST, os.cpu_count() or 1), len(waiting))
+    threads = [Thread(target=work, daemon=True) for _ in range(count - 1)]
     for thread in threads:
         thread.start()
     try:
+        work()
         for thread in threads:
             thread.join()
     except BaseException as error:

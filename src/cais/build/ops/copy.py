@@ -26,6 +26,7 @@ from cais.build.tree import DIRECTORY, FILE, shown
 from cais.errors import CaisError, Invalid, from_os_error
 from cais.host.files import cleaned
 from cais.host.owners import give
+from cais.host.workers import for_each
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from cais.build.ops.reuse import Reuse
 
 INLINE_MODE = 0o644
-_THREADS = 2
+_AT_ONCE = 2
 
 
 class CopyReport(NamedTuple):
@@ -106,7 +107,6 @@ class _Copier:
         self.files = self.size_bytes = self.linked = 0
         self.changed: list[str] = []
         self.lock = threading.Lock()
-        self.error: BaseException | None = None
         self.hard_links: HardLinks | None = None
 
     def report(self, selection: Selection | None) -> CopyReport:
@@ -213,7 +213,7 @@ class _Copier:
                     waiting["/".join(filter(None, (directory.path, entry[0])))] = (entry, new)
             if len(entries):
                 jobs.append((number, path))
-        self._in_threads(selection, source, jobs)
+        for_each(jobs, lambda job: self._files_of(selection, source, *job), _AT_ONCE)
         if self.hard_links is not None:
             self.files += self.hard_links.make(source, root, self._one, self.target)
         for item in reversed(made):
@@ -259,34 +259,9 @@ class _Copier:
         finally:
             os.close(descriptor)
 
-    def _in_threads(self, selection: Selection, source: Source, jobs: list[tuple[int, str]]) -> None:
-        pending = iter(jobs)
-
-        def work() -> None:
-            try:
-                while self.error is None:
-                    with self.lock:
-                        job = next(pending, None)
-                    if job is None:
-                        return
-                    self.writer.check()
-                    self._files_of(selection, source, *job)
-            except BaseException as error:
-                with self.lock:
-                    if self.error is None:
-                        self.error = error
-
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_THREADS, len(jobs)) - 1)]
-        for thread in threads:
-            thread.start()
-        work()
-        for thread in threads:
-            thread.join()
-        if self.error is not None:
-            raise self.error
-
     def _files_of(self, selection: Selection, source: Source, number: int, path: str) -> None:
         """All but the directories of one directory."""
+        self.writer.check()
         directory = selection.directories[number]
         entries = [entry for entry in directory.entries() if entry[1] & 0o170000 != 0o040000]
         if not entries:
