@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -218,6 +219,27 @@ def test_every_package_has_its_page() -> None:
             assert ast.get_docstring(tree), f"{module} has no docstring"
         if path.name == "__init__.py":
             assert ast.get_docstring(tree), f"the package {module} has no docstring"
+
+
+# Packages whose modules are known by their names alone: the library's door, a module a command, steps of a schema.
+NAMED_ALIKE = {"cais", "cais.cli.commands", "cais.records.migrations", "cais.records.migrations.versions"}
+
+
+def test_every_module_stands_on_its_rooms_page() -> None:
+    """By its name in the docstring of its package, or by the beginning of it (``build_*``)."""
+    pages = {}
+    for module, path in modules():
+        if path.name == "__init__.py" and module not in NAMED_ALIKE:
+            page = ast.get_docstring(ast.parse(path.read_bytes())) or ""
+            pages[module] = set(re.findall(r"\w+\*?", page))
+    missing = []
+    for module, _ in modules():
+        room, _, name = module.rpartition(".")
+        words = pages.get(room, {name})
+        if name not in words and not any(word.endswith("*") and name.startswith(word[:-1]) for word in words):
+            missing.append(f"{module} in src/{room.replace('.', '/')}/__init__.py")
+    assert len(pages) > 20, f"few packages were found in {SOURCE}"
+    assert not missing, "say in a line of its room's page what it is for: " + ", ".join(missing)
 
 
 def test_no_rooms_for_odds_and_ends() -> None:

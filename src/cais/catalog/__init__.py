@@ -16,9 +16,9 @@ answers any request.
                all of that for who runs the registry
     errors     what can be wrong, with the specification's codes
     names      the grammar of repositories, tags, digests
-    uploads    blobs on their way in: begin, append, finish, cancel
+    uploads    blobs on their way in: begin, append, finish, cancel; hashing: what they hash to so far
     blobs      blobs that are there: open, mount, delete
-    manifests  manifests: put (what they refer to is there), get, delete; referrers
+    manifests  manifests: put (what they refer to is there), get, delete; referrers; documents: what their bytes say
     tags       tags: list, delete; the list of repositories
     gc         what nothing needs goes, while the registry serves
     strays     bytes of which the database knows nothing

@@ -13,7 +13,13 @@ exit codes for everything that Docker's client does too, and it loads only what 
     units      sizes, ages, durations                        progress*   what builds and transfers show
     others     what others wrote: quoted, or harmless for a terminal (harmless)
     place      where a command runs (contexts)               remote*     by ssh, with files of this host
-    completion scripts for the shells, and what completes
+    completion*  scripts for the shells, and what completes
+    call       what a command is handed                      documents   JSON as it is, or by --format
+    container_flags, context_flags, list_flags, platforms, moments, registry_operator, registry_records
+               what several commands share
+    build_call, build_metadata, explain, graph_page, graph_layout, debug_shell, usage_details
+               what one command shows, where it is much
+    whole_file a file that has its name only when it is complete
     commands/  one module a command: its declaration (COMMAND) and what it does (run)
 
 Who may enter: nobody but the user (``main``). Here, and in ``cais.settings``, the environment is read.

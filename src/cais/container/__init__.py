@@ -11,5 +11,29 @@ is not held while a container runs, nor by what only sends signals: these name o
 run. Names are the database's: a rename is one row. Who reads an exit code holds ``<id>/witness`` shared, and a
 container that is removed with its end waits for that. Order: the lock, then the database; never two containers' locks.
 
+    options, names             what create, run and exec are asked for; names of containers
+    isolation, security, namespaces, devices, resources, storage, networking, network_options, published, mount_options,
+    mount_plan, log_options, health, restart
+                               what the flags mean, one subject each, as parts of a plan
+    plan                       what a container runs and how; edit: another plan for one that is there
+    surroundings, spec_oci     the plan on this host at this moment; the OCI runtime spec of it
+    records, store, state      the tables; containers made, started, removed; what one really does
+    prepare, mounting          the root file system and the mounts, before the runtime starts
+    connecting, carrying, rejoining
+                               its networks: as it starts, by pasta for an ordinary user, while it runs
+    starting, foreground, ending
+                               start, the way through a run, stop and pause
+    attach, attachment, terminal, detach_keys
+                               a caller's streams at a container's
+    exec, debug, probe         other processes in it: exec, tools of their own, health checks
+    watch, waiting             who waits for the next check or start, and weighs little
+    log_sink, log_files, log_text, log_large, log_journal, logs
+                               where a log is written, and how it is read
+    files, copy, diff, export, commit
+                               its files: found, copied, compared, put out, made a layer
+    views, host_config, mount_views, network_view, command_line
+                               what ``ls`` and ``inspect`` show
+    happenings                 what happens to it, told to the log of events
+
 The engine enters; it brings the image's parts, as images are unknown here.
 """

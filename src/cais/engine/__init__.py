@@ -6,6 +6,37 @@
         for image in engine.images.list():
             print(image.id, image.repository, image.tag)
 
+    settings, stores, schema   the wiring: what a user may set, the rooms of one root directory, all their tables
+    registries                 the wiring of what is remote: mirrors, credentials, proxies
+
+    images, image_*            images that are here, and where else they go
+    remote_images, search, logins, manifests, imagetools
+                               registries looked at, signed in to, given lists
+    pull, arriving, push, push_streams, copy, places, referrers
+                               how images move: ``copy`` is the one function that all of them use
+    annotations, changes       what else is written into images
+
+    build, build_options, build_input
+                               Builder: what a build is asked for, what it starts from
+    build_run                  one build, from its input to its results; build_*: its parts, one subject each
+    bake                       several builds that files describe
+    named_contexts, context_archive, context_report
+                               directories that builds read
+    output_options, output_files, cache_*
+                               what builds put out; caches that are carried
+
+    containers, container_*    a module for each thing that is done with them; container_runs wires their rooms
+    finish, exec_ended, health programs that are run after a container's end, or for a check of it
+    boot, boot_unit            containers that start with the host
+    flag_files                 files that flags name, for a command on another host
+    networks, volumes, volume_*, standstill
+                               networks; volumes, and containers that stand still while theirs are copied
+
+    system, host_facts, usage  what this host can do, and what takes the space
+    check, collect             whether all is well; what nobody needs goes
+    events                     what happens, in all processes
+    contexts                   other places where commands may run
+
 ``environment`` is that of the process, where registries are spoken to: credentials (DOCKER_CONFIG, HOME), proxies.
 An ``Engine`` works on one root directory; any number of engines and processes may work on the same one at once. Methods
 raise ``cais.errors``.

@@ -1,11 +1,9 @@
-"""``python -P -m cais.engine.exec_ended ROOT DRIVER RUNTIME CONTAINER EXEC CODE``: after the end of a detached exec.
+"""After the end of a detached exec: ``ROOT DRIVER RUNTIME CONTAINER EXEC CODE`` (``ContainerRuns.command``).
 
 The shell that has waited for its end becomes it.
 """
 
 from __future__ import annotations
-
-import sys
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +25,3 @@ def main(arguments: list[str]) -> int:
         processes.forget(runs.runtime.opened(container), id)
         stores.close()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

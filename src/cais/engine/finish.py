@@ -1,4 +1,4 @@
-"""``python -P -m cais.engine.finish ROOT DRIVER RUNTIME [--restart] CONTAINER``: run after a detached container's end.
+"""After the end of a detached container: ``ROOT DRIVER RUNTIME [--restart] CONTAINER`` (``ContainerRuns.command``).
 
 conmon becomes it. Where the container's policy wants it to be started again, this process becomes a shell that sleeps,
 and then this command again, with ``--restart``.
@@ -7,7 +7,6 @@ and then this command again, with ``--restart``.
 from __future__ import annotations
 
 import os
-import sys
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +34,3 @@ def main(arguments: list[str]) -> int:
     if after:
         os.execve(after[0], after, ENVIRONMENT)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

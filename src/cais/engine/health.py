@@ -1,4 +1,4 @@
-"""``python -P -m cais.engine.health ROOT DRIVER RUNTIME CONTAINER``: one health check of a container that runs.
+"""One health check of a container that runs: ``ROOT DRIVER RUNTIME CONTAINER`` (``ContainerRuns.command``).
 
 Between two checks this process is a shell that sleeps (``container.watch``).
 """
@@ -6,7 +6,6 @@ Between two checks this process is a shell that sleeps (``container.watch``).
 from __future__ import annotations
 
 import os
-import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +80,3 @@ def check(stores: Stores, id: str) -> list[str]:
             health = found
     wait = plan.health.wait_seconds(health.status, time.time() - record.started)
     return waiting.delayed(wait, runs.command("health", record.id))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

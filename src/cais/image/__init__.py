@@ -6,6 +6,7 @@
     assemble   a new image from a base, new layers and a run config
     filters    ``--filter`` of ls and prune
     repack     an image as a registry takes it: layers packed, attestations made anew
+    compress   layers compressed, once               formats    OCI's media types or Docker's
     origins    which repositories have a blob             manifest_lists  lists that are put together by hand
     layout_directory, archive_writer   OCI layouts as directories and as files, to copy from and to
     removal    rm and prune with Docker's rules

@@ -17,7 +17,7 @@ migrations. It knows rows, and no rules: those are the catalog's.
                  what the collector removes, what it would remove, and which bytes are somebody's
     faults       what must not be in the records
     whole        all rows as JSON values, for backups
-    migrations/  the published steps of the schema, which are never changed; a change is a new step
+    migrations/  the published steps of the schema, which are never changed; a change is a new step (migrating: run)
 
 Times are seconds since 1970, digests are texts (``sha256:..``), locations are what ``blobs`` has said, as JSON.
 """

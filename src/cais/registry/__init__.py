@@ -6,6 +6,7 @@ for ``tokens``, which finds out who asks).
 
     settings      Settings: flags, environment, file; values, what they may be
     serve         the processes: one that listens and keeps its workers alive, and stops them gracefully
+    worker        one that answers; attendant: the one beside them, which collects and shows metrics
     listening     sockets to listen on
     connection    a client's connection: uvicorn's protocol with sendfile, limits and timeouts
     incoming      a large body, straight from the socket

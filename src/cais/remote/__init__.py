@@ -13,6 +13,7 @@ from that byte on. It knows descriptors and bytes, and neither images nor the lo
     transport       one request: scheme, credentials, retries, redirects
     answers         bodies within limits, refusals as errors; failures: why no answer came; pace: who is too slow
     registry        one repository: manifests, blobs, tags; download, uploads: blobs that go on where they broke
+    streamed        a blob that is sent while it is made
     mirrored        one repository, and others that are asked before it
     referrers       what names a manifest as its subject
     listing         catalog and search

@@ -7,7 +7,7 @@
     http        one file from an http(s) URL, within limits
     files       such files, kept, and asked for again only where they may have changed
     command     the git command, shut off from this user's configuration, within limits
-    git         commits of repositories, kept, and their files
+    git         commits of repositories, kept, and their files; modules: their submodules
 
 Everything that comes in is hostile: redirects, names, sizes, ends that never come. Nothing is visible before it is
 complete and verified. Credentials of a URL reach no row, log, key or error. Entered by the engine, which hands the

@@ -6,8 +6,8 @@
     stages     which stages the target needs, from which base, with which triggers
     config     instructions that only change the run config
     ports      EXPOSE's grammar
-    files      COPY, ADD, WORKDIR
-    process    RUN
+    files      COPY, ADD, WORKDIR; remote: sources of ADD that are elsewhere
+    process    RUN; mounts: what ``--mount`` says
     gotext     how Go prints what history shows
 
 Whoever builds enters through ``cais.build.lower.lower``.
