@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 
 from cais.engine.build_steps import Step
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Invalid, NotFound
-from cais.host.threads import Thread
+from cais.host.workers import for_each
 from cais.image.store import Image
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from cais.ports import Source
 
 # Images at once; each has some threads of its own.
-_THREADS = 3
+_AT_ONCE = 3
 
 
 def look(stores: Stores, reference: Reference, platform: Platform, here: Image | None) -> Image:
@@ -84,32 +83,11 @@ def bring(stores: Stores, reference: Reference, target: Descriptor, platform: Pl
 
 def bring_all(bases: Bases, vertices: Iterable[Vertex], progress: Progress, ids: Mapping[Vertex, int]) -> None:
     """Those of ``vertices`` (of images that are not here), some at a time. Raises what the first failure raised."""
-    waiting = list(vertices)[::-1]
-    failures: list[CaisError | BaseException] = []
-    lock = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                if failures or not waiting:
-                    return
-                vertex = waiting.pop()
-            try:
-                _bring(bases, vertex, progress if vertex in ids else silent, ids.get(vertex, 0))
-            except BaseException as error:
-                with lock:
-                    failures.append(error)
-                for thread in threads:
-                    thread.stop()
-
-    threads = [Thread(target=work, daemon=True) for _ in range(min(_THREADS, len(waiting)) - 1)]
-    for thread in threads:
-        thread.start()
-    work()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    for_each(
+        vertices,
+        lambda vertex: _bring(bases, vertex, progress if vertex in ids else silent, ids.get(vertex, 0)),
+        _AT_ONCE,
+    )
 
 
 def _bring(bases: Bases, vertex: Vertex, progress: Progress, id: int) -> None:

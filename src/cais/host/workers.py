@@ -19,7 +19,7 @@ _MOST = 4
 def for_each(items: Iterable[Item], action: Callable[[Item], None], most: int = 0) -> None:
     """Does ``action`` to each of ``items``, ``most`` at a time (0: one for each processor, up to four).
 
-    Raises what the first that failed raised, when those that had begun have ended.
+    The first that fails, or an interrupt, stops the others; what it raised is raised when they have ended.
     """
     waiting = list(items)[::-1]
     errors: list[BaseException] = []
@@ -34,12 +34,14 @@ def for_each(items: Iterable[Item], action: Callable[[Item], None], most: int = 
                 action(item)
             except BaseException as error:
                 errors.append(error)
+                for thread in threads:
+                    thread.stop()
 
     count = min(most or min(_MOST, os.cpu_count() or 1), len(waiting))
     threads = [Thread(target=work, daemon=True) for _ in range(count - 1)]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         work()
         for thread in threads:
             thread.join()
