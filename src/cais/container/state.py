@@ -21,7 +21,7 @@ REBOOTED_EXIT_CODE = 255
 
 
 class State(NamedTuple):
-    """``status``: ``created``, ``running``, ``paused``, ``restarting``, ``removing``, ``exited`` or ``dead``.
+    """``status``: ``created``, ``running``, ``paused``, ``restarting``, ``removing`` or ``exited``.
 
     ``process`` is the first one inside, while it runs (paused, too). ``oom_killed``: in its last run the kernel killed
     something of it, because it had used up its memory.

@@ -98,8 +98,6 @@ def status_text(record: ContainerRecord, state: State, now: float, health: str =
         return f"Restarting ({state.exit_code}) {human_duration(now - state.finished)} ago"
     if state.status == "removing":
         return "Removal In Progress"
-    if state.status == "dead":
-        return "Dead"
     if state.status == "exited":
         return f"Exited ({state.exit_code}) {human_duration(now - state.finished)} ago"
     return "Created"
