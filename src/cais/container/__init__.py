@@ -19,8 +19,8 @@ container that is removed with its end waits for that. Order: the lock, then the
     surroundings, spec_oci     the plan on this host at this moment; the OCI runtime spec of it
     records, store, state      the tables; containers made, started, removed; what one really does
     prepare, mounting          the root file system and the mounts, before the runtime starts
-    connecting, carrying, rejoining
-                               its networks: as it starts, by pasta for an ordinary user, while it runs
+    connecting, carrying, rejoining, link_variables
+                               its networks: as it starts, by pasta for an ordinary user, while it runs; by links
     starting, foreground, ending
                                start, the way through a run, stop and pause
     attach, attachment, terminal, detach_keys

@@ -32,7 +32,8 @@
     networks, volumes, volume_*, standstill
                                networks; volumes, and containers that stand still while theirs are copied
 
-    system, host_facts, usage  what this host can do, and what takes the space
+    system, host_facts, registry_facts, usage
+                               what this host can do, and what takes the space
     check, collect             whether all is well; what nobody needs goes
     events                     what happens, in all processes
     contexts                   other places where commands may run
