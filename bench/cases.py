@@ -34,9 +34,10 @@ class Case(NamedTuple):
 class Work:
     """The directory of one run of the benchmark, and what the cases keep there."""
 
-    def __init__(self, directory: str, runtimes: dict[str, str]) -> None:
+    def __init__(self, directory: str, runtimes: dict[str, str], cais: str) -> None:
         self.directory = directory
         self.runtimes = runtimes
+        self.cais = cais
         self.archives: dict[str, str] = {}
         self.counter = itertools.count(1)
         self.context = ""

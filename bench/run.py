@@ -145,12 +145,12 @@ def main() -> int:
         parser.error("needs root: the peers get mount and network namespaces of their own")
     directory = tempfile.mkdtemp(prefix="cais-bench-", dir=chosen.work)
     runtimes = {name: path for name in ("crun", "runc") if (path := shutil.which(name))}
-    work = Work(directory, runtimes)
+    work = Work(directory, runtimes, os.path.abspath(chosen.cais))
     peers: list[Peer] = []
     places: list[Place] = []
     try:
         kinds = set(filter(None, chosen.peers.split(",")))
-        find_peers(peers, places, directory, kinds, chosen.peer_root.rstrip("/"), os.path.abspath(chosen.cais))
+        find_peers(peers, places, directory, kinds, chosen.peer_root.rstrip("/"), work.cais)
         for name, root in workloads.root_file_systems().items():
             archive = work.path(f"{name}.tar")
             work.archives[name] = workloads.docker_archive(archive, workloads.layer_of(root), [f"bench/{name}"])
