@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -13,10 +14,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 from cais_process import Cais
+from container_process import Cais as Container
 from container_process import wait_until
 
 from cais.spec import media_types as types
@@ -24,6 +27,7 @@ from cais.spec.descriptor import Descriptor
 from cais.spec.digest import Digest
 from cais.spec.manifest import Manifest
 from http_server import Request, serving
+from registry_process import registry_process
 
 # Less than any time limit of the client.
 SOON_SECONDS = 15
@@ -213,3 +217,61 @@ def test_of_a_name_server_that_does_not_answer(unseen: Unseen) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_of_what_goes_on_for_ever(box: Container) -> None:
+    """Each says something first, so that it is seen to wait."""
+    box("run", "-d", "--network", "none", "--name", "patient", "box", "sh", "-c", "echo up; exec sleep 1000")
+    wait_until(lambda: box("logs", "patient") == "up\n")
+    for words in (
+        ("logs", "-f", "patient"),
+        ("events", "--since", "0", "--format", "up"),
+        ("stats", "--format", "up", "patient"),
+    ):
+        process = unseen_of(box, *words)
+        assert process.stdout is not None and process.stdout.readline() == b"up\n"
+        assert ended(process) == 130, words
+        process.stdout.close()
+    process = unseen_of(box, "wait", "patient")
+    wait_until(lambda: "anon_inode:[pidfd]" in descriptors(process.pid))
+    assert ended(process) == 130
+    program = "trap 'exit 7' INT; echo up; while :; do sleep 0.05; done"
+    process = unseen_of(box, "run", "--rm", "--network", "none", "box", "sh", "-c", program)
+    assert process.stdout is not None and process.stdout.readline() == b"up\n"
+    assert ended(process) == 7  # the container's own way
+    process.stdout.close()
+    for words in (("load",), ("import", "-")):
+        read, write = os.pipe()
+        os.write(write, bytes(9))
+        process = unseen_of(box, *words, stdin=read)
+        wait_until(partial(is_empty, read))
+        assert ended(process) == 130, words
+        os.close(read)
+        os.close(write)
+
+
+def test_of_a_registry(tmp_path: Path) -> None:
+    unseen = (sys.executable, "-c", UNSEEN.replace("code =", "del sys.argv[1:4]; code ="))
+    with registry_process(tmp_path / "root", by=unseen) as registry:
+        assert registry.stop(signal.SIGINT) == 0
+
+
+def is_empty(pipe: int) -> bool:
+    """Whether all was taken that there was."""
+    return not select.select([pipe], [], [], 0)[0]
+
+
+def descriptors(pid: int) -> list[str]:
+    found = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.append(os.readlink(path))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def unseen_of(box: Container, *words: str, **options) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", UNSEEN, *words], env=box.env, **{"stdout": subprocess.PIPE, **options}
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -95,8 +96,12 @@ class _Workers:
         self._running: dict[int, tuple[float, Callable[[], int]]] = {}
         self._stopping = False
         self._patience_seconds = 0.0
+        # Where signals are seen that come just before this process begins to wait.
+        self._signals, self._noted = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def start(self) -> None:
+        signal.set_wakeup_fd(self._noted, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _noted)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._look_again)
@@ -108,9 +113,10 @@ class _Workers:
         self._patience_seconds = stop_timeout_seconds + _KILL_SECONDS
         signal.signal(signal.SIGALRM, self._kill)
         while self._running:
-            try:
-                process, status = os.waitpid(-1, 0)
-            except InterruptedError:
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if not process:
+                select.select([self._signals], [], [])
+                os.read(self._signals, 64)
                 continue
             began, work = self._running.pop(process)
             if not self._stopping:
@@ -127,7 +133,10 @@ class _Workers:
         if process == 0:
             code = 1
             try:
-                for number in (signal.SIGTERM, signal.SIGINT):
+                signal.set_wakeup_fd(-1)
+                os.close(self._signals)
+                os.close(self._noted)
+                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
                     signal.signal(number, signal.SIG_DFL)  # until the server has its own
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
                 code = work()
@@ -158,3 +167,7 @@ class _Workers:
                 os.kill(process, number)
             except ProcessLookupError:
                 pass
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """It is in the pipe."""
