@@ -86,17 +86,26 @@ class Killing:
         self.directory = directory
         self.killed: dict[str, int] = {}
         self.said: list[tuple[tuple[str, ...], str]] = []
+        self.failures: list[BaseException] = []
 
     def round(self, kills: int) -> None:
         goal = sum(self.killed.values()) + kills
-        threads = [threading.Thread(target=self._work, args=(goal,)) for _ in range(AT_ONCE)]
+        threads = [threading.Thread(target=self._run, args=(goal,)) for _ in range(AT_ONCE)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        if self.failures:
+            raise self.failures[0]
+
+    def _run(self, goal: int) -> None:
+        try:
+            self._work(goal)
+        except BaseException as error:
+            self.failures.append(error)
 
     def _work(self, goal: int) -> None:
-        while sum(self.killed.values()) < goal:
+        while not self.failures and sum(self.killed.values()) < goal:
             words = commands(self.chance, self.directory)
             process = self.host.start(*words, stderr=subprocess.STDOUT)
             victim = self.chance.choice(VICTIMS)
@@ -108,12 +117,22 @@ class Killing:
                     self._count(victim)
             else:
                 self._kill_one(victim)
-            try:
-                said = process.communicate(timeout=30)[0]
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise AssertionError(f"{words} hangs after {victim} was killed")
-            self.said.append((words, said.decode(errors="replace")))
+            self.said.append((words, self._rest(process, f"{words} hangs after {victim} was killed")))
+
+    def _rest(self, process: subprocess.Popen[bytes], otherwise: str) -> str:
+        """What a command has said at its end."""
+        try:
+            return process.communicate(timeout=10)[0].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            # It waits for a container that goes on until it is stopped, or that another command has paused.
+            for name in NAMES:
+                self.host("unpause", name, code=None)
+                self.host("kill", name, code=None)
+        try:
+            return process.communicate(timeout=30)[0].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise AssertionError(otherwise)
 
     def _kill_one(self, victim: str) -> None:
         """What is found first of a kind, some time after it has come."""
