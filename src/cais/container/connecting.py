@@ -261,9 +261,10 @@ class Connections:
         finally:
             os.close(descriptor)
 
-    def await_names(self, id: str) -> None:
-        """Returns when a container finds others by their names in its networks, and they find it."""
-        self.where_bridges_are(lambda: self.networks.await_names(id))
+    def await_names(self, id: str) -> str:
+        """Returns when a container finds others by their names in its networks, and they find it; what the user is to
+        be told where they never will, or ""."""
+        return self.where_bridges_are(lambda: self.networks.await_names(id))
 
     def _links(
         self, record: ContainerRecord, wanted: Networking, endpoints: Sequence[Endpoint]

@@ -57,8 +57,8 @@ def directly(store: Containers, record: ContainerRecord, streams: Streams, warn:
         warn(line)
     with Signals() as signals:
         try:
-            if ready.connection.dns:
-                store.rooms.connections.await_names(record.id)
+            if ready.connection.dns and (line := store.rooms.connections.await_names(record.id)):
+                warn(line)
             code = foreground.run(
                 store.rooms.runtime,
                 ready,
@@ -135,8 +135,8 @@ def under_conmon(
             for line in ready.warnings:
                 warn(line)
             conmon.check(answer, ready.spec, ready.bundle, runtime)
-            if ready.connection.dns:
-                store.rooms.connections.await_names(record.id)
+            if ready.connection.dns and (line := store.rooms.connections.await_names(record.id)):
+                warn(line)
             ready.connection.close()
             if before is not None:
                 before(ready.bundle)

@@ -10,6 +10,7 @@ started again by the next change. Its files follow from the records, and are wri
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 
@@ -24,6 +25,7 @@ _PROGRAMS = ("/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns")
 _SIGHUP, _SIGTERM = 1, 15
 _PID_FILE = "aardvark.pid"
 _KNOWN_SECONDS = 5.0
+_PATIENCE_SECONDS = 0.5
 _STEP_SECONDS, _ANSWER_SECONDS = 0.002, 0.1
 _PORT = 53
 _A, _AAAA = 1, 28
@@ -41,28 +43,49 @@ def text(network: Network, endpoints: Sequence[Endpoint]) -> str:
 
 def await_known(endpoint: Endpoint, name: str) -> bool:
     """Returns when the name server of a network says this place's address to a ``name``: it reads what it is told some
-    time later, and hears nobody meanwhile. False where it does not do so for seconds.
+    time later, and hears nobody meanwhile. Or when it has not done so for seconds. False where it never will, as
+    another program has its port.
     """
     if "." in name or len(name) > 63:
         return True  # this it would ask others for, as long as it does not know it
     server, address = endpoint.gateway4 or endpoint.gateway6, parse_address(endpoint.ip4 or endpoint.ip6)
-    end = time.monotonic() + _KNOWN_SECONDS
-    while time.monotonic() < end:
-        if address.packed in _answer(server, name, _A if address.family == AF_INET else _AAAA):
+    begun = time.monotonic()
+    while (waited := time.monotonic() - begun) < _KNOWN_SECONDS:
+        # It keeps all names in small letters, and compares only a container's questions with them as it should.
+        if address.packed in _answer(server, name.lower(), _A if address.family == AF_INET else _AAAA):
             return True
+        if waited > _PATIENCE_SECONDS and _is_taken(server):
+            return False
         time.sleep(_STEP_SECONDS)
-    return False
+    return True
 
 
-def _answer(server: str, name: str, kind: int) -> bytes:
-    """What a server says to a question (RFC 1035, 4.1) for records of a ``kind``, behind the question; or nothing."""
+def _is_taken(server: str) -> bool:
+    """Whether another program listens at all addresses of this host, so that nobody can at this one."""
+    address = parse_address(server)
+    words = [address.packed[start : start + 4] for start in range(0, len(address.packed), 4)]
+    own = "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
+    listening: set[str] = set()
+    for name in ("udp", "udp6"):
+        try:
+            with open(f"/proc/thread-self/net/{name}", encoding="ascii") as lines:
+                listening.update(line.split()[1] for line in lines)
+        except FileNotFoundError:
+            continue  # a kernel without IPv6
+    wildcards = {f"{zeros}:{_PORT:04X}" for zeros in ("0" * len(own), "0" * 32)}
+    return f"{own}:{_PORT:04X}" not in listening and not listening.isdisjoint(wildcards)
+
+
+def _answer(server: str, name: str, kind: int, seconds: float = _ANSWER_SECONDS) -> bytes:
+    """What a server says to a question (RFC 1035, 4.1) for records of a ``kind``, behind the question; or nothing, in
+    ``seconds``."""
     import _socket
 
     question = b"\0\1\1\0\0\1\0\0\0\0\0\0" + bytes((len(name),)) + name.encode() + bytes((0, 0, kind, 0, 1))
     family = _socket.AF_INET6 if ":" in server else _socket.AF_INET
     asking = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
     try:
-        asking.settimeout(_ANSWER_SECONDS)
+        asking.settimeout(seconds)
         asking.connect((server, _PORT))
         asking.send(question)
         return asking.recv(512)[len(question) :]

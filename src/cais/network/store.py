@@ -332,14 +332,25 @@ class Networks:
         endpoints = self.records.endpoints(container=container)
         return self._name_servers([self.records.get(item.network) for item in endpoints], endpoints)
 
-    def await_names(self, container: str, name: str = "") -> None:
-        """Returns when the name servers of its networks know a container by a name, or by its id."""
+    def await_names(self, container: str, name: str = "") -> str:
+        """Returns when the name servers of its networks know a container by a name, or by its id; what the user is to
+        be told where they never will, or ""."""
         from cais.network.name_server import await_known
 
+        taken = []
         for item in self.records.endpoints(container=container):
             known = self.records.find(item.network)
-            if known and known[0].has_names and (item.gateway4 or item.gateway6) and self.name_server.running():
-                await_known(item, name or container[:12])
+            server = item.gateway4 or item.gateway6
+            if not known or not known[0].has_names or not server or not self.name_server.running():
+                continue
+            if not await_known(item, name or container[:12]):
+                taken.append(f"{server} (network {known[0].name})")
+        if not taken:
+            return ""
+        return (
+            f"WARNING: containers are not found by their names: another program has UDP port 53 of {', '.join(taken)}. "
+            "Have it listen at addresses of its own, not at all."
+        )
 
     def leave(self, container: str, *, wait: bool = True) -> None:
         """After a container's end: its addresses and ports are free again. Nothing to leave is no error.

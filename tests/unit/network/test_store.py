@@ -279,7 +279,7 @@ def test_who_is_waited_for_is_known_at_the_first_question(on_host: OnHost) -> No
         pytest.skip("aardvark-dns is not installed")
 
     def found(where: int, name: str) -> bytes:
-        return within(where, lambda: _answer("10.20.0.1", name, 1)[-4:])
+        return within(where, lambda: _answer("10.20.0.1", name, 1, 20)[-4:])
 
     def action(host: Host) -> None:
         host.networks.create(NetworkOptions("web", subnets=["10.20.0.0/24"]), 1.0)
@@ -296,8 +296,25 @@ def test_who_is_waited_for_is_known_at_the_first_question(on_host: OnHost) -> No
         seven = namespace()
         join(host, 7, seven, EndpointWish("six", ip6="fd20::7"))
         host.networks.await_names("7" * 64)
-        assert within(seven, lambda: _answer("fd20::1", "c7", 28)[-2:]) == b"\0\7"
+        assert within(seven, lambda: _answer("fd20::1", "c7", 28, 20)[-2:]) == b"\0\7"
         host.networks.rename("7" * 64, "with.dots")  # this would be asked of others, and is not waited for
+
+    on_host(action)
+
+
+def test_capital_letters_are_not_waited_for_in_vain(on_host: OnHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not os.path.exists("/usr/lib/podman/aardvark-dns"):
+        pytest.skip("aardvark-dns is not installed")
+    monkeypatch.setattr("cais.network.name_server._KNOWN_SECONDS", 60.0)
+
+    def action(host: Host) -> None:
+        host.networks.create(NetworkOptions("web", subnets=["10.20.0.0/24"]), 1.0)
+        space = namespace()
+        join(host, 1, space, EndpointWish("web"))
+        begun = time.monotonic()
+        host.networks.rename("1" * 64, "Tall")
+        assert time.monotonic() - begun < 60
+        assert within(space, lambda: _answer("10.20.0.1", "TALL", 1, 20)[-4:]) == bytes((10, 20, 0, 2))
 
     on_host(action)
 
