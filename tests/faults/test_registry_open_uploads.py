@@ -94,7 +94,7 @@ def test_finding_one_of_them_reads_no_others(root: Path) -> None:
             assert isinstance(driver, sqlite3.Connection)
             driver.set_trace_callback(asked.add)
             number = repositories.ensure(database, connection, "crowd/x", public=False)
-            uploads.begin(database, connection, "u", number)
+            uploads.begin(database, connection, ["u"], number)
             begun = uploads.UploadRow("u", number, 0, [])
             uploads.advance(database, connection, begun, begun._replace(offset_bytes=4))
             uploads.end(database, connection, "u", 4)

@@ -135,6 +135,13 @@ def stored_count(catalog: Catalog) -> int:
     return len(list(store.stored())) + len(list(store.unfinished()))
 
 
+def uploads_of(catalog: Catalog) -> set[str]:
+    from cais.records import known
+
+    with catalog._database.reading() as connection:
+        return set(known.uploads(connection, 1000))
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_many_replicas_that_start_at_once_make_the_schema_once(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -167,6 +174,39 @@ def test_an_upload_goes_on_at_another_replica_and_ends_at_a_third(replica: Calla
     with pytest.raises(UploadUnknown):
         one.uploads.offset("team/app", upload)
     assert stored_count(one) == 1
+
+
+def test_uploads_that_are_begun_beforehand_are_everybodys_and_go_when_nobody_asks(pair: stored_catalogs.Pair) -> None:
+    from cais.catalog.beforehand import Beforehand
+
+    now = 0.0
+    with pair.catalog() as other:
+        with pair.catalog() as catalog:
+            catalog.uploads._beforehand = Beforehand(lambda: now)
+            given = []
+            for _ in range(5):
+                now += 0.01
+                given.append(catalog.uploads.begin("app"))
+            while (begun := catalog.uploads.begun("app", "sha512")) is not None:
+                given.append(begun)
+            assert len(set(given)) == len(given) > 5
+            for number, upload in enumerate(given):
+                content = b"%d" % number
+                finish(other, "app", upload, Digest.of(content), content)
+            for _ in range(3):
+                now += 0.01
+                given.append(catalog.uploads.begin("app"))
+            assert uploads_of(other) > set(given[-3:])
+            now += 60
+            assert catalog.uploads.has_begun
+            catalog.uploads.forget_begun()
+            assert not catalog.uploads.has_begun and catalog.uploads.begun("app") is None
+            assert uploads_of(other) == set(given[-3:])
+            for _ in range(2):
+                now += 0.01
+                given.append(catalog.uploads.begin("app"))
+            assert len(uploads_of(other)) == 6
+        assert uploads_of(other) == set(given[-5:]), "who ends keeps nothing"
 
 
 def test_bytes_that_are_not_the_next_are_refused(replica: Callable[[], Catalog]) -> None:

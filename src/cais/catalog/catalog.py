@@ -49,6 +49,7 @@ class Catalog:
         return {"database": self._database.answers, "blobs": self._bytes.answers}
 
     def close(self) -> None:
+        self.uploads.forget_begun(all=True)
         self._database.close()
         self._bytes.close()
 

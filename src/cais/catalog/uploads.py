@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 
+from cais.catalog.beforehand import Beforehand
 from cais.catalog.errors import DigestInvalid, RangeInvalid, SizeInvalid, TooLarge, UploadBusy, UploadUnknown
 from cais.catalog.hashing import Hashes, RunningHash
 from cais.errors import CaisError, Conflict, Corrupt
@@ -35,6 +36,7 @@ class Uploads:
         self.limit_bytes = settings.blob_limit_bytes
         self._public = settings.access.public
         self.hashes = Hashes()
+        self._beforehand = Beforehand()
         self._since = _host_start() if store.is_near else ""
         self._database, self._store = database, store
         self.least_chunk_bytes = store.least_chunk_bytes
@@ -42,16 +44,54 @@ class Uploads:
     def begin(self, repository: str, algorithm: str = "") -> str:
         """The id of a new upload; the repository is made where it is not there. ``algorithm`` is that of its digest,
         where the client says it beforehand."""
-        upload = uuid.uuid4().hex
+        begun = self.begun(repository, algorithm)
+        if begun is not None:
+            return begun
+        more = self._beforehand.wanted(repository)
+        upload, *others = [uuid.uuid4().hex for _ in range(1 + more)]
 
         def write(connection: Connection) -> None:
             repository_id = repositories.ensure(self._database, connection, repository, public=self._public)
-            rows.begin(self._database, connection, upload, repository_id)
+            rows.begin(self._database, connection, [upload, *others], repository_id)
 
-        self._database.write(write, durable=False)
+        try:
+            self._database.write(write, durable=False)
+        except BaseException:
+            self._beforehand.made(repository, more, [])
+            raise
+        self._beforehand.made(repository, more, others)
+        return self._begins(upload, algorithm)
+
+    def begun(self, repository: str, algorithm: str = "") -> str | None:
+        """As ``begin``, where that takes no time: of an upload that was begun beforehand. Else None."""
+        upload = self._beforehand.take(repository)
+        return None if upload is None else self._begins(upload, algorithm)
+
+    def _begins(self, upload: str, algorithm: str) -> str:
         if algorithm:
             self.hashes.keep(upload, RunningHash(algorithm))
         return upload
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether ``forget_begun`` may have something to do, now or soon."""
+        return bool(self._beforehand)
+
+    def forget_begun(self, *, all: bool = False) -> None:
+        """Forgets uploads that were begun beforehand and that nobody has asked for in time, or ``all`` of them. What
+        cannot be forgotten now goes when it is old."""
+        left = self._beforehand.left(all=all)
+        if not left:
+            return
+
+        def write(connection: Connection) -> None:
+            for upload in left:
+                rows.end(self._database, connection, upload)
+
+        try:
+            self._database.write(write, durable=False)
+        except CaisError:
+            pass
 
     def offset(self, repository: str, upload: str) -> int:
         """How many bytes of it are here. Raises UploadUnknown."""

@@ -18,13 +18,13 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from cais.errors import Conflict, Invalid, Unavailable
 from cais.records.log import WriteAheadLog
-from cais.records.lookup import Compiled, Lookup, NearConnections
+from cais.records.lookup import Change, Compiled, Lookup, NearConnections
 from cais.records.together import Together
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, TypeVar
 
     from sqlalchemy import Connection, Table
@@ -145,6 +145,15 @@ class Database:
             cursor = _driver(connection).execute(query.text, query.placed(values))
             rows = cursor.fetchall()
             return Ran(cursor.rowcount, rows)
+
+    def run_for_each(self, connection: Connection, change: Change, rows: Sequence[dict[str, Any]]) -> None:
+        """As ``run``, with the values of each row: one round trip, however many they are."""
+        query = self._compilation(change)
+        if not self.is_sqlite:
+            connection.exec_driver_sql(query.text, [query.named(values) for values in rows])
+            return
+        with _errors_of_driver():
+            _driver(connection).executemany(query.text, [query.placed(values) for values in rows])
 
     def _compilation(self, lookup: Lookup) -> Compiled:
         query = self._compiled.get(lookup)

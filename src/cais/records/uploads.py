@@ -14,6 +14,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from sqlalchemy import Connection
@@ -67,13 +68,13 @@ _END_ANY = Change(lambda database: _END)
 _END_AT = Change(lambda database: _END.where(UPLOADS.c.offset_bytes == bindparam("before")))
 
 
-def begin(database: Database, connection: Connection, upload: str, repository_id: int) -> None:
+def begin(database: Database, connection: Connection, uploads: Sequence[str], repository_id: int) -> None:
     """May be repeated."""
     now = time.time()
-    database.run(
-        connection, _BEGIN, id=upload, repository_id=repository_id, started_unix=now, updated_unix=now,
-        offset_bytes=0, parts="[]", hashed=None,
-    )  # fmt: skip
+    common = {"repository_id": repository_id, "started_unix": now, "updated_unix": now, "offset_bytes": 0}
+    database.run_for_each(
+        connection, _BEGIN, [{"id": upload, **common, "parts": "[]", "hashed": None} for upload in uploads]
+    )
 
 
 def find(database: Database, repository: str, upload: str) -> UploadRow | None:

@@ -143,6 +143,10 @@ class Call:
             return function(self._catalog, *arguments)
         return await self.run(function, *arguments)
 
+    def at_once(self, function: Callable[..., Result], *arguments: object) -> Result | None:
+        """As ``run``, of what waits for nothing; None where who the caller is cannot be known without waiting."""
+        return function(self._catalog, *arguments) if self._admitted or self._admit_at_once() else None
+
     async def admit(self) -> None:
         """For who waits for a body before there is anything to run. Raises NotKnown, NotAllowed."""
         await self.look(_nothing)

@@ -50,7 +50,8 @@ async def begin(call: Call) -> Response:
     algorithm = query.get("digest-algorithm", "")
     if algorithm and algorithm not in names.ALGORITHMS:
         raise DigestInvalid(f"unsupported digest algorithm {algorithm[:40]!r}", {"supported": names.ALGORITHMS})
-    upload, least_chunk_bytes = await call.run(_begin, name, algorithm)
+    begun = call.at_once(_begun, name, algorithm)
+    upload, least_chunk_bytes = await call.run(_begin, name, algorithm) if begun is None else begun
     response = _accepted(202, name, upload, 0)
     if least_chunk_bytes:
         response.headers.append((b"oci-chunk-min-length", b"%d" % least_chunk_bytes))
@@ -210,6 +211,12 @@ def _mount(catalog: Catalog, call: Call, source: str, name: str, digest: Digest)
         return catalog.blobs.mount(source, name, digest)
     call.require_asking_again(catalog, PULL, source)
     return False
+
+
+def _begun(catalog: Catalog, name: str, algorithm: str) -> tuple[str, int] | None:
+    """Waits for nothing."""
+    upload = catalog.uploads.begun(name, algorithm)
+    return None if upload is None else (upload, catalog.uploads.least_chunk_bytes)
 
 
 def _begin(catalog: Catalog, name: str, algorithm: str) -> tuple[str, int]:

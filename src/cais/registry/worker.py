@@ -26,6 +26,7 @@ from cais.registry.tls import Certificates
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from types import FrameType
 
     from cais.registry.settings import Settings
@@ -57,6 +58,11 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str, par
         settings.limits_idle_timeout,
         settings.limits_body_rate,
     )
+
+    def tidy() -> None:
+        if catalog.uploads.has_begun:
+            threads.run(catalog.uploads.forget_begun)
+
     server = _Server(
         uvicorn.Config(
             observed,
@@ -76,6 +82,7 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str, par
         ),
         observed,
         settings.stop_delay,
+        tidy,
     )
     threading.Thread(
         target=readiness.look, daemon=True
@@ -90,11 +97,15 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str, par
 
 
 class _Server(uvicorn.Server):
-    """Told to stop, it first says that it is not ready, and takes connections until ``delay_seconds`` later."""
+    """Told to stop, it first says that it is not ready, and takes connections until ``delay_seconds`` later.
 
-    def __init__(self, config: uvicorn.Config, observed: Observed, delay_seconds: float) -> None:
+    ``tidy`` is called every second or so."""
+
+    def __init__(
+        self, config: uvicorn.Config, observed: Observed, delay_seconds: float, tidy: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._observed, self._delay_seconds = observed, delay_seconds
+        self._observed, self._delay_seconds, self._tidy = observed, delay_seconds, tidy
         self._stop_at = float("inf")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -105,6 +116,7 @@ class _Server(uvicorn.Server):
         if time.monotonic() >= self._stop_at:
             self.should_exit = True
         if counter % _TICKS_A_SECOND == 0:
+            self._tidy()
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Connection):

@@ -35,7 +35,7 @@ def repository(database: Database, name: str = "app") -> int:
 
 def test_an_upload_moves_on_once(database: Database) -> None:
     number = repository(database)
-    database.write(lambda connection: uploads.begin(database, connection, "u", number))
+    database.write(lambda connection: uploads.begin(database, connection, ["u"], number))
     first = uploads.find(database, "app", "u")
     assert first == UploadRow("u", number, 0, [])
     now = first._replace(offset_bytes=5, parts=[["part", 5]], hashed={"digest": DIGEST, "since": ""})
@@ -63,12 +63,12 @@ def test_what_fails_leaves_nothing_and_the_next_one_works(database: Database) ->
     number = repository(database)
 
     def half(connection: Connection) -> None:
-        uploads.begin(database, connection, "half", number)
+        uploads.begin(database, connection, ["half"], number)
         repositories.ensure(database, connection, "half", public=False)
         raise RuntimeError("on purpose")
 
     def dangling(connection: Connection) -> None:
-        uploads.begin(database, connection, "half", number)
+        uploads.begin(database, connection, ["half"], number)
         blobs.link(database, connection, number, "sha256:nothing")
 
     for fails, error in ((half, RuntimeError), (dangling, Conflict)):
@@ -87,7 +87,7 @@ def test_two_that_keep_a_connection_to_write_do_not_shut_each_other_out(tmp_path
     number = repository(database)
     for name in ("a", "b", "c"):
         for one in (database, beside):
-            one.write(lambda c, d=one, n=name: uploads.begin(d, c, n + str(id(d)), number))  # type: ignore[misc]
+            one.write(lambda c, d=one, n=name: uploads.begin(d, c, [n + str(id(d))], number))  # type: ignore[misc]
     for one in (database, beside):
         for other in (database, beside):
             assert uploads.find(one, "app", "c" + str(id(other))) is not None
