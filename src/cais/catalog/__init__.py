@@ -16,7 +16,8 @@ answers any request.
                all of that for who runs the registry
     errors     what can be wrong, with the specification's codes
     names      the grammar of repositories, tags, digests
-    uploads    blobs on their way in: begin, append, finish, cancel; hashing: what they hash to so far
+    uploads    blobs on their way in: begin, append, finish, cancel; hashing: what they hash to so far;
+               beforehand: some are begun before they are asked for
     blobs      blobs that are there: open, mount, delete
     manifests  manifests: put (what they refer to is there), get, delete; referrers; documents: what their bytes say
     tags       tags: list, delete; the list of repositories
