@@ -10,17 +10,13 @@ import select
 import sys
 
 from cais.host.processes import wait
-from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
-    from typing import TypeVar
 
     from cais.container.detach_keys import DetachKeys
-
-    S = TypeVar("S")
 else:
     import _signal as signal  # its numbers without the enumerations, which cost 3 ms at each start
 
@@ -36,14 +32,6 @@ PATIENCE = 3
 _RETRY_MILLISECONDS = 10
 # No runtime has more to say of why it does not start: who writes more is the program.
 _HELD_LIMIT_BYTES = 1 << 20
-
-
-class Streams(NamedTuple):
-    """The caller's descriptors; ``stdin`` -1 where nothing is handed in."""
-
-    stdin: int = -1
-    stdout: int = 1
-    stderr: int = 2
 
 
 class Signals:
@@ -88,33 +76,6 @@ class Signals:
 
 def _noted(number: int, frame: object) -> None:
     """The wake-up descriptor has it already."""
-
-
-def on_pipes(
-    streams: Streams, start: Callable[[tuple[int, int, int]], S]
-) -> tuple[S, dict[int, tuple[int, bytes]], int]:
-    """What ``start`` returns, given a process's three streams; and a Pump's ``outputs`` and ``target`` for them.
-
-    Never the caller's own descriptors: through /proc/self/fd a container could open the files behind them anew.
-    """
-    out_read, out_write = os.pipe2(os.O_CLOEXEC)
-    err_read, err_write = os.pipe2(os.O_CLOEXEC)
-    target = -1
-    if streams.stdin >= 0:
-        source, target = os.pipe2(os.O_CLOEXEC)
-    else:
-        source = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        started = start((source, out_write, err_write))
-    except BaseException:
-        for descriptor in (out_read, err_read, target):
-            if descriptor >= 0:
-                os.close(descriptor)
-        raise
-    finally:
-        for descriptor in (source, out_write, err_write):
-            os.close(descriptor)
-    return started, {out_read: (streams.stdout, b"stdout"), err_read: (streams.stderr, b"stderr")}, target
 
 
 class Pump:

@@ -12,7 +12,8 @@ import os
 import select
 
 from cais.container import terminal
-from cais.container.attach import PATIENCE, Signals, Streams, write_out
+from cais.container.attach import PATIENCE, Signals, write_out
+from cais.container.streams import Streams
 from cais.errors import Unavailable, Unsupported, from_os_error
 from cais.host.processes import leave_to_cat
 from cais.runtime.runner import Bundle

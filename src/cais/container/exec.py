@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 
-from cais.container.attach import Pump, Streams, on_pipes
+from cais.container.streams import Streams, on_pipes
 from cais.errors import CaisError, Failed
 from cais.host.processes import leave_to_cat
 from cais.runtime import exec as processes
@@ -82,6 +82,7 @@ def run(
     bundle: Bundle,
     id: str,
     made: Callable[[], Mapping[str, Any]],
+    tell: Callable[[], None],
     streams: Streams,
     *,
     terminal: bool = False,
@@ -89,14 +90,15 @@ def run(
 ) -> int | None:
     """To its end; the exit code, or None where the detach ``keys`` were pressed. Interrupted, the process goes on.
 
-    ``made`` returns the ``process``; it is called when the runtime is on its way. Raises with exit code 126 or 127
-    where it did not start, and what ``made`` raises.
+    ``made`` returns the ``process``; it is called when the runtime is on its way. ``tell`` is called when the runtime
+    has it: so both take no time of their own. Raises with exit code 126 or 127 where it did not start, and what
+    ``made`` raises.
     """
     try:
         if terminal:
-            code = _on_terminal(runtime, bundle, id, made, streams, keys)
+            code = _on_terminal(runtime, bundle, id, made, tell, streams, keys)
         else:
-            code = _on_pipes(runtime, bundle, id, made, streams)
+            code = _on_pipes(runtime, bundle, id, made, tell, streams)
     except CaisError:
         processes.forget(bundle, id)
         raise
@@ -110,6 +112,7 @@ def run_detached(
     bundle: Bundle,
     id: str,
     made: Callable[[], Mapping[str, Any]],
+    tell: Callable[[], None],
     after: Sequence[str],
     environment: Mapping[str, str],
     *,
@@ -130,6 +133,7 @@ def run_detached(
             runtime, bundle, id, made, (null, null, null), after=after, environment=environment,
             console_socket=console.path if console is not None else "",
         )  # fmt: skip
+        tell()
         if console is not None:
             master = _receive(runtime, started, console)
             leave_to_cat((master,))
@@ -145,9 +149,20 @@ def run_detached(
 
 
 def _on_pipes(
-    runtime: Runtime, bundle: Bundle, id: str, made: Callable[[], Mapping[str, Any]], streams: Streams
+    runtime: Runtime,
+    bundle: Bundle,
+    id: str,
+    made: Callable[[], Mapping[str, Any]],
+    tell: Callable[[], None],
+    streams: Streams,
 ) -> int:
     started, outputs, target = on_pipes(streams, lambda stdio: processes.start(runtime, bundle, id, made, stdio))
+    try:
+        tell()
+        from cais.container.attach import Pump
+    except BaseException:
+        leave_to_cat(tuple(outputs))  # as where the pump is interrupted: it has begun
+        raise
     pump = Pump(
         started.pid,
         outputs,
@@ -166,16 +181,18 @@ def _on_terminal(
     bundle: Bundle,
     id: str,
     made: Callable[[], Mapping[str, Any]],
+    tell: Callable[[], None],
     streams: Streams,
     keys: DetachKeys | None,
 ) -> int | None:
     from cais.container import terminal
-    from cais.container.attach import Signals
+    from cais.container.attach import Pump, Signals
 
     console = terminal.ConsoleSocket(bundle.directory, _console(id))
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
         started = processes.start(runtime, bundle, id, made, (null, null, null), console_socket=console.path)
+        tell()
         master = _receive(runtime, started, console)
     finally:
         os.close(null)

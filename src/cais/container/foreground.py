@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from cais.container.attach import Pump, Signals, Streams, on_pipes
+from cais.container.attach import Pump, Signals
 from cais.container.prepare import Ready
+from cais.container.streams import Streams, on_pipes
 from cais.errors import Failed
 from cais.host.processes import wait
 from cais.runtime.runner import Runtime, Started

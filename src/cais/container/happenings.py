@@ -7,7 +7,7 @@ from cais.errors import CaisError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cais.container.plan import Plan
     from cais.events.log import EventLog
@@ -29,6 +29,12 @@ class Happenings:
     def container(self, action: str, record: ContainerRecord, **attributes: str) -> None:
         """``attributes`` beside those that every event of a container has: image, name, labels."""
         self._log.write_together((_of(record, action, **attributes),))
+
+    def executes(self, record: ContainerRecord, id: str, command: Sequence[str]) -> None:
+        """``exec_create`` and ``exec_start`` of ``command``."""
+        words = " ".join(command)
+        actions = (f"exec_create: {words}", f"exec_start: {words}")
+        self._log.write_together(_of(record, action, execID=id) for action in actions)
 
     def started(self, record: ContainerRecord, plan: Plan, *, attached: bool) -> None:
         """``start``; before it ``attach`` of who started it, ``connect`` of its networks, ``mount`` of its volumes."""

@@ -20,8 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from cais.container.attach import Streams
     from cais.container.store import Containers
+    from cais.container.streams import Streams
     from cais.runtime.runner import Bundle
 
 

@@ -72,8 +72,9 @@ class Place:
         Raises as ``container run`` does.
         """
         from cais.container import foreground
-        from cais.container.attach import Signals, Streams
+        from cais.container.attach import Signals
         from cais.container.prepare import Ready
+        from cais.container.streams import Streams
         from cais.runtime import mount_points, steps
 
         bundle = self._runtime.bundle()

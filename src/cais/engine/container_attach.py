@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from cais.container import detach_keys, ending, terminal
-from cais.container.attach import Streams
 from cais.container.attachment import Attachment
 from cais.container.options import AttachOptions, RunOptions
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord
+from cais.container.streams import Streams
 from cais.engine.container_runs import ContainerRuns
 from cais.errors import Conflict
 

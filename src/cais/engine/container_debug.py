@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from cais.container import debug, foreground
-from cais.container.attach import Signals, Streams
+from cais.container.attach import Signals
 from cais.container.prepare import Ready
 from cais.container.records import ContainerRecord
+from cais.container.streams import Streams
 from cais.engine.container_runs import ContainerRuns
 from cais.engine.stores import Stores
 from cais.errors import Conflict, Invalid, NotFound

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from cais.container.attach import Streams
     from cais.container.happenings import Happenings
     from cais.container.mount_options import MountPoint
     from cais.container.networking import Networking
     from cais.container.restart import Restarts
     from cais.container.store import Containers as Store
     from cais.container.store import FromImage
+    from cais.container.streams import Streams
     from cais.image.store import Image
     from cais.ports import Progress
     from cais.runtime.runner import Bundle, Runtime

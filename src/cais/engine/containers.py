@@ -7,7 +7,6 @@ import time
 
 from cais.container.options import AttachOptions, ExecOptions, RunOptions
 from cais.container.records import ContainerRecord
-from cais.container.state import State, look
 from cais.engine.container_life import ContainerLife, RunResult
 from cais.errors import CaisError, Conflict, Invalid, NotFound
 from cais.spec.named import NamedTuple
@@ -17,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from cais.container.attach import Streams
     from cais.container.edit import Edits
     from cais.container.logs import LogLine
     from cais.container.published import Published
+    from cais.container.state import State
+    from cais.container.streams import Streams
     from cais.container.views import ContainerSummary
     from cais.engine.container_files import ContainerFiles
     from cais.engine.container_logs import ContainerLog
@@ -330,6 +330,8 @@ class Containers(ContainerLife):
         return check(self._stores, self._runs, repair)
 
     def _look(self, record: ContainerRecord) -> State:
+        from cais.container.state import State, look
+
         if record.state not in ("running", "restarting"):
             return State(record.state, record.exit_code, record.finished, oom_killed=record.oom_killed)
         found = look(record, self._runs.runtime, self._runs.directory)
