@@ -13,10 +13,9 @@ import select
 
 from cais.container import terminal
 from cais.container.attach import PATIENCE, Signals, write_out
-from cais.container.streams import Streams
 from cais.errors import Unavailable, Unsupported, from_os_error
 from cais.host.processes import leave_to_cat
-from cais.runtime.runner import Bundle
+from cais.runtime.runner import Bundle, Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

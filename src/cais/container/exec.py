@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import posixpath
 
-from cais.container.streams import Streams, on_pipes
 from cais.errors import CaisError, Failed
 from cais.host.processes import leave_to_cat
 from cais.runtime import exec as processes
 from cais.runtime import spec
-from cais.runtime.runner import Bundle, Runtime
+from cais.runtime.runner import Bundle, Runtime, Streams, on_pipes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

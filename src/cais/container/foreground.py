@@ -6,10 +6,9 @@ import os
 
 from cais.container.attach import Pump, Signals
 from cais.container.prepare import Ready
-from cais.container.streams import Streams, on_pipes
 from cais.errors import Failed
 from cais.host.processes import wait
-from cais.runtime.runner import Runtime, Started
+from cais.runtime.runner import Runtime, Started, Streams, on_pipes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

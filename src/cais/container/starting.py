@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cais.container.store import Containers
-    from cais.container.streams import Streams
-    from cais.runtime.runner import Bundle
+    from cais.runtime.runner import Bundle, Streams
 
 
 class Commands(NamedTuple):

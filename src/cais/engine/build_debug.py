@@ -15,7 +15,7 @@ from cais.engine.build_record import read
 from cais.engine.stores import Stores
 from cais.errors import CaisError, Invalid, NotFound
 from cais.host.mounts import realise, unmount
-from cais.runtime.runner import Bundle, Runtime
+from cais.runtime.runner import Bundle, Runtime, Streams
 from cais.spec.mount import Mount
 from cais.spec.named import NamedTuple
 
@@ -74,7 +74,6 @@ class Place:
         from cais.container import foreground
         from cais.container.attach import Signals
         from cais.container.prepare import Ready
-        from cais.container.streams import Streams
         from cais.runtime import mount_points, steps
 
         bundle = self._runtime.bundle()

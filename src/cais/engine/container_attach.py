@@ -9,9 +9,9 @@ from cais.container.attachment import Attachment
 from cais.container.options import AttachOptions, RunOptions
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord
-from cais.container.streams import Streams
 from cais.engine.container_runs import ContainerRuns
 from cais.errors import Conflict
+from cais.runtime.runner import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

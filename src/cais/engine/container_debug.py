@@ -11,7 +11,6 @@ from cais.container import debug, foreground
 from cais.container.attach import Signals
 from cais.container.prepare import Ready
 from cais.container.records import ContainerRecord
-from cais.container.streams import Streams
 from cais.engine.container_runs import ContainerRuns
 from cais.engine.stores import Stores
 from cais.errors import Conflict, Invalid, NotFound
@@ -20,7 +19,7 @@ from cais.host.mounts import realise, unmount
 from cais.image.layers import ensure_unpacked
 from cais.runtime import mount_points, steps
 from cais.runtime.bundles import read_configuration
-from cais.runtime.runner import Bundle
+from cais.runtime.runner import Bundle, Streams
 from cais.spec.digest import Digest
 
 IMAGE = "busybox"

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cais.container.records import ContainerRecord
-    from cais.container.streams import Streams
     from cais.engine.container_runs import ContainerRuns
+    from cais.runtime.runner import Streams
 
 
 def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Streams) -> int | None:

@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cais.container.streams import Streams
     from cais.ports import Progress
+    from cais.runtime.runner import Streams
 
 _ATTACHED = AttachOptions()
 SIGKILL = 9
@@ -130,7 +130,7 @@ class ContainerLife:
         """``exec`` whose output is kept in memory instead of written. Raises as ``exec``."""
         import os
 
-        from cais.container.streams import Streams
+        from cais.runtime.runner import Streams
 
         # Not pipes: somebody would have to read them meanwhile.
         with open(os.memfd_create("stdout"), "w+b") as stdout, open(os.memfd_create("stderr"), "w+b") as stderr:
@@ -211,7 +211,7 @@ class ContainerLife:
 
 
 def _streams(interactive: bool, streams: Streams | None) -> Streams:
-    from cais.container.streams import Streams
+    from cais.runtime.runner import Streams
 
     found = Streams(0) if streams is None else streams
     return found if interactive else found._replace(stdin=-1)

@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from cais.container.restart import Restarts
     from cais.container.store import Containers as Store
     from cais.container.store import FromImage
-    from cais.container.streams import Streams
     from cais.image.store import Image
     from cais.ports import Progress
-    from cais.runtime.runner import Bundle, Runtime
+    from cais.runtime.runner import Bundle, Runtime, Streams
 
 
 # Of the processes that wait for a container's sake: nothing of the environment of whoever started it.

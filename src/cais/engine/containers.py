@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cais.container.logs import LogLine
     from cais.container.published import Published
     from cais.container.state import State
-    from cais.container.streams import Streams
     from cais.container.views import ContainerSummary
     from cais.engine.container_files import ContainerFiles
     from cais.engine.container_logs import ContainerLog
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from cais.engine.container_update import UpdateOptions
     from cais.network.records import PublishedPort
     from cais.ports import Progress
+    from cais.runtime.runner import Streams
 
     Rows = list[ContainerSummary]
     Stats = list[ContainerStats]
