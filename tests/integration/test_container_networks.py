@@ -371,6 +371,32 @@ def test_connect_and_disconnect_while_it_runs(host: Machine) -> None:
     assert set(host.inspect("web")["NetworkSettings"]["Networks"]) == {"late", "bridge"}
 
 
+def test_published_ports_follow_a_container_through_its_networks(host: Machine) -> None:
+    for name, words in (("one", ()), ("two", ()), ("inner", ("--internal",))):
+        host("network", "create", *words, name)
+    web = host.server("web", "--network", "one", "-p", "8080:80", *(("-p", "[::1]:8081:80") if RELAYED else ()))
+    urls = ["http://127.0.0.1:8080/hostname", *(["http://[::1]:8081/hostname"] if RELAYED else [])]
+    assert [awaited(host, url) for url in urls] == [web for _ in urls]
+    host("network", "disconnect", "one", "web")
+    assert not any(map(host.answers, urls)) and not relays(host) and host("port", "web") == ""
+    assert "already allocated" in host("run", "--rm", "-p", "8080:80", "box", "true", code=125)
+    for connected, left in (("inner", ""), ("two", "inner"), ("one", "two")):
+        host("network", "connect", connected, "web")
+        if left:
+            host("network", "disconnect", left, "web")
+        assert [host.answers(url) for url in urls] == [connected != "inner" for _ in urls]
+    assert host.inspect("web")["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"] == "8080"
+    assert host("system", "check") == "All is well"
+    host("rm", "-f", "web")
+    web = host.server("web", "--network", "inner", "-p", "8080:80")
+    assert host("port", "web") == "" and host.server("thief", "-p", "8080:80")
+    assert "already allocated" in host("network", "connect", "one", "web", code=1)
+    assert list(host.inspect("web")["NetworkSettings"]["Networks"]) == ["inner"]
+    host("rm", "-f", "thief")
+    host("network", "connect", "one", "web")
+    assert awaited(host, urls[0]) == web
+
+
 def test_refused_words(host: Machine) -> None:
     for words, message in (
         (("--network", "nowhere"), "network nowhere not found"),

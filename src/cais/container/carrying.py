@@ -90,4 +90,4 @@ def put_down(records: NetworkRecords, record: ContainerRecord, bundle: Bundle, n
         if time.monotonic() > end:
             raise Unavailable(f"pasta, which carries the network of container {record.name}, does not end")
         time.sleep(_STEP_SECONDS)
-    pasta.unpublish(records, record.id)
+    records.forget_ports(record.id)

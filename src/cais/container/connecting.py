@@ -157,15 +157,11 @@ class Connections:
     def join(self, record: ContainerRecord, plan: Plan, made: Connection) -> Connection:
         """``made``, whose namespace is there, in its networks. Raises as the networks do."""
         from cais.host.namespaces import in_user_namespace
-        from cais.network.wishes import PortWish
 
         wanted = plan.networking
         is_default = [item.network for item in wanted.networks] == [DEFAULT]
         hostname = "" if plan.hostname == record.id[:12] else plan.hostname
-        ports = [
-            PortWish(item.port, item.protocol, item.host_ip, item.host_first, item.host_last)
-            for item in wanted.wanted_ports
-        ]
+        ports = wanted_ports(wanted)
         in_user = in_user_namespace()
         # What an ordinary user's bridges publish, the host does not see; and where the host's servers are, they do not.
         own, dns = ((), ()) if in_user else (ports, wanted.dns)
@@ -296,11 +292,9 @@ class Connections:
         from cais.network.records import NetworkRecords
 
         records = NetworkRecords(self._database)
-        endpoints, ports = records.endpoints(container=id), records.ports(id)
+        endpoints, ports = records.endpoints(container=id), records.held(id)
         if ports and not endpoints:
-            from cais.network import pasta
-
-            pasta.unpublish(records, id)
+            records.forget_ports(id)
         elif endpoints:
             try:
                 self.where_bridges_are(lambda: self.networks.leave(id, wait=wait))
@@ -353,6 +347,15 @@ def wish(item: Attachment, hostname: str = "", dns: Sequence[str] = ()) -> Endpo
         item.priority,
         tuple(text for text in servers if not text.startswith("127.") and text != "::1"),
     )
+
+
+def wanted_ports(networking: Networking) -> list[PortWish]:
+    from cais.network.wishes import PortWish
+
+    return [
+        PortWish(item.port, item.protocol, item.host_ip, item.host_first, item.host_last)
+        for item in networking.wanted_ports
+    ]
 
 
 def new_namespace() -> int:

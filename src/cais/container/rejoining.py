@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from cais.container import carrying, state
-from cais.container.connecting import Connections, wish
+from cais.container.connecting import Connections, wanted_ports, wish
 from cais.container.network_options import check_attachment
 from cais.container.networking import Attachment, Networking
 from cais.container.plan import Plan
@@ -44,10 +44,13 @@ def connect(
         in_user = in_user_namespace()
         hostname = "" if plan.hostname == record.id[:12] else plan.hostname
         asked = wish(wanted, hostname, () if in_user else networking.dns)
+        ports = wanted_ports(networking)
         namespace = _namespace(pid)
         try:
             endpoint = connections.where_bridges_are(
-                lambda: connections.networks.connect(record.id, record.name, asked, namespace, routed=not in_user)
+                lambda: connections.networks.connect(
+                    record.id, record.name, asked, namespace, () if in_user else ports, routed=not in_user
+                )
             )
         finally:
             os.close(namespace)
@@ -97,7 +100,8 @@ def _carry(
     if carrying.is_carried(bundle):
         return
     try:
-        carrying.carry(connections.networks.records, record, networking, bundle, f"/proc/{pid}/ns/net")
+        ports = () if connections.networks.records.held(record.id) else wanted_ports(networking)
+        carrying.carry(connections.networks.records, record, networking, bundle, f"/proc/{pid}/ns/net", ports)
     except (Denied, Unavailable) as error:
         warn(f"WARNING: no network but its own bridges: {error.message}. {error.hint}".rstrip(" .") + ".")
 

@@ -201,6 +201,13 @@ class Bridges:
             requests.append(links.set_port(endpoint.outside, isolated=isolated, hairpin=hairpin))
         netlink.send(requests)
 
+    def let_return(self, network: Network, endpoint: Endpoint) -> None:
+        """A container has published ports now: what it asks of itself by them goes back where it came from."""
+        if os.path.exists(_HAIRPIN_NEEDED):
+            isolated = not is_on(network.options, ICC, True)
+            with Netlink() as netlink:
+                netlink.send([links.set_port(endpoint.outside, isolated=isolated, hairpin=True)])
+
     def unplug(self, names: Sequence[str]) -> None:
         """Takes away links of containers by the names of their ends on the host; those that are gone are no error."""
         with Netlink() as netlink:

@@ -37,12 +37,6 @@ def publish(records: NetworkRecords, container: str, name: str, wishes: Sequence
     return ports
 
 
-def unpublish(records: NetworkRecords, container: str) -> None:
-    """The ports of a container that has no endpoint are free again."""
-    with records.database.transaction() as change:
-        change.execute("DELETE FROM network_ports WHERE container = ?", (container,))
-
-
 def start(namespace: str, ports: Iterable[PublishedPort], *, interface: str = "eth0", maps_host: bool = False) -> None:
     """Connects the network namespace that is mounted at ``namespace`` with the host's network, until that is removed.
 

@@ -10,7 +10,7 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
 # The three of Docker exist without being created.
@@ -128,7 +128,8 @@ class Endpoint(NamedTuple):
 
 
 class PublishedPort(NamedTuple):
-    """``host_ip`` 0.0.0.0 or :: is every address of the host of that family; ``target_ip`` is the container's."""
+    """``host_ip`` 0.0.0.0 or :: is every address of the host of that family; ``target_ip`` is the container's, "" where
+    it is the container's and goes nowhere just now."""
 
     protocol: str
     host_ip: str
@@ -221,7 +222,11 @@ class NetworkRecords:
         return {text for row in rows for text in row if text}
 
     def ports(self, container: str = "") -> list[PublishedPort]:
-        """Of a container, or all; ordered by port."""
+        """What is passed on to a container, or to all; ordered by port."""
+        return [port for port in self.held(container) if port.target_ip]
+
+    def held(self, container: str = "") -> list[PublishedPort]:
+        """As ``ports``, with what goes nowhere just now."""
         clause = "WHERE container = ?" if container else ""
         rows = self.database.rows(
             "SELECT protocol, host_ip, host_port, container, target_ip, target_port FROM network_ports "
@@ -236,6 +241,19 @@ class NetworkRecords:
                VALUES (?, ?, ?, ?, ?, ?)""",
             port,
         )
+
+    def set_targets(self, ports: Iterable[PublishedPort]) -> None:
+        with self.database.transaction() as change:
+            for port in ports:
+                change.execute(
+                    """UPDATE network_ports SET target_ip = ?
+                       WHERE protocol = ? AND host_ip = ? AND host_port = ? AND container = ?""",
+                    (port.target_ip, *port[:4]),
+                )
+
+    def forget_ports(self, container: str) -> None:
+        with self.database.transaction() as change:
+            change.execute("DELETE FROM network_ports WHERE container = ?", (container,))
 
     def holder(self, protocol: str, host_ip: str, host_port: int) -> str | None:
         """The container that has published a port on this address, on all of them, or (asked for all) on any."""
@@ -260,7 +278,7 @@ LOOPBACK_6 = "::1"
 
 def is_relayed(host_ip: str, target_ip: str) -> bool:
     """Of a published port: the host's address, and the container's. What pasta serves has its own loopback for that."""
-    if ":" not in host_ip or target_ip == LOOPBACK_6:
+    if ":" not in host_ip or target_ip in ("", LOOPBACK_6):
         return False
     return host_ip == LOOPBACK_6 or ":" not in target_ip
 

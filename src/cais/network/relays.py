@@ -40,7 +40,7 @@ def check(wish: PortWish, host_ip: str) -> None:
             hint="Publish it on 127.0.0.1, or on another address of the host.",
             exit_code=125,
         )
-    if not _program():
+    if not is_installed():
         raise Unavailable(
             f"{doing} on to the container's network: systemd-socket-proxyd, which relays, is not installed",
             hint="Install it (Debian: apt-get install systemd), or publish the port on 127.0.0.1.",
@@ -140,6 +140,10 @@ def marks(table: str, ports: Iterable[PublishedPort]) -> dict[str, PublishedPort
 
 def _mark(table: str, port: PublishedPort) -> str:
     return f"{table} {port.container} [{port.host_ip}]:{port.host_port}"
+
+
+def is_installed() -> bool:
+    return bool(_program())
 
 
 def _program() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from cais.errors import CaisError, Conflict, Denied, Invalid, Unavailable, from_os_error
+from cais.errors import CaisError, Conflict, Denied, Invalid, NotFound, Unavailable, from_os_error
 from cais.host.database import Database, Transaction
 from cais.network import leases
 from cais.network.addresses import AF_INET, AF_INET6, parse_address
@@ -150,8 +150,14 @@ class Networks:
             raise
         return Joined(tuple(endpoints), tuple(published), self._name_servers(networks, endpoints), tuple(reserved))
 
-    def connect(self, container: str, name: str, wish: EndpointWish, netns_fd: int, *, routed: bool = True) -> Endpoint:
-        """Puts a running container into one more network. Raises as ``join``; Conflict where it is in it already."""
+    def connect(
+        self, container: str, name: str, wish: EndpointWish, netns_fd: int, ports: Sequence[PortWish] = (), *,
+        routed: bool = True,
+    ) -> Endpoint:  # fmt: skip
+        """Puts a running container into one more network. Raises as ``join``; Conflict where it is in it already.
+
+        ``ports`` are what it wants to be published, and is where it was not so far.
+        """
         network = self._usable(wish.network)
         present = self.records.endpoints(container=container)
         if any(item.network == network.id for item in present):
@@ -174,20 +180,23 @@ class Networks:
         except BaseException:
             self._drop(container, network.id)
             raise
+        if ports:
+            from cais.network.following import appear
+
+            appear(self, network, endpoint, netns_fd, ports)
         self._name_servers([network], [endpoint])
         return endpoint
 
     def disconnect(self, container: str, network: Network, netns_fd: int | None) -> None:
         """Takes a container out of a network; ``netns_fd`` None where it does not run any more. Raises NotFound."""
-        from cais.errors import NotFound
-
         present = self.records.endpoints(container=container)
         mine = next((item for item in present if item.network == network.id), None)
         if mine is None:
             raise NotFound(f"container {container} is not connected to network {network.name}")
-        ports = [port for port in self.records.ports(container) if port.target_ip in (mine.ip4, mine.ip6)]
-        if ports:
-            self.bridges.unpublish(ports, lambda: self._forget_ports(ports))
+        if any(port.target_ip in (mine.ip4, mine.ip6) for port in self.records.ports(container)):
+            from cais.network.following import follow
+
+            follow(self, container, leaving=mine)
         if netns_fd is not None:
             try:
                 remove_link(netns_fd, mine.interface)
@@ -358,22 +367,16 @@ class Networks:
         Without ``wait`` bridges that nobody is in any more are gone a moment after this has returned.
         """
         endpoints = self.records.endpoints(container=container)
-        ports = self.records.ports(container)
-        if not endpoints and not ports:
+        held = self.records.held(container)
+        if not endpoints and not held:
             return
-        if ports:
-            self.bridges.unpublish(ports, lambda: self._forget_ports(ports))
+        if held:
+            self.bridges.unpublish(
+                [port for port in held if port.target_ip], lambda: self.records.forget_ports(container)
+            )
         with self._database.transaction() as change:
             change.execute("DELETE FROM network_endpoints WHERE container = ?", (container,))
         self._release([endpoint.network for endpoint in endpoints], wait=wait)
-
-    def _forget_ports(self, ports: Sequence[PublishedPort]) -> None:
-        with self._database.transaction() as change:
-            for port in ports:
-                change.execute(
-                    "DELETE FROM network_ports WHERE protocol = ? AND host_ip = ? AND host_port = ? AND container = ?",
-                    port[:4],
-                )
 
     def _undo(self, container: str) -> None:
         """Leaves, in a namespace that goes on to be: its links go, too."""
