@@ -212,7 +212,7 @@ def test_of_a_name_server_that_does_not_answer(unseen: Unseen) -> None:
     command = ["unshare", "-n", "-m", "sh", "-c", away, "sh", *unseen.command("pull", "far.example.org/x:1")]
     process = subprocess.Popen(command, env=unseen.environment)
     try:
-        wait_until(lambda: ":0035 " in Path(f"/proc/{process.pid}/net/udp").read_text())
+        wait_until(lambda: " 010200C0:0035 " in Path(f"/proc/{process.pid}/net/udp").read_text())
         assert ended(process) == 130
     finally:
         process.kill()
