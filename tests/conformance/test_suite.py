@@ -217,7 +217,6 @@ class Data:
         self.manifests: dict[str, bytes] = {}
         self.tags: dict[str, str] = {}
         self.referrers: dict[str, list[dict[str, Any]]] = {}
-        self.is_missing_parts = False
 
     def blob(self, data: bytes, media_type: str) -> dict[str, Any]:
         digest = digest_of(data, self.algorithm)

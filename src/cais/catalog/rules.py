@@ -33,7 +33,6 @@ ANONYMOUS = "anonymous"  # who asks without saying who; never a grant's subject
 
 # What is open to those who do not sign in: nothing, reading what is public, or the whole registry.
 OPEN_NOTHING, OPEN_READING, OPEN_ALL = "none", "read", "write"
-OPENNESS = (OPEN_NOTHING, OPEN_READING, OPEN_ALL)
 
 _PATTERN_LIMIT = 255
 _PATTERN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/*")

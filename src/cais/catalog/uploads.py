@@ -230,10 +230,6 @@ class Receiving:
     def upload(self) -> str:
         return self._row.id
 
-    @property
-    def began_at_bytes(self) -> int:
-        return self._row.offset_bytes
-
     def write(self, pieces: Pieces) -> None:
         """Raises TooLarge."""
         size_bytes = sum(map(len, pieces))

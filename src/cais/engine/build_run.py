@@ -24,7 +24,7 @@ from cais.engine.build_options import BuildOptions, platforms
 from cais.engine.build_record import BuildStep, options_kept, steps_of
 from cais.engine.build_settings import run_settings, step_settings
 from cais.engine.build_sources import FETCHED, shown_source
-from cais.engine.build_steps import Step
+from cais.engine.build_steps import Step, named
 from cais.engine.stores import Stores
 from cais.errors import CaisError
 from cais.spec.digest import Digest
@@ -129,7 +129,7 @@ class Run:
 
             self._stores.snapshots.reach()  # before the first thread
             with Explained(self._given):
-                bring_all(self.bases, wanted, self._named(self._ids), self._ids)
+                bring_all(self.bases, wanted, named(self._progress, self._ids), self._ids)
         return set(wanted)
 
     def to_fetch(self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], images: bool) -> list[Vertex]:
@@ -196,9 +196,8 @@ class Run:
             networks=networks,
             **mounts,
         )
-        solver = Solver(
-            self._planner, self._records, executor, self._named(ids), ids, self._options.workers, self._at_work
-        )
+        shown = named(self._progress, ids)
+        solver = Solver(self._planner, self._records, executor, shown, ids, self._options.workers, self._at_work)
         self._outcomes = solver.outcomes
         try:
             with Explained(self._given):
@@ -250,7 +249,7 @@ class Run:
             vertices = reachable(*self._target_vertices)
             shown = (vertex for vertex in vertices if not vertex.origin.is_internal)
             self._ids = {vertex: number for number, vertex in enumerate(shown, 1)}
-            self._given.sources.fetch(vertices, self._given.contexts, self._named(self._ids), self._ids)
+            self._given.sources.fetch(vertices, self._given.contexts, named(self._progress, self._ids), self._ids)
             facts = self._facts(vertices)
             lookup = _Lookup(self._records, self._given.contexts, facts, self.imports)
             self._planner = Planner(facts, lookup, self._given.scope, changes, self._given.place)
@@ -364,23 +363,11 @@ class Run:
         self, vertices: Sequence[Vertex], verdicts: Mapping[Vertex, Verdict], ids: Mapping[Vertex, int]
     ) -> None:
         again = needed(self._target_vertices, verdicts)
-        show = self._named(ids)
+        show = named(self._progress, ids)
         for vertex in vertices:
             if vertex not in again and not vertex.origin.is_internal and not isinstance(vertex.op, FETCHED):
                 show({"event": "start", "id": ids[vertex]})
                 show({"event": "cached", "id": ids[vertex]})
-
-    def _named(self, ids: Mapping[Vertex, int]) -> Progress:
-        vertices = {id: vertex for vertex, id in ids.items()}
-
-        def progress(event: dict[str, Any]) -> None:
-            if event["event"] == "start":
-                vertex = vertices[event["id"]]
-                inputs = [ids[item] for item in vertex.inputs if item is not None and item in ids]
-                event = {**event, "name": vertex.origin.title, "stage": vertex.origin.stage, "inputs": inputs}
-            self._progress(event)
-
-        return progress
 
 
 class _Lookup:

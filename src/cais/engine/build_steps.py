@@ -1,4 +1,4 @@
-"""What a build does beside the steps of its Dockerfile, shown as steps: fetching images, sending images and caches."""
+"""The steps that a build shows: those of its Dockerfile by name, and what it does beside them (fetching, sending)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from cais.spec.progress import Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
+
+    from cais.build.graph import Vertex
 
 
 class Step:
@@ -43,3 +46,17 @@ class Step:
             self._progress({"event": "done", "id": self._id, "seconds": seconds})
         elif isinstance(error, CaisError):
             self._progress({"event": "error", "id": self._id, "message": str(error)})
+
+
+def named(progress: Progress, ids: Mapping[Vertex, int]) -> Progress:
+    """For who tells of vertices by their numbers: ``progress`` is told their titles, stages and inputs, too."""
+    vertices = {id: vertex for vertex, id in ids.items()}
+
+    def show(event: dict[str, Any]) -> None:
+        if event["event"] == "start":
+            vertex = vertices[event["id"]]
+            inputs = [ids[item] for item in vertex.inputs if item is not None and item in ids]
+            event = {**event, "name": vertex.origin.title, "stage": vertex.origin.stage, "inputs": inputs}
+        progress(event)
+
+    return show

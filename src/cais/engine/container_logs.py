@@ -52,8 +52,8 @@ class ContainerLog:
             return log_journal.lines(self._record.id, follow=wait, tail=tail, since=first, until=last)
         return logs.lines(self._path, follow=wait, tail=tail, since=first, until=last)
 
-    def texts(self, tail: int | None) -> Iterator[tuple[str, bytes]]:
-        """See ``Containers.log_texts``."""
+    def _texts(self, tail: int | None) -> Iterator[tuple[str, bytes]]:
+        """What stands together at once: (stream, bytes)."""
         if self._driver == "journald":
             return ((line.stream, line.text) for line in self.lines(tail, None, None))
         return logs.texts(self._path, follow=self._wait if self._watch is not None else None, tail=tail)
@@ -65,7 +65,7 @@ class ContainerLog:
 
             if log_large.write(self._path, outputs):
                 return
-        for stream, text in self.texts(tail):
+        for stream, text in self._texts(tail):
             write_all(outputs[stream], text)
 
     def details(self) -> dict[str, str]:

@@ -191,14 +191,10 @@ class Containers(ContainerLife):
         """
         return self._logs(id, follow).lines(tail, since_nanoseconds, until_nanoseconds)
 
-    def log_texts(self, id: str, follow: bool = False, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
-        """As ``logs``, but what stands together at once: (stream, bytes)."""
-        return self._logs(id, follow).texts(tail)
-
     def write_log(
         self, id: str, follow: bool = False, tail: int | None = None, *, stdout: int = 1, stderr: int = 2
     ) -> None:
-        """Writes what it wrote to the descriptors ``stdout`` and ``stderr``: a large log faster than by ``log_texts``.
+        """Writes what it wrote to the descriptors ``stdout`` and ``stderr``: a large log faster than by ``logs``.
 
         Raises as ``logs``; OSError where it cannot be written.
         """

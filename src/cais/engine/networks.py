@@ -87,7 +87,7 @@ class Networks:
 
         return [network for network in found if fits(network)]
 
-    def inspect(self, name: str, verbose: bool = False) -> dict[str, Any]:
+    def inspect(self, name: str) -> dict[str, Any]:
         """Docker's JSON. Raises NotFound, Invalid."""
         from cais.network.views import inspect
 

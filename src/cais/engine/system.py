@@ -148,7 +148,3 @@ def _file_system(path: str) -> str:
     except OSError:
         pass
     return "unknown"
-
-
-def total_memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -138,12 +138,6 @@ class HashBeside:
             self._small_bytes = 0
         self._channel.put(piece)
 
-    def through(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """``pieces``, each hashed on its way."""
-        for piece in pieces:
-            self.update(piece)
-            yield piece
-
     def digest(self) -> Digest:
         if self._small:
             self._channel.put(b"".join(self._small))

@@ -29,16 +29,11 @@ MS_NOATIME = 1024
 MS_NODIRATIME = 2048
 MS_BIND = 4096
 MS_REC = 16384
-MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_RELATIME = 1 << 21
 
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
-
-PR_SET_PDEATHSIG = 1
-PR_SET_NO_NEW_PRIVS = 38
-PR_SET_CHILD_SUBREAPER = 36
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -61,10 +56,7 @@ MOUNT_ATTR_NOATIME = 0x10
 OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 
-RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
-RESOLVE_NO_SYMLINKS = 0x04
-RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 # IN_MODIFY, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE, IN_DELETE_SELF
@@ -97,7 +89,7 @@ def load() -> None:
         _restype_ = Int
 
     library = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]  # all that this process has loaded
-    names = ("syscall", "unshare", "setns", "mount", "umount2", "prctl", "inotify_init1", "inotify_add_watch")
+    names = ("syscall", "unshare", "setns", "mount", "umount2", "inotify_init1", "inotify_add_watch")
     functions = {name: Function(_ctypes.dlsym(library, name)) for name in names}
     _made.update(functions, errno=_ctypes.get_errno, Long=Long)
 
@@ -152,11 +144,6 @@ def inotify(directory: str) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def prctl(option: int, value: int) -> None:
-    """prctl(2) with one argument."""
-    _call("prctl", option, value, 0, 0, 0)
 
 
 def fsopen(kind: str) -> int:

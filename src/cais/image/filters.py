@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cais.image.records import ImageRecord
-    from cais.spec.reference import Reference
 
 LIST_KEYS = frozenset(("dangling", "reference", "before", "since", "until", "label"))
 PRUNE_KEYS = frozenset(("dangling", "until", "label", "label!"))
@@ -123,16 +122,6 @@ def labels_of(text: str) -> dict[str, str]:
     import json
 
     return {key: str(value) for key, value in json.loads(text).items()}
-
-
-def name_filter(patterns: Sequence[str]) -> Callable[[Reference], bool]:
-    """Whether one of the patterns matches the familiar name, or the familiar name with its tag. Raises Invalid."""
-    compiled = [glob(pattern) for pattern in patterns]
-
-    def passes(name: Reference) -> bool:
-        return any(matches(name.familiar) or matches(name.familiar_name) for matches in compiled)
-
-    return passes
 
 
 def glob(pattern: str) -> Callable[[str], bool]:

@@ -112,10 +112,6 @@ class ImageRecords:
         )
         return [Digest(row[0]) for row in rows]
 
-    def with_chain(self, chain: Digest) -> Sequence[ImageRecord]:
-        """The images whose topmost layer this is."""
-        return self._query("WHERE chain = ?", (chain,))
-
     def set_size(self, id: Digest, size_bytes: int) -> None:
         """Once all layers of an image were unpacked, its size is known."""
         with self._database.transaction() as change:

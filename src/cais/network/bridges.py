@@ -46,6 +46,9 @@ class SubnetTaken(Conflict):
 
 
 class Bridges:
+    """The bridges of one root directory's networks, and their firewall. Methods raise Unavailable (125) for what the
+    host refuses, OSError for what the kernel does."""
+
     def __init__(self, root: str, records: NetworkRecords) -> None:
         self._lock_path = os.path.join(root, "networks.lock")
         self._records = records
@@ -223,8 +226,7 @@ class Bridges:
             return
         ended = run("nft", "-f", "-", given=text)
         if ended is None or ended.code != 0:
-            with FileLock(self._lock_path), Netlink() as netlink:
-                self._filter(self._present(netlink))()
+            self.filter_anew()
         _forget_connections(ports)
 
     def unpublish(self, ports: Sequence[PublishedPort], note: Callable[[], None]) -> None:
@@ -336,6 +338,7 @@ def _forget_connections(ports: Sequence[PublishedPort]) -> None:
 
 
 def mtu(network: Network) -> int:
+    """Of its links, in bytes."""
     return int(network.options.get(MTU) or network.options.get("mtu") or _DEFAULT_MTU)
 
 

@@ -37,11 +37,6 @@ def context_of(directories: Sequence[str], host: str, *, verify: bool = True, al
     return context
 
 
-def has_certificates(directories: Sequence[str], host: str) -> bool:
-    """Whether there is a directory for ``host``: a sign that it speaks TLS."""
-    return any(os.path.isdir(os.path.join(directory, host)) for directory in directories)
-
-
 def _load(context: ssl.SSLContext, directory: str, *, client: bool) -> None:
     import ssl
 

@@ -37,7 +37,6 @@ SCHEMA = (
 LOCAL, CACHE = "local", "cache"
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 
-NAME_HINT = 'Use only "[a-zA-Z0-9][a-zA-Z0-9_.-]". For a directory of this host give an absolute path.'
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _REST = _FIRST | frozenset("_.-")
 _NAME_LIMIT = 255

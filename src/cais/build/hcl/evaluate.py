@@ -13,7 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    Variables = Callable[[str], Any]
     Function = Callable[[Sequence[Any]], Any]
 
 _SIZE_LIMIT = 16 << 20

@@ -26,7 +26,6 @@ from cais.build.tree import DIRECTORY, FILE, shown
 from cais.errors import CaisError, Invalid, from_os_error
 from cais.host.files import cleaned
 from cais.host.owners import give
-from cais.host.workers import for_each
 from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
@@ -213,6 +212,8 @@ class _Copier:
                     waiting["/".join(filter(None, (directory.path, entry[0])))] = (entry, new)
             if len(entries):
                 jobs.append((number, path))
+        from cais.host.workers import for_each
+
         for_each(jobs, lambda job: self._files_of(selection, source, *job), _AT_ONCE)
         if self.hard_links is not None:
             self.files += self.hard_links.make(source, root, self._one, self.target)

@@ -23,4 +23,5 @@ def run(call: Call) -> int:
     from cais.cli.documents import inspect
 
     networks = call.engine.networks
-    return inspect(call.arguments, lambda name: networks.inspect(name, verbose=call["verbose"]), call["format"])
+    # --verbose adds what a swarm knows of a network, and there is none.
+    return inspect(call.arguments, networks.inspect, call["format"])
