@@ -42,7 +42,7 @@ def look(stores: Stores, reference: Reference, platform: Platform, here: Image |
         error.hint = ""
         raise
     except CaisError as error:
-        raise explained(error, reference, "pull")
+        raise explained(stores, error, reference, "pull")
     if here is not None and here.digest == target.digest:
         return here
     item = chosen(registry, target, platform)[-1]

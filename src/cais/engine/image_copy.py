@@ -215,7 +215,7 @@ class _Copy:
             if self._options.referrers and isinstance(opened.source, Registry):
                 copy_signature_tags(opened.source, registry, graph.documents)
         except (Denied, Unauthorized) as error:
-            raise explained(error, reference, "push")
+            raise explained(self._stores, error, reference, "push")
 
     def _to_layout(self, opened: _From, graph: Graph) -> None:
         layout = LayoutDirectory(self._target.path)

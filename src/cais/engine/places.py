@@ -26,9 +26,9 @@ class Place(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """Raises Invalid, Unsupported (a transport of skopeo's that is none of ours)."""
+        """Raises Invalid, Unsupported (a transport of skopeo's that is none of ours, a URL)."""
         kind, colon, rest = text.partition(":")
-        if colon and kind in _OTHERS:
+        if colon and kind not in KINDS and (kind in _OTHERS or rest.startswith("//")):
             raise Unsupported(f"the transport {kind!r} is not known", hint=f"There are: {', '.join(KINDS)}.")
         if not colon or kind not in KINDS:
             return cls("cais", "", text)

@@ -70,7 +70,7 @@ def tags_of(stores: Stores, name: Reference) -> list[Reference]:
     except NotFound as error:
         raise NotFound(f"repository {name.familiar_name} not found: {error.message}")
     except (Denied, Unauthorized) as error:
-        raise explained(error, name, "pull")
+        raise explained(stores, error, name, "pull")
     return [Reference.parse(f"{name.name}:{tag}") for tag in found]
 
 
@@ -126,14 +126,14 @@ def pull_to_run(
     progress({"event": "pulled", "name": reference.familiar, "is_newer": pulled.is_newer})
 
 
-def explained(error: CaisError, reference: Reference, doing: str) -> CaisError:
+def explained(stores: Stores, error: CaisError, reference: Reference, doing: str) -> CaisError:
     """What a registry refused, in Docker's words."""
+    from cais.remote.routes import Blocked
+
     if isinstance(error, NotFound) and doing == "pull":
         return NotFound(f"manifest for {reference.familiar} not found: {error.message}", hint=error.hint)
-    if isinstance(error, (Denied, Unauthorized)):
-        hint = (
-            error.hint or f"Log in: cais login{'' if reference.registry == 'docker.io' else ' ' + reference.registry}"
-        )
+    if isinstance(error, (Denied, Unauthorized)) and not isinstance(error, Blocked):
+        hint = error.hint or _how_to_log_in(stores, reference.registry)
         if doing == "pull":
             return type(error)(
                 f"pull access denied for {reference.familiar_name}, repository does not exist or may require "
@@ -142,6 +142,12 @@ def explained(error: CaisError, reference: Reference, doing: str) -> CaisError:
             )
         return type(error)(error.message, hint=hint)
     return error
+
+
+def _how_to_log_in(stores: Stores, registry: str) -> str:
+    command = f"cais login{'' if registry == 'docker.io' else ' ' + registry}"
+    user = stores.registries.user(registry)
+    return f"You are logged in as {user}. As somebody else: {command}" if user else f"Log in: {command}"
 
 
 def resolved(stores: Stores, reference: Reference, known: Descriptor | None = None) -> tuple[Registry, Descriptor]:
@@ -153,7 +159,7 @@ def resolved(stores: Stores, reference: Reference, known: Descriptor | None = No
         registry = stores.registries.repository(reference)
         return registry, known or registry.resolve(reference.digest or reference.tag)
     except (NotFound, Denied, Unauthorized) as error:
-        raise explained(error, reference, "pull")
+        raise explained(stores, error, reference, "pull")
 
 
 def chosen(source: Source, target: Descriptor, platform: Platform, depth: int = 0) -> list[Descriptor]:

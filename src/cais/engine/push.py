@@ -143,7 +143,7 @@ class _Push:
 
                 copy_referrers(of_content(self._stores.content), source, registry, graph.documents)
         except (Denied, Unauthorized) as error:
-            raise explained(error, reference, "push")
+            raise explained(self._stores, error, reference, "push")
         if self._built is None:
             self._keep(target, packed)
         self._progress(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from cais.errors import CaisError
 from cais.remote.credentials import CredentialFile, Login
 from cais.remote.endpoint import Endpoint, endpoint_of
 from cais.remote.mirrored import Mirrored
 from cais.remote.registry import Registry
-from cais.remote.routes import Route, Rule, is_insecure, read_rules, routes
+from cais.remote.routes import Route, Rule, is_insecure, read_rules, require_open, routes
 from cais.remote.transport import Transport
 from cais.spec.proxies import proxy_variables
 from cais.spec.reference import DEFAULT_REGISTRY, Reference
@@ -87,10 +88,19 @@ class Registries:
             transport.close()
         return Login(login.username, identity_token=identity_token) if identity_token else login
 
+    def user(self, registry: str) -> str:
+        """Who is logged in there, for a hint; "" where that cannot be found out."""
+        try:
+            login = self._logins.get(registry) or self.credentials.get(registry)
+        except CaisError:
+            return ""
+        return "" if login is None else login.username
+
     def search(self, registry: str, term: str, limit: int = 25) -> list[Found]:
-        """What a registry finds for a term. Raises Invalid, Unavailable, Unsupported."""
+        """What a registry finds for a term. Raises Invalid, Unavailable, Unsupported, Blocked."""
         from cais.remote.listing import search
 
+        require_open(self.rules, registry)
         if registry != DEFAULT_REGISTRY:
             return search(self.transport(registry), term, limit)
         # Docker's own registry is searched at the host of its index.

@@ -22,6 +22,10 @@ _MIRROR_KEYS = ("location", "insecure", "pull-from-mirror")
 _PULLS = ("all", "digest-only", "tag-only")
 
 
+class Blocked(Denied):
+    """The settings say that nobody is to be asked."""
+
+
 class Route(NamedTuple):
     """A repository at a registry, which is asked for what another name means. ``insecure`` as in ``endpoint_of``."""
 
@@ -63,12 +67,12 @@ def read_rules(paths: Sequence[str]) -> tuple[Rule, ...]:
 
 
 def routes(rules: Sequence[Rule], reference: Reference, *, pushing: bool = False) -> list[Route]:
-    """Where to ask for a name, in this order. A push goes to the origin alone. Raises Denied where it is blocked."""
+    """Where to ask for a name, in this order. A push goes to the origin alone. Raises Blocked."""
     rule = _rule_of(rules, reference)
     if rule is None:
         return [Route(reference.registry, reference.repository)]
     if rule.blocked:
-        raise Denied(f"{reference.name} is blocked by {rule.file}", hint=f"The rule is that of {rule.prefix}.")
+        raise Blocked(f"{reference.name} is blocked by {rule.file}", hint=f"The rule is that of {rule.prefix}.")
     found: list[Route] = []
     if not pushing:
         kind = "digest-only" if reference.digest is not None else "tag-only"
@@ -81,6 +85,13 @@ def routes(rules: Sequence[Rule], reference: Reference, *, pushing: bool = False
         found.append(_moved(reference, rule.prefix, rule.location, rule.insecure))
     # What is said of a place itself holds however one comes there.
     return [route._replace(insecure=route.insecure or is_insecure(rules, route)) for route in found]
+
+
+def require_open(rules: Sequence[Rule], registry: str) -> None:
+    """For what is asked of a registry as a whole. Raises Blocked."""
+    rule = _rule_of(rules, Reference(registry, ""))
+    if rule is not None and rule.blocked:
+        raise Blocked(f"{registry} is blocked by {rule.file}", hint=f"The rule is that of {rule.prefix}.")
 
 
 def is_insecure(rules: Sequence[Rule], route: Route) -> bool:

@@ -35,7 +35,10 @@ def test_places(text: str, place: Place) -> None:
     assert Place.parse(text) == place
 
 
-@pytest.mark.parametrize(("text", "kind"), [("dir:/x", Unsupported), ("docker:debian", Invalid), ("oci:", Invalid)])
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("dir:/x", Unsupported), ("https://x.test/y", Unsupported), ("docker:debian", Invalid), ("oci:", Invalid)],
+)
 def test_places_that_are_none(text: str, kind: type[CaisError]) -> None:
     with pytest.raises(kind):
         Place.parse(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_who_is_logged_in_pushes_and_pulls(here: Host, engine: Engine, private_r
     engine.logins.logout(private_registry.address)
     with pytest.raises(Unauthorized):
         engine.images.pull(name)
+
+
+def test_who_is_logged_in_is_not_told_to_log_in(engine: Engine, private_registry: Server, tmp_path: Path) -> None:
+    address = private_registry.address
+    entry = {"auth": b64encode(f"{USER}:wrong".encode()).decode()}
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/config.json").write_text(json.dumps({"auths": {address: entry}}))
+    with pytest.raises(Unauthorized) as raised:
+        engine.images.pull(f"{address}/app:1")
+    assert raised.value.hint == f"You are logged in as {USER}. As somebody else: cais login {address}"
 
 
 @pytest.mark.parametrize(("username", "password"), [("", "x"), ("x", "")])

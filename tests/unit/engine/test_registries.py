@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from cais.engine import Engine, Settings
 from cais.engine.registries import Registries
 from cais.errors import CaisError, Denied, Invalid, NotFound, Unauthorized, Unavailable
 from cais.remote.credentials import Login
@@ -305,3 +306,18 @@ def test_another_host_than_the_certificates(home: Home, authority: Authority, tm
         registries = home.rules(f'[[registry]]\nprefix="{server.address}"\ninsecure=true\n')
         pushed(registries, f"{server.address}/x:v1", b"whoever it is")
         assert layer_of(registries, f"{server.address}/x:v1") == b"whoever it is"
+
+
+def test_what_is_blocked_is_not_searched_either(home: Home) -> None:
+    """Nor is anybody told to log in there."""
+    registries = home.rules(
+        '[[registry]]\nprefix="docker.io"\nblocked=true\n[[registry]]\nprefix="reg.test/team"\nblocked=true\n'
+    )
+    with pytest.raises(Denied, match=r"^docker\.io is blocked by .*registries\.toml$"):
+        registries.search("docker.io", "debian")
+    with pytest.raises(Unavailable):  # of that one a part is
+        registries.search("reg.test", "team")
+    with Engine(Settings(str(home.directory / "root"), driver="copies"), {"HOME": str(home.directory)}) as engine:
+        for name in ("debian", "reg.test/team/app"):
+            with pytest.raises(Denied, match=r"^\S+ is blocked by \S+$"):
+                engine.images.pull(name)
