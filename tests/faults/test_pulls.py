@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 
 import pytest
+from peak_memory import measured_bytes, measuring
 
 from image_hosts import Asked, Host
 
@@ -32,6 +33,21 @@ def pushed(source, open_registry, request):
     source.image(name, *({f"file{number}": os.urandom(2 << 20)} for number in range(LAYERS)))
     source.push(name, compression="gzip:0")
     return name
+
+
+def test_a_push_of_large_layers_takes_little_memory(cais, open_registry):
+    """Several at once, that do not compress, sent while they are compressed: to repositories that are new."""
+    data = random.Random(1).randbytes(20 << 20)
+    files = [(f"file{number}", bytes([number]) + data) for number in range(3)]
+    lines = "".join(f"COPY {file} /\n" for file, _ in files)
+    cais("build", "-q", "-t", "large", str(cais.context("large", f"FROM scratch\n{lines}", files)))
+    report = str(cais.directory / "peak")
+    for compression in ("gzip", "zstd", "zstd:12"):
+        name = f"{open_registry.address}/memory-{os.urandom(4).hex()}:1"
+        cais("tag", "large", name)
+        command = measuring(cais.command("push", "--quiet", "--compression", compression, name), report)
+        subprocess.run(command, env=cais.environment, check=True, capture_output=True)
+        assert measured_bytes(report) < 100 << 20, compression
 
 
 def images(cais) -> str:

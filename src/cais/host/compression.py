@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 1 << 20
 _MAGIC_BYTES = 6
+_GZIP_WAITING = 2  # pieces of 1 MiB
 KINDS = ("none", "gzip", "zstd", "bzip2", "xz")
 
 
@@ -63,11 +64,11 @@ def compressed(pieces: Iterator[bytes], kind: str, level: int | None = None) -> 
     if kind == "gzip":
         from cais.host.parallel_compression import gzip_in_blocks
 
-        return ahead(gzip_in_blocks(pieces, 1 if level is None else level))
+        return ahead(gzip_in_blocks(pieces, 1 if level is None else level), _GZIP_WAITING)
     if kind == "zstd":
-        from cais.host.parallel_compression import zstd_compressor
+        from cais.host.parallel_compression import zstd_in_blocks
 
-        return ahead(_through(pieces, zstd_compressor(3 if level is None else level)))
+        return ahead(zstd_in_blocks(pieces, 3 if level is None else level))
     raise Invalid(f"cannot compress with {kind!r}", hint="Known are: none, gzip, zstd.")
 
 
@@ -96,22 +97,6 @@ def _limited(pieces: Iterator[bytes], limit_bytes: int) -> Iterator[bytes]:
                 hint="A small file that unpacks to very much is refused: it fills the disk.",
             )
         yield piece
-
-
-def _through(pieces: Iterator[bytes], compressor: Any) -> Iterator[bytes]:
-    waiting: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        done = compressor.compress(piece)
-        if done:
-            waiting.append(done)
-            size += len(done)
-            if size >= 1 << 18:
-                yield b"".join(waiting)
-                waiting.clear()
-                size = 0
-    waiting.append(compressor.flush())
-    yield b"".join(waiting)
 
 
 def _member_reader(kind: str) -> tuple[Callable[[], Any], Any]:

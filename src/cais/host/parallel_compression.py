@@ -2,6 +2,8 @@
 
 gzip: a stream is cut into blocks of one length, each compressed on its own; they follow one another in one member
 (RFC 1952), so that every reader of gzip reads it. zstd does the like itself.
+
+Several layers are compressed at once, within the 100 MiB that a command may take: each has some 20 MiB here.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from typing import Any
 
 # Nothing is found again across its edge; with blocks of this size that is less than a thousandth of the result.
 BLOCK_BYTES = 1 << 20
@@ -26,9 +27,12 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 # A last block with nothing in it (RFC 1951, 3.2.6): BFINAL, fixed codes, the end's code.
 _LAST_BLOCK = b"\x03\x00"
 _HIGHEST_OF_ISAL = 3
-_JOB_BYTES = 4 << 20
+_JOB_BYTES = 1 << 20
 # Above it each thread's tables take tens of MiB.
 _HIGHEST_BY_THREADS = 5
+# Powers of two: what zstd's highest levels take beyond these makes a layer smaller by a hundredth.
+_LARGEST_WINDOW, _LARGEST_TABLE = 22, 21
+_CHUNK_BYTES = 256 << 10
 
 
 def gzip_in_blocks(pieces: Iterator[bytes], level: int) -> Iterator[bytes]:
@@ -46,7 +50,7 @@ def gzip_in_blocks(pieces: Iterator[bytes], level: int) -> Iterator[bytes]:
                     check = isal_zlib.crc32(piece, check)
                     size_bytes += len(piece)
                 waiting.append(pool.submit(_deflated, block, level))
-                if len(waiting) > 2 * threads:
+                if len(waiting) > threads:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
@@ -85,16 +89,24 @@ def _deflated(block: list[memoryview], level: int) -> tuple[bytes, bytes]:
     return most, rest
 
 
-def zstd_compressor(level: int) -> Any:
-    """A ``compressobj`` of zstandard. ``level``: 0 to 22."""
+def zstd_in_blocks(pieces: Iterator[bytes], level: int) -> Iterator[bytes]:
+    """``pieces`` as one zstd frame. ``level``: 0 to 22."""
     import zstandard
 
-    if level > _HIGHEST_BY_THREADS:
-        return zstandard.ZstdCompressor(level=level, write_checksum=True).compressobj()
+    usual = zstandard.ZstdCompressionParameters.from_level(level)
+    by_threads = {"threads": _threads(), "job_size": _JOB_BYTES} if level <= _HIGHEST_BY_THREADS else {}
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        level, threads=_threads(), job_size=_JOB_BYTES, write_checksum=True
+        level,
+        window_log=min(usual.window_log, _LARGEST_WINDOW),
+        chain_log=min(usual.chain_log, _LARGEST_TABLE),
+        hash_log=min(usual.hash_log, _LARGEST_TABLE),
+        write_checksum=True,
+        **by_threads,
     )
-    return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    chunker = zstandard.ZstdCompressor(compression_params=parameters).chunker(chunk_size=_CHUNK_BYTES)
+    for piece in pieces:
+        yield from chunker.compress(piece)
+    yield from chunker.finish()  # type: ignore[no-untyped-call]
 
 
 def _threads() -> int:

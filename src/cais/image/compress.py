@@ -10,7 +10,7 @@ import os
 import threading
 
 from cais.errors import Corrupt
-from cais.host.threads import Thread, check_stopped, end_all
+from cais.host.threads import Thread, check_stopped, end_all, share_heaps
 from cais.image.layers import LayerSource, plain_tar
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     # Whoever wants to follow while a layer is compressed into the file at a path.
     Follow = Callable[[Descriptor, str], Follower | None]
 
+# One would leave the others waiting for its last bytes; for more there are neither processors nor memory, since each is
+# compressed by several threads.
+_AT_ONCE = 2
 DEFAULT_LEVELS = {"gzip": 1, "zstd": 3, "none": 0}
 
 
@@ -112,7 +115,7 @@ def _known(images: Images, diff_id: Digest, how: Compression) -> Descriptor | No
 
 
 class _Work:
-    """Several layers at a time, as many as there are processors."""
+    """Two layers at a time, where there are two processors."""
 
     def __init__(
         self,
@@ -131,7 +134,10 @@ class _Work:
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        count = min(len(self._todo), len(os.sched_getaffinity(0)))
+        if not self._todo:
+            return
+        share_heaps()
+        count = min(len(self._todo), len(os.sched_getaffinity(0)), _AT_ONCE)
         if count <= 1:
             self._take()
         else:
