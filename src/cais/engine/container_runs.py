@@ -217,6 +217,7 @@ class ContainerRuns:
         try:
             return starting.directly(self.store, record, streams, warn)
         finally:
+            self.runtime.let_guardian_go()
             # Else somebody stands still; the next command that sweeps removes it.
             if self.store.witness(record).unseen(_PATIENCE_SECONDS):
                 self.remove_quietly(record)

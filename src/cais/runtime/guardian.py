@@ -38,19 +38,27 @@ class Guardian:
     def watch(self, id: str, bundle: str) -> None:
         """From now on ``id`` dies with this process."""
         if self._pipe < 0:
+            self.close()
             self._start()
         os.write(self._pipe, f"+{id}\0{bundle}\n".encode("utf-8", "surrogateescape"))
 
     def forget(self, id: str) -> None:
         """``id`` has ended."""
-        os.write(self._pipe, f"-{id}\n".encode())
+        if self._pipe >= 0:
+            os.write(self._pipe, f"-{id}\n".encode())
 
-    def close(self) -> None:
-        """Lets the guardian end; it does nothing more where all was forgotten."""
+    def let_go(self) -> None:
+        """It ends, and does nothing more where all was forgotten; ``close`` waits for that."""
         if self._pipe >= 0:
             os.close(self._pipe)
+            self._pipe = -1
+
+    def close(self) -> None:
+        """As ``let_go``, until it has ended."""
+        self.let_go()
+        if self._child >= 0:
             os.waitpid(self._child, 0)
-            self._pipe = self._child = -1
+            self._child = -1
 
     def _start(self) -> None:
         read, write = os.pipe()

@@ -302,8 +302,13 @@ class Runtime(Bundles):
         self.end(bundle)
         self.remove(bundle)
 
+    def let_guardian_go(self) -> None:
+        """It takes a millisecond to end: beside what else is to be done before ``close``."""
+        if self._guardian is not None:
+            self._guardian.let_go()
+
     def close(self) -> None:
-        """Lets the guardian go."""
+        """Lets the guardian go, and waits for it."""
         if self._guardian is not None:
             self._guardian.close()
             self._guardian = None
