@@ -13,7 +13,7 @@ that nothing of others is changed. It does not know what a container is: it is h
     publishing  which port of the host; reserve: whether it is free, and who has it
     bridges     bridges of the host, made and removed; firewall: the nftables text (pure); foreign: others' firewalls
     relays      ports that the kernel cannot pass on
-    following   published ports of a container that joins and leaves networks
+    following   what follows a container that joins and leaves networks: its ports, its route
     name_server DNS by container names: aardvark-dns, its files in ``<root>/dns``
     parents     macvlan and ipvlan, which stand on an interface of the host
     pasta       the way out of an ordinary user's container

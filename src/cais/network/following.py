@@ -1,4 +1,4 @@
-"""Published ports of a container that joins and leaves networks while it runs: they follow it to where it is reached.
+"""What follows a container that joins and leaves networks while it runs: its default route, and its published ports.
 
 What no network passes on any more stays the container's, without a target: its monitor keeps the socket bound.
 """
@@ -9,9 +9,11 @@ import os
 
 from cais.errors import from_os_error
 from cais.network import relays
+from cais.network.addresses import AF_INET, AF_INET6, parse_address
+from cais.network.inside import route
 from cais.network.option_names import HOST_BINDING
 from cais.network.publishing import choose
-from cais.network.records import Endpoint, Network, PublishedPort
+from cais.network.records import Endpoint, Network, NetworkRecords, PublishedPort
 from cais.network.wishes import PortWish
 
 TYPE_CHECKING = False
@@ -92,6 +94,26 @@ def _publish(networks: Networks, network: Network, endpoint: Endpoint, wishes: S
     finally:
         for _, descriptor in chosen:
             os.close(descriptor)
+
+
+def reroute(records: NetworkRecords, rest: Sequence[Endpoint], gone: Endpoint, netns_fd: int) -> None:
+    """The default route goes another way when its network was left."""
+    internal = {network.id for network in records.all() if network.internal}
+    for family, had in ((AF_INET, gone.default4), (AF_INET6, gone.default6)):
+        if not had:
+            continue
+        usable = sorted(
+            (item.network_name, item)
+            for item in rest
+            if item.network not in internal and (item.gateway4 if family == AF_INET else item.gateway6)
+        )
+        if not usable:
+            continue
+        heir = usable[0][1]
+        route(netns_fd, heir.interface, parse_address(heir.gateway4 if family == AF_INET else heir.gateway6))
+        with records.database.transaction() as change:
+            heir = heir._replace(default4=True) if family == AF_INET else heir._replace(default6=True)
+            records.update_endpoint(change, heir)
 
 
 def _addresses(endpoint: Endpoint) -> tuple[str, str]:

@@ -10,9 +10,9 @@ import os
 from cais.errors import CaisError, Conflict, Denied, Invalid, NotFound, Unavailable, from_os_error
 from cais.host.database import Database, Transaction
 from cais.network import leases
-from cais.network.addresses import AF_INET, AF_INET6, parse_address
+from cais.network.addresses import AF_INET, AF_INET6
 from cais.network.bridges import Bridges, SubnetTaken
-from cais.network.inside import configure, interface, link_names, remove_link, route
+from cais.network.inside import configure, interface, link_names, remove_link
 from cais.network.netlink import Netlink, NetlinkError
 from cais.network.records import Endpoint, Network, NetworkRecords, PublishedPort
 from cais.network.wishes import EndpointWish, Joined, PortWish
@@ -193,38 +193,18 @@ class Networks:
         mine = next((item for item in present if item.network == network.id), None)
         if mine is None:
             raise NotFound(f"container {container} is not connected to network {network.name}")
-        if any(port.target_ip in (mine.ip4, mine.ip6) for port in self.records.ports(container)):
-            from cais.network.following import follow
+        from cais.network.following import follow, reroute
 
-            follow(self, container, leaving=mine)
         if netns_fd is not None:
             try:
                 remove_link(netns_fd, mine.interface)
                 rest = [item for item in present if item is not mine]
                 if mine.default4 or mine.default6:
-                    self._reroute(rest, mine, netns_fd)
+                    reroute(self.records, rest, mine, netns_fd)
             except OSError as error:
                 raise _refused(error, [network])
+        follow(self, container, leaving=mine)
         self._drop(container, network.id)
-
-    def _reroute(self, rest: Sequence[Endpoint], gone: Endpoint, netns_fd: int) -> None:
-        """The default route goes another way when its network was left."""
-        internal = {network.id for network in self.records.all() if network.internal}
-        for family, had in ((AF_INET, gone.default4), (AF_INET6, gone.default6)):
-            if not had:
-                continue
-            usable = sorted(
-                (item.network_name, item)
-                for item in rest
-                if item.network not in internal and (item.gateway4 if family == AF_INET else item.gateway6)
-            )
-            if not usable:
-                continue
-            heir = usable[0][1]
-            route(netns_fd, heir.interface, parse_address(heir.gateway4 if family == AF_INET else heir.gateway6))
-            with self._database.transaction() as change:
-                heir = heir._replace(default4=True) if family == AF_INET else heir._replace(default6=True)
-                self.records.update_endpoint(change, heir)
 
     def _drop(self, container: str, network: str) -> None:
         with self._database.transaction() as change:
