@@ -115,7 +115,7 @@ def test_without_an_output_the_id_is_said(box):
     said = box("run", "-a", "stdin", "box", "echo", "unseen").strip()
     assert said == box.inspect(said)["Id"]
     assert box("logs", said) == "unseen\n"
-    assert "cannot specify both --attach and --detach" in box("run", "-d", "-a", "stdout", "box", "true", code=125)
+    assert "cannot specify both --attach and --detach" in box("run", "-d", "-a", "stdout", "box", "true", code=1)
     assert "valid streams are STDIN, STDOUT and STDERR" in box("run", "-a", "foo", "box", "true", code=125)
 
 

@@ -272,7 +272,14 @@ class Connections:
         for attachment in wanted.networks:
             for text in attachment.links:
                 name, _, alias = text.partition(":")
-                other = records.get(name)
+                try:
+                    other = records.get(name)
+                except NotFound:
+                    if attachment.network == DEFAULT:
+                        raise
+                    continue  # a network with names takes links to what comes later
+                if attachment.network != DEFAULT and not state.look(other, self.runtime, self.directory).is_up:
+                    continue
                 if not state.look(other, self.runtime, self.directory).is_up:
                     raise Conflict(f"Cannot link to a non running container: /{other.name} AS {alias}", exit_code=125)
                 mine = {endpoint.network for endpoint in endpoints}

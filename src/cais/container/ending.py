@@ -203,6 +203,23 @@ def wait(store: Containers, record: ContainerRecord, condition: str = CONDITIONS
             return code  # removed, and with it what was noted of its end
 
 
+def wait_for_run(store: Containers, record: ContainerRecord) -> int:
+    """Waits for the end of the run that ``record`` tells of, and of no other that its policy begins; the exit code."""
+    run = record.started
+    while True:
+        found = store.state(record)
+        if not found.lives:
+            return found.exit_code
+        if found.process is None or wait_gone(found.process.pid, found.process.start_ticks, 1):
+            time.sleep(_STEP_SECONDS)
+        try:
+            record = store.records.get(record.id)
+        except CaisError:
+            return found.exit_code  # removed, and with it what was noted of its end
+        if record.started != run:
+            return record.exit_code  # started again meanwhile: how it ended is still known
+
+
 def _note_stopped(store: Containers, record: ContainerRecord, how: int = BY_HAND) -> None:
     """A full disk keeps nobody from ending a container: what fills the disk may be just that one."""
     try:

@@ -77,7 +77,9 @@ def _check_driver(driver: str) -> None:
         return
     hint = f"The log drivers are {', '.join(DRIVERS[:-1])} and {DRIVERS[-1]}."
     if driver in _DOCKER_S_OTHERS:
-        raise Invalid(f"the log driver {driver!r} is not supported by cais", hint=hint, exit_code=125)
+        raise Invalid(
+            f"failed to initialize logging driver: {driver!r} is not supported by cais", hint=hint, exit_code=125
+        )
     raise Invalid(f"logger: no log driver named '{driver}' is registered", hint=hint, exit_code=125)
 
 

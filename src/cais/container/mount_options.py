@@ -248,13 +248,16 @@ def parse_volumes_from(text: str) -> tuple[str, str]:
     container, _, mode = text.partition(":")
     if not container:
         raise _invalid("malformed volumes-from specification: '" + text + "'")
-    _check_fits("volume", _modes(mode), f"invalid volume specification: '{text}': ")
+    modes = _modes(mode)
+    if "copy" in modes:
+        raise _invalid(f"invalid mode: {mode}")  # what is filled, and from what, is settled
+    _check_fits("volume", modes, f"invalid volume specification: '{text}': ")
     return container, mode
 
 
 def inherited(point: MountPoint, mode: str) -> MountPoint:
-    """A mount point of another container, for one that has it by ``--volumes-from``."""
-    readonly = "ro" in mode.split(",") or (point.readonly and "rw" not in mode.split(","))
+    """A mount point of another container, for one that has it by ``--volumes-from``. What is read-only stays so."""
+    readonly = point.readonly or "ro" in mode.split(",")
     return point._replace(origin=OTHER, readonly=readonly, copy=False, anonymous=False, given_mode=mode)
 
 

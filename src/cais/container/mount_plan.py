@@ -13,6 +13,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+# What shows numbers only, and is replaced by programs that show those of the container (LXCFS). Everything else in
+# /proc steers the kernel, or is what security modules are told by.
+_REPLACEABLE = (
+    "/proc/cpuinfo", "/proc/diskstats", "/proc/loadavg", "/proc/meminfo", "/proc/net/dev", "/proc/slabinfo",
+    "/proc/stat", "/proc/swaps", "/proc/uptime",
+)  # fmt: skip
+
 
 def plan_mounts(
     volumes: Iterable[str], wanted: RunOptions, directory: str, inherited: Sequence[MountPoint] = ()
@@ -44,5 +51,12 @@ def plan_mounts(
         for target, point in found.items():
             if point.kind == "volume" and point.origin != mount_options.OTHER and not point.driver:
                 found[target] = point._replace(driver=wanted.volume_driver)
+    for target in found:
+        if target.startswith("/proc/") and target not in _REPLACEABLE:
+            raise Invalid(
+                f'cannot mount at "{target}": it is inside /proc',
+                hint=f"There may be replaced: {', '.join(_REPLACEABLE)}.",
+                exit_code=125,
+            )
     # What is mounted at /a must not hide what is mounted at /a/b.
     return tuple(sorted(found.values(), key=lambda point: point.target.count("/")))

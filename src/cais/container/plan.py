@@ -171,7 +171,9 @@ def plan(
     given = options.parse_environment(wanted)
     names = {item.partition("=")[0] for item in given}
     image = (item for item in run.get("Env") or () if item.partition("=")[0] not in names)
-    environment = (*spec.merge_environment((), given), *image)
+    merged = spec.merge_environment((), given)
+    # A name alone takes away what every container has (PATH, HOSTNAME, TERM), too, and so has to be known.
+    environment = (*merged, *sorted(names.difference(item.partition("=")[0] for item in merged)), *image)
     labels = {**{key: str(text) for key, text in (run.get("Labels") or {}).items()}, **options.parse_labels(wanted)}
     own = _namespaces(wanted, find_container)
     networks = _networking(run, wanted)
@@ -355,9 +357,10 @@ def _oom_score(value: int) -> int:
 
 
 def _cgroup_parent(path: str) -> str:
-    if ".." in path.split("/") or "\0" in path:
-        raise Invalid(f"invalid cgroup parent {path!r}: it leads out of its place", exit_code=125)
-    return path
+    if "\0" in path:
+        raise Invalid(f"invalid cgroup parent {path!r}: it has a null character", exit_code=125)
+    # As a path from the root on: what leads out of it stays there.
+    return posixpath.normpath(f"/{path}").lstrip("/") if ".." in path.split("/") else path
 
 
 def _annotation(text: str) -> str:

@@ -142,11 +142,13 @@ class ContainerRecords:
     def set_started(
         self, id: str, now: float, plan: dict[str, Any] | None = None, restarts: Restarts = NO_RESTARTS
     ) -> None:
+        """``restarts``: it was started again by its policy, and how it ended stays known, for who still waits for that
+        end."""
         with self.database.transaction() as change:
             change.execute(
-                "UPDATE containers SET state = 'running', started = ?, error = '', exit_code = 0, oom_killed = 0 "
-                "WHERE id = ?",
-                (now, id),
+                "UPDATE containers SET state = 'running', started = ?, error = '', exit_code = exit_code * ?, "
+                "oom_killed = 0 WHERE id = ?",
+                (now, restarts.number > 0, id),
             )
             _set_restarts(change, id, restarts)
             if plan is not None:

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# Of control groups of version 1; version 2 has weights, which shares are turned into.
+LEAST_SHARES, MOST_SHARES = 2, 262144
 _RATE_UNITS = {"": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "b": 1}
 _RATE_FORMATS = {
     False: "<device-path>:<number>. Number must be a positive integer",
@@ -112,7 +114,7 @@ def checked(given: Resources) -> Resources:
     elif 0 < quota < 1000:
         wrong = "CPU cfs quota can not be less than 1ms (i.e. 1000)"
     elif given.cpu_shares < 0:
-        wrong = f"invalid CPU shares: {given.cpu_shares}"
+        wrong = f"invalid CPU shares {given.cpu_shares}: shares: invalid argument"
     elif 0 < given.cpu_realtime_period_microseconds < given.cpu_realtime_runtime_microseconds:
         wrong = "cpu real-time runtime cannot be higher than cpu real-time period"
     elif given.blkio_weight and not 10 <= given.blkio_weight <= 1000:
@@ -150,6 +152,21 @@ def check_here(given: Resources) -> None:
     if given.nano_cpus or given.cpuset_cpus or given.cpuset_mems:
         online = (_line("/sys/devices/system/cpu/online"), _line("/sys/devices/system/node/online"))
         check(given, cpus=os.cpu_count() or 1, online_cpus=online[0], online_mems=online[1])
+    if given.cpu_shares:
+        from cais.runtime.find import cgroups
+
+        if cgroups().mode != "unified":
+            check_shares(given.cpu_shares)
+
+
+def check_shares(shares: int) -> None:
+    """Of control groups of version 1: the kernel would take another number without a word. Raises Invalid."""
+    for wrong, what, bound in (
+        (shares < LEAST_SHARES, "minimum", LEAST_SHARES),
+        (shares > MOST_SHARES, "maximum", MOST_SHARES),
+    ):
+        if wrong:
+            raise Invalid(f"the {what} allowed cpu-shares is {bound}", exit_code=125)
 
 
 def _line(path: str) -> str:

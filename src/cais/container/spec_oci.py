@@ -61,7 +61,8 @@ def build_spec(
     """
     args = plan.args
     own = {mount["destination"] for mount in mounts}
-    extra = [spec.bind(source, target, ("rw",)) for source, target in files.binds() if target not in own]
+    access = "ro" if plan.readonly else "rw"
+    extra = [spec.bind(source, target, (access,)) for source, target in files.binds() if target not in own]
     if init:
         args = (INIT_PATH, "--", *args)
         extra.append(spec.bind(init, INIT_PATH, ("ro",)))

@@ -36,7 +36,7 @@ class Raw:
         self._saved: list[Any] | None = None
 
     def __enter__(self) -> Raw:
-        if os.isatty(self._descriptor):
+        if self._descriptor >= 0 and os.isatty(self._descriptor):
             self._saved = termios.tcgetattr(self._descriptor)
             mode = termios.tcgetattr(self._descriptor)
             mode[0] &= ~(

@@ -73,7 +73,11 @@ def summary(
         status_text(record, state, now, health),
         state.exit_code,
         plan.get("labels", {}),
-        tuple(point["target"] if point["kind"] == "tmpfs" else point["source"] for point in points),
+        tuple(
+            point["target"] if point["kind"] == "tmpfs" else point["source"]
+            for point in points
+            if point.get("origin") != "tmpfs"  # as Docker: what --tmpfs gives is no mount of a list
+        ),
         networking.names,
         text,
         tuple(point["source"] for point in points if point["kind"] == "volume"),

@@ -49,7 +49,8 @@ def start_attached(
         attached.append(Attachment(bundle, record.name, all_signals=options.sig_proxy))
         attached[0].__enter__()
 
-    size = terminal.size(streams.stdin if streams.stdin >= 0 else streams.stdout) if plan.tty else None
+    shown = max(streams.stdin, streams.stdout)
+    size = terminal.size(shown) if plan.tty and shown >= 0 else None
     with runs.store.witness(record):
         try:
             if not runs.detached(record, warn, console_size=size, before=attach):
@@ -62,7 +63,7 @@ def start_attached(
         if not ended:
             runs.store.happenings.container("detach", record)
             return 0
-        code = ending.wait(runs.store, record)
+        code = ending.wait_for_run(runs.store, record)
     if record.auto_remove:
         runs.remove_quietly(record)
     return code
@@ -93,7 +94,7 @@ def attach(runs: ContainerRuns, name: str, streams: Streams, options: AttachOpti
             if not _run(runs, record, attached, plan, streams, keys, sig_proxy=proxies, redraw=True):
                 runs.store.happenings.container("detach", record)
                 return None
-        return ending.wait(runs.store, record)
+        return ending.wait_for_run(runs.store, record)
 
 
 def _run(

@@ -86,7 +86,7 @@ def _descriptor(stores: Stores, digest: Digest) -> Any:
 def _run_config(base: Base | None, plan: Plan) -> dict[str, Any]:
     """The image's config with what the container was given over it, as Docker has it."""
     run: dict[str, Any] = dict(base.config.run) if base is not None else {}
-    run["Env"] = list(plan.env) or None
+    run["Env"] = [item for item in plan.env if "=" in item] or None
     run["Entrypoint"] = list(plan.entrypoint) or None
     run["Cmd"] = list(plan.command) or None
     run["User"] = plan.user or None

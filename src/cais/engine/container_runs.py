@@ -172,7 +172,12 @@ class ContainerRuns:
         return record.id
 
     def _with_found(self, networking: Networking, own_name: str) -> Networking:
-        """Another container whose network is used, by its id: names change."""
+        """Another container whose network is used, by its id: names change. Raises where a link leads nowhere."""
+        links = networking.networks[0].links if networking.networks else ()
+        if links:
+            from cais.engine.container_links import check_links
+
+            check_links(self.records, networking.mode, links)
         other = networking.shared_with
         if not other:
             return networking

@@ -324,11 +324,11 @@ def merge_environment(base: Iterable[str], over: Iterable[str]) -> tuple[str, ..
 
 
 def environment(own: Iterable[str], *, hostname: str, home: str, terminal: bool) -> tuple[str, ...]:
-    """In Docker's order: PATH, HOSTNAME, TERM, the container's ``own``, HOME where nobody set it."""
+    """In Docker's order: PATH, HOSTNAME, TERM, the container's ``own``, HOME where nobody has set it to something."""
     defaults = [f"PATH={DEFAULT_PATH}", f"HOSTNAME={hostname}"]
     if terminal:
         defaults.append("TERM=xterm")
-    merged = merge_environment(defaults, own)
+    merged = tuple(item for item in merge_environment(defaults, own) if item != "HOME=")
     if not any(item.startswith("HOME=") for item in merged):
         merged = (*merged, f"HOME={home}")
     return merged

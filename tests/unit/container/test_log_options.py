@@ -15,7 +15,7 @@ _FAILED = "failed to initialize logging driver: "
     ("driver", "options", "message"),
     [
         ("foo", [], "logger: no log driver named 'foo' is registered"),
-        ("syslog", [], "the log driver 'syslog' is not supported by cais"),
+        ("syslog", [], _FAILED + "'syslog' is not supported by cais"),
         ("", ["foo=1"], "unknown log opt 'foo' for json-file log driver"),
         ("", ["foo"], "unknown log opt 'foo' for json-file log driver"),
         ("local", ["foo=1"], "unknown log opt 'foo' for log driver local"),

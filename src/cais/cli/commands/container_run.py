@@ -42,7 +42,7 @@ def run(call: Call) -> int:
         if not os.isatty(0):
             raise UsageError("the input device is not a TTY", 1, usage=False)
     if options.detach and options.attach:
-        raise UsageError("conflicting options: cannot specify both --attach and --detach", 125, usage=False)
+        raise UsageError("conflicting options: cannot specify both --attach and --detach", 1, usage=False)
     shown = not ({"stdout", "stderr"} & {name.lower() for name in options.attach or ("stdout",)})
 
     detached = ""
