@@ -272,15 +272,16 @@ class Connections:
         for attachment in wanted.networks:
             for text in attachment.links:
                 name, _, alias = text.partition(":")
+                needed = attachment.network == DEFAULT  # a network with names takes links to what comes later
                 try:
                     other = records.get(name)
                 except NotFound:
-                    if attachment.network == DEFAULT:
+                    if needed:
                         raise
-                    continue  # a network with names takes links to what comes later
-                if attachment.network != DEFAULT and not state.look(other, self.runtime, self.directory).is_up:
                     continue
                 if not state.look(other, self.runtime, self.directory).is_up:
+                    if not needed:
+                        continue
                     raise Conflict(f"Cannot link to a non running container: /{other.name} AS {alias}", exit_code=125)
                 mine = {endpoint.network for endpoint in endpoints}
                 there = [item for item in self.networks.records.endpoints(container=other.id) if item.network in mine]
