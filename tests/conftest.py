@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,6 +76,16 @@ def _own_namespace() -> Iterator[None]:
     yield
     if os.readlink("/proc/self/ns/mnt") != before:
         raise AssertionError("this test has put the process of all tests into a private mount namespace")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What interrupted tests have left of networks on this host goes with the run, and is named."""
+    yield
+    import host_networks
+
+    for line in host_networks.take_away(tmp_path_factory.getbasetemp()):
+        warnings.warn(f"left by a test, and taken away: {line}", stacklevel=1)
 
 
 @pytest.fixture
