@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import tarfile
 import time
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import workloads
 from cases import Case, nothing
 from peers import BASE_ENV
-from places import Network, start
+from places import Network, end, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,11 +58,7 @@ def registry(work: Work, place: Place | None, *, own: bool = False) -> Iterator[
             time.sleep(0.02)
         yield address
     finally:
-        try:
-            os.kill(server, signal.SIGTERM)
-            os.waitpid(server, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
+        end(server)
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -114,7 +109,11 @@ def fill(work: Work, peer: Peer, archive: str, target: str) -> None:
     """By a tool that is not compared."""
     words = ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"docker-archive:{archive}", f"docker://{target}"]
     child = start(words, peer.place, BASE_ENV, work.path("output"))
-    _, status = os.waitpid(child, 0)
+    try:
+        _, status = os.waitpid(child, 0)
+    except BaseException:
+        end(child)
+        raise
     if status:
         raise RuntimeError(f"skopeo: {_text(work.path('output'))[-500:]}")
 

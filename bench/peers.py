@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import time
 from typing import ClassVar, NamedTuple
 
-from places import Outcome, Place, start, timed
+from places import Outcome, Place, end, start, timed
 
 BASE_ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -93,6 +92,12 @@ class Peer:
     def forget(self, image: str) -> Outcome:
         return self.do("rmi", "rmi", "-f", image)
 
+    def remove_containers(self, *words: str) -> None:
+        """Those that an interrupted case has left, too: without a daemon they would go on."""
+        left = self.do("ps", "ps", "-aq").output.decode().split()
+        if left:
+            self.do("rm", "rm", "-f", *words, *left)
+
     def list(self) -> Outcome:
         return self.do("images", "images")
 
@@ -108,6 +113,9 @@ class Cais(Peer):
 
     def command(self, *words: str) -> list[str]:
         return [self.path, *words]
+
+    def stop(self) -> None:
+        self.remove_containers()
 
 
 class Docker(Peer):
@@ -158,8 +166,7 @@ class Docker(Peer):
         assert self.place is not None
         daemon, _ = Docker.daemons.pop(self.place.holder, (0, ""))
         if daemon:
-            os.kill(daemon, signal.SIGTERM)
-            os.waitpid(daemon, 0)
+            end(daemon)
 
 
 class Containerd(Docker):
@@ -201,6 +208,9 @@ class Podman(Peer):
     def command(self, *words: str) -> list[str]:
         area = ["--root", f"{self.work}/root", "--runroot", f"{self.work}/run", "--storage-driver", "overlay"]
         return ["podman", *area, "--cgroup-manager", "cgroupfs", "--events-backend", "file", *words]
+
+    def stop(self) -> None:
+        self.remove_containers("--time", "0")
 
     def version(self) -> str:
         return timed(["podman", "--version"], self.place, self.env, f"{self.work}/output").output.decode().strip()

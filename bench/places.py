@@ -19,6 +19,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+END_SECONDS = 30.0
 MS_BIND, MS_REC, MS_SLAVE, MNT_DETACH = 4096, 16384, 1 << 19, 2
 
 
@@ -128,7 +129,7 @@ def start(argv: list[str], place: Place | Network | None, env: dict[str, str], o
     child = os.fork()
     if child:
         return child
-    try:
+    try:  # whatever comes, an interrupt too: what is the parent's is not done here
         handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         empty = os.open("/dev/null", os.O_RDONLY)
         if place is not None:
@@ -140,14 +141,32 @@ def start(argv: list[str], place: Place | Network | None, env: dict[str, str], o
         os.execvpe(argv[0], argv, env)
     except OSError as error:
         os.write(2, f"bench: {argv[0]}: {error}\n".encode())
-    os._exit(127)
+    finally:
+        os._exit(127)
+
+
+def end(child: int) -> None:
+    """Have a command that was started end, and wait for that; one that has ended and was waited for is no error."""
+    try:
+        os.kill(child, signal.SIGTERM)
+        deadline = time.monotonic() + END_SECONDS
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+            time.sleep(0.02)
+    except (ProcessLookupError, ChildProcessError):
+        pass
 
 
 def timed(argv: list[str], place: Place | None, env: dict[str, str], output: str, cwd: str = "/") -> Outcome:
     """Run a command in its place; wall time from before the fork until it was waited for."""
     started = time.perf_counter()
     child = start(argv, place, env, output, cwd)
-    _, status, usage = os.wait4(child, 0)
+    try:
+        _, status, usage = os.wait4(child, 0)
+    except BaseException:
+        end(child)
+        raise
     seconds = time.perf_counter() - started
     with open(output, "rb") as file:
         said = file.read()

@@ -266,9 +266,10 @@ def main() -> int:
         with open(given.output, "w") as file:
             file.write(text)
     finally:
-        for server in servers:
-            server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            for server in servers:
+                stack.callback(server.stop)
     return 0
 
 

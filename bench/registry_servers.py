@@ -35,6 +35,7 @@ class Server:
                 socket.create_connection(("127.0.0.1", self.port)).close()
                 return
             if time.monotonic() > deadline or self.process.poll() is not None:
+                self.stop()
                 raise RuntimeError(f"{self.name} has not started")
             time.sleep(0.05)
 

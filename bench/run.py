@@ -14,6 +14,7 @@ the root directory of a newer system whose docker (with buildx), podman and buil
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import os
 import platform
@@ -117,13 +118,20 @@ def versions(peers: Iterable[Peer], runtimes: dict[str, str]) -> dict[str, str]:
     return told
 
 
-def stop(*_: object) -> None:
-    """Told to end: the peers' daemons end with it."""
-    raise SystemExit(143)
+def stop(number: int, _: object) -> None:
+    """Told to end: what was started ends with it, and nothing interrupts that."""
+    ignore_signals()
+    raise SystemExit(128 + number)
+
+
+def ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [case.name for case in CASES]
     parser.add_argument("--cases", default="", help=f"which, with commas between (default all: {','.join(names)})")
@@ -176,11 +184,13 @@ def main() -> int:
                 workloads.write(os.path.abspath(chosen.output), text)
         print(text)
     finally:
-        for peer in peers:
-            peer.stop()
-        for place in places:
-            place.leave()
-        shutil.rmtree(directory, ignore_errors=True)
+        ignore_signals()
+        with contextlib.ExitStack() as stack:  # what fails keeps nothing of the rest from its end
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            for place in places:
+                stack.callback(place.leave)
+            for peer in peers:
+                stack.callback(peer.stop)
     return 0
 
 
