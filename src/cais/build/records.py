@@ -117,6 +117,8 @@ _COLUMNS = "key, step, chain_id, diff_id, size_bytes, newest, parts, stage, inst
 
 
 class Records:
+    """The rows of what was built: by key, and by step for the reasons of a miss. Sizes are in bytes."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 

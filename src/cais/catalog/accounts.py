@@ -41,6 +41,8 @@ def check_name(name: str) -> str:
 
 
 class Accounts:
+    """Users and organisations, by name, in the records."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 

@@ -57,6 +57,8 @@ class OpenBlob:
 
 
 class StoredBlobs:
+    """Blobs that repositories have (distribution-spec, pulling blobs; mounting a blob from another repository)."""
+
     def __init__(self, settings: CatalogSettings, database: Database, blobs: Blobs) -> None:
         self._public, self._policy = settings.access.public, settings.policy
         self._database, self._blobs = database, blobs

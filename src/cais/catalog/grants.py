@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 class Grants:
+    """What is granted to whom, in the records."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 

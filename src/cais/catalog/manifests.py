@@ -46,6 +46,8 @@ class Stored(NamedTuple):
 
 
 class Manifests:
+    """Manifests of repositories (distribution-spec, pushing manifests), and those that are about another one."""
+
     def __init__(self, settings: CatalogSettings, database: Database) -> None:
         self.limit_bytes = settings.manifest_limit_bytes
         self._database, self._public = database, settings.access.public

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 
 class Robots:
+    """What programs sign in as, in the records. Secrets are kept as digests only."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 class Tags:
+    """The tags of repositories, listed and deleted (distribution-spec, listing tags; deleting tags)."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 

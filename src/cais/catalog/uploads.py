@@ -32,6 +32,11 @@ _FREE_PARTS = 1000
 
 
 class Uploads:
+    """Blobs on their way in: begun, appended to, finished or cancelled (distribution-spec, pushing blobs).
+
+    Ids are random; offsets and sizes are in bytes. Methods raise UploadUnknown, and what ``catalog.errors`` has.
+    """
+
     def __init__(self, settings: CatalogSettings, database: Database, store: Blobs) -> None:
         self.limit_bytes = settings.blob_limit_bytes
         self._public = settings.access.public

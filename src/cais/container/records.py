@@ -104,6 +104,8 @@ class ContainerRecord(NamedTuple):
 
 
 class ContainerRecords:
+    """The rows of containers; times are in seconds since 1970. A row says what was noted last (see ``state``)."""
+
     def __init__(self, database: Database) -> None:
         self.database = database
 

@@ -108,6 +108,11 @@ class Witness:
 
 
 class Containers:
+    """The containers of one root directory, over the stores that they stand on (``rooms``).
+
+    Whoever starts, pauses or removes one does it under its lock (``locked``); the room's page has the order of locks.
+    """
+
     def __init__(self, database: Database, rooms: Rooms) -> None:
         self.records = ContainerRecords(database)
         self.rooms = rooms

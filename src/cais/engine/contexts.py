@@ -43,6 +43,8 @@ class Endpoint(NamedTuple):
 
 
 class Context(NamedTuple):
+    """A place where commands run, by its name."""
+
     name: str
     endpoint: Endpoint = Endpoint()
     description: str = ""

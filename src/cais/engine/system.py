@@ -27,6 +27,8 @@ _NO_COMMIT = {"ID": "", "Expected": ""}
 
 
 class System:
+    """One root directory and its host as a whole: what they can do, what takes the space, what happens, and boot."""
+
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 

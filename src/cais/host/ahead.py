@@ -139,6 +139,7 @@ class HashBeside:
         self._channel.put(piece)
 
     def digest(self) -> Digest:
+        """Of all that it was fed; waits for the thread, and ends it."""
         if self._small:
             self._channel.put(b"".join(self._small))
             self._small.clear()

@@ -75,6 +75,8 @@ class ImageRecord(NamedTuple):
 
 
 class ImageRecords:
+    """The rows of images, one for each target (the manifest or index that a name points at). Sizes are in bytes."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 

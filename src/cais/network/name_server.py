@@ -96,6 +96,8 @@ def _answer(server: str, name: str, kind: int, seconds: float = _ANSWER_SECONDS)
 
 
 class NameServer:
+    """The name server of one root directory's networks: started, told of changes, ended, all by ``follow``."""
+
     def __init__(self, root: str, records: NetworkRecords) -> None:
         self.directory = os.path.join(root, "dns")
         self._root = root

@@ -21,6 +21,7 @@ _OCTETS = (b"content-type", b"application/octet-stream")
 
 
 async def get(call: Call) -> Response:
+    """GET and HEAD of a blob, or of a part of it (distribution-spec, pulling blobs; RFC 9110 section 14)."""
     digest = names.digest(call.reference)
     tag = f'"{digest}"'
     headers: list[Header] = [

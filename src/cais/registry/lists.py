@@ -40,6 +40,7 @@ async def tags(call: Call) -> Response:
 
 
 async def referrers(call: Call) -> Response:
+    """GET of the manifests that are about one, as an index (distribution-spec, listing referrers)."""
     name, subject = names.repository_name(call.repository), names.digest(call.reference)
     query = call.query()
     wanted = query.get("artifactType", "")

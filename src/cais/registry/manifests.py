@@ -18,6 +18,7 @@ _MOST_TAGS = 100
 
 
 async def get(call: Call) -> Response:
+    """GET and HEAD of a manifest by tag or digest (distribution-spec, pulling manifests)."""
     name, reference = names.repository_name(call.repository), _reference(call)
     if call.method == "HEAD":
         row, is_old = await call.look(_glance, name, reference)
@@ -40,6 +41,7 @@ async def get(call: Call) -> Response:
 
 
 async def put(call: Call) -> Response:
+    """PUT of a manifest under a tag, or its digest and tags (distribution-spec, pushing manifests)."""
     name = names.repository_name(call.repository)
     reference = call.reference
     digest = names.digest(reference) if ":" in reference else None
@@ -67,6 +69,7 @@ async def put(call: Call) -> Response:
 
 
 async def delete(call: Call) -> Response:
+    """DELETE of a tag, or of a manifest by its digest (distribution-spec, content management)."""
     name, reference = names.repository_name(call.repository), _reference(call)
     await call.run(_delete, name, reference)
     return Response(202, [])

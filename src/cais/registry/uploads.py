@@ -35,6 +35,7 @@ class _Span(NamedTuple):
 
 
 async def begin(call: Call) -> Response:
+    """POST: an upload, a whole blob at once, or one mounted from elsewhere (distribution-spec, pushing blobs)."""
     name = names.repository_name(call.repository)
     query = call.query()
     if "mount" in query:
@@ -59,6 +60,7 @@ async def begin(call: Call) -> Response:
 
 
 async def append(call: Call) -> Response:
+    """PATCH: the next bytes of an upload (distribution-spec, pushing a blob in chunks)."""
     name, upload = names.repository_name(call.repository), _upload(call)
     span = _span(call)
     start = None if span is None else span.first
@@ -80,6 +82,7 @@ async def append(call: Call) -> Response:
 
 
 async def finish(call: Call) -> Response:
+    """PUT: the last bytes, if any, and the digest of all."""
     name = names.repository_name(call.repository)
     given = call.query().get("digest", "")
     if not given:
@@ -90,11 +93,13 @@ async def finish(call: Call) -> Response:
 
 
 async def status(call: Call) -> Response:
+    """GET: how far an upload is."""
     name, upload = names.repository_name(call.repository), _upload(call)
     return _accepted(204, name, upload, await call.run(_offset, name, upload))
 
 
 async def cancel(call: Call) -> Response:
+    """DELETE: nobody goes on with an upload."""
     name, upload = names.repository_name(call.repository), _upload(call)
     await call.run(_cancel, name, upload)
     return Response(204, [])

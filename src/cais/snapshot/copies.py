@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 class Copies:
+    """The driver (``drivers.Driver``) for file systems on which no overlay can stand."""
+
     name = "copies"
     opaque = ""
 

@@ -15,6 +15,8 @@ _KNOWN = frozenset(("mediaType", "digest", "size", "annotations", "platform", "a
 
 
 class Descriptor(NamedTuple):
+    """A blob by digest, with its type and its size in bytes; of a manifest in an index also its platform."""
+
     media_type: str
     digest: Digest
     size_bytes: int

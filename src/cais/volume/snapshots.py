@@ -39,6 +39,8 @@ def split(name: str) -> tuple[str, str]:
 
 
 class VolumeSnapshots:
+    """Snapshots of volumes, by the volume's name and their own. Each is whole before there is a record of it."""
+
     def __init__(self, store: VolumeStore) -> None:
         self._store = store
         self._database = store.database
