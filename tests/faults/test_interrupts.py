@@ -159,10 +159,13 @@ def test_of_layers_that_stop_coming(unseen: Unseen) -> None:
             request.reply(config)
 
     with serving(answer) as server:
-        process = unseen.start("pull", f"{server.url.removeprefix('http://')}/x:1")
-        for _ in range(4):
-            assert waiting.acquire(timeout=20)
-        assert ended(process) == 130
+        name = f"{server.url.removeprefix('http://')}/x:1"
+        context = unseen.context("context", f"FROM {name}\nRUN true\n")
+        for words in (("pull", name), ("build", str(context))):
+            process = unseen.start(*words)
+            for _ in range(4):
+                assert waiting.acquire(timeout=20)
+            assert ended(process) == 130
 
 
 def test_of_a_push_that_nobody_takes(unseen: Unseen) -> None:

@@ -111,7 +111,11 @@ def _command(given: list[str], asked: _Asked) -> int:
         if place.host:
             from cais.cli.remote import run
 
-            return run(place, asked.words, module, read, asked.debug)
+            _hear_signals()
+            try:
+                return run(place, asked.words, module, read, asked.debug)
+            finally:
+                _stop_ticking()
         root = place.root or root
     return _run(asked.words, module, read, root)
 
