@@ -98,7 +98,7 @@ def test_finding_one_of_them_reads_no_others(root: Path) -> None:
             begun = uploads.UploadRow("u", number, 0, [])
             uploads.advance(database, connection, begun, begun._replace(offset_bytes=4))
             uploads.end(database, connection, "u", 4)
-            unneeded.remove_uploads(connection, 1.0, 500)
+            unneeded.remove_uploads(connection, [("u",), ("v",)], 1.0)
             driver.set_trace_callback(None)
 
         database.write(run)

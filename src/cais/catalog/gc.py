@@ -122,14 +122,12 @@ class Collector:
 
     def _uploads(self) -> bool:
         before = time.time() - self._policy.uploads_seconds
-        while self._goes_on():
-            stale = self._write(unneeded.remove_uploads, before, self._policy.batch)
+        for keys in self._found(unneeded.uploads, before):
+            stale = self._write(unneeded.remove_uploads, keys, before)
             for upload, parts in stale:
                 self._store.discard(upload, parts)
             self._report = self._report.plus(uploads=len(stale))
-            if not stale:
-                return True
-        return False
+        return self._goes_on()
 
     def _manifest_links(self) -> bool:
         # What one pass removes was all that kept something else: an index its manifests, a subject what is about it.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _BUSY_SECONDS = 30
 _LOOK_SECONDS = 2  # everybody waits for a lookup; it has to wait for others next to never
 _ATTEMPTS = 8
+_LOG_PAGES = 4000  # of SQLite, with 4 KiB each: how long its log grows
 # PostgreSQL: serialization failure, deadlock, a foreign key whose row another transaction has just removed.
 _AGAIN = frozenset(("40001", "40P01", "23503"))
 # PostgreSQL: a server that is gone is noticed within seconds, and a replica whose host is lost holds no lock for long.
@@ -141,7 +142,7 @@ class Database:
         if not self.is_sqlite:
             found = connection.exec_driver_sql(query.text, query.named(values))
             return Ran(found.rowcount, [tuple(row) for row in found.fetchall()] if found.returns_rows else [])
-        with _errors_of_driver():
+        with _errors_of_driver:
             cursor = _driver(connection).execute(query.text, query.placed(values))
             rows = cursor.fetchall()
             return Ran(cursor.rowcount, rows)
@@ -152,7 +153,7 @@ class Database:
         if not self.is_sqlite:
             connection.exec_driver_sql(query.text, [query.named(values) for values in rows])
             return
-        with _errors_of_driver():
+        with _errors_of_driver:
             _driver(connection).executemany(query.text, [query.placed(values) for values in rows])
 
     def _compilation(self, lookup: Lookup) -> Compiled:
@@ -195,13 +196,13 @@ class Database:
             self._writer = self._engine.connect()
         connection = self._writer
         try:
-            with _errors_of_driver():
+            with _errors_of_driver:
                 _driver(connection).execute("BEGIN IMMEDIATE")
             yield connection
             if connection.in_transaction():  # something was done by SQLAlchemy
                 connection.commit()
             else:
-                with _errors_of_driver():
+                with _errors_of_driver:
                     _driver(connection).commit()
         except BaseException:
             self._writer = None
@@ -287,13 +288,18 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
-@contextmanager
-def _errors_of_driver() -> Iterator[None]:
-    """As SQLAlchemy raises them."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise DBAPIError.instance(None, None, error, sqlite3.Error) from error
+class _ErrorsOfDriver:
+    """They are raised as SQLAlchemy raises them. Around each statement of a push: a generator would take longer."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise DBAPIError.instance(None, None, error, sqlite3.Error) from error
+
+
+_errors_of_driver = _ErrorsOfDriver()
 
 
 def _connect_sqlite(path: str) -> sqlite3.Connection:
@@ -304,5 +310,7 @@ def _connect_sqlite(path: str) -> sqlite3.Connection:
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     # A commit does not wait for the disk while it holds everybody else up: that is ``WriteAheadLog.sync``'s.
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+    # Moving the log into the database is, and holds them up for longer the more often it comes.
+    log = ("journal_mode=WAL", "synchronous=NORMAL", f"wal_autocheckpoint={_LOG_PAGES}")
+    for pragma in (*log, "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute("PRAGMA " + pragma)

@@ -145,12 +145,17 @@ def forget_rubbish(connection: Connection, numbers: Sequence[int]) -> None:
     connection.execute(delete(GARBAGE).where(GARBAGE.c.id.in_(numbers)))
 
 
-def remove_uploads(connection: Connection, before_unix: float, size: int) -> list[tuple[str, list[Any]]]:
-    """Forgets up to ``size`` uploads that got no byte since ``before_unix``; ids, and what ``blobs`` said of them."""
+def uploads(connection: Connection, behind: Key, size: int, before_unix: float) -> Window:
+    """Keys (id,) of uploads that got no byte since ``before_unix``."""
+    return _window(connection, UPLOADS, behind, UPLOADS.c.updated_unix < before_unix, size)
+
+
+def remove_uploads(connection: Connection, keys: Sequence[Key], before_unix: float) -> list[tuple[str, list[Any]]]:
+    """Those of ``keys`` that were forgotten: ids, and what ``blobs`` said of them."""
     table = UPLOADS
-    stale = select(table.c.id).where(table.c.updated_unix < before_unix).order_by(table.c.updated_unix).limit(size)
-    found = list(connection.execute(stale.with_for_update(skip_locked=True)).scalars())
-    gone = delete(table).where(table.c.id.in_(found), table.c.updated_unix < before_unix)
+    these = select(table.c.id).where(table.c.id.in_([name for (name,) in keys]))
+    locked = list(connection.execute(these.with_for_update(skip_locked=True)).scalars())
+    gone = delete(table).where(table.c.id.in_(locked), table.c.updated_unix < before_unix)
     return [(row.id, row.parts) for row in connection.execute(gone.returning(table.c.id, table.c.parts))]
 
 

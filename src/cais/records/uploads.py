@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
     from cais.records.database import Database
 
+# No index but the key's: each would be written three times for each blob that is pushed, and the collector may as well
+# read all rows.
 # Of the bytes before ``offset_bytes``: ``parts`` is what ``blobs`` has said of them, ``hashed`` what they hash to.
 UPLOADS = Table(
     "uploads",
     METADATA,
     Column("id", String(64), primary_key=True),
-    Column("repository_id", IDENTITY, ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("repository_id", IDENTITY, ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False),
     Column("started_unix", UNIX_SECONDS, nullable=False),
-    Column("updated_unix", UNIX_SECONDS, nullable=False, index=True),
+    Column("updated_unix", UNIX_SECONDS, nullable=False),
     Column("offset_bytes", BigInteger, nullable=False),
     Column("parts", JSON, nullable=False),
     Column("hashed", JSON(none_as_null=True)),
