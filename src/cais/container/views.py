@@ -189,12 +189,9 @@ def _has_port(row: ContainerSummary, filters: Mapping[str, Sequence[str]]) -> bo
 
 
 def _name_fits(pattern: str, name: str) -> bool:
-    import re
+    from cais.spec.name_filter import matches
 
-    try:
-        return re.search(pattern, name) is not None or re.search(pattern, "/" + name) is not None
-    except re.error:
-        return pattern in name
+    return matches(pattern, name, f"/{name}")
 
 
 def inspect(

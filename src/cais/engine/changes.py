@@ -14,11 +14,15 @@ _DEFAULT_SHELL = ("/bin/sh", "-c")
 
 
 def changed(run: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """``run`` (an image's ``config`` object) after ``changes``, in their order. Raises Invalid."""
-    new = {key: _copied(value) for key, value in run.items()}
+    """``run`` (an image's ``config`` object) after ``changes``, in their order. Raises Invalid.
+
+    As in a Dockerfile, a command that was there is none of a new entrypoint's.
+    """
+    new = {key: _copied(value) for key, value in run.items() if key not in ("Entrypoint", "Cmd")}
     for change in changes:
         _apply(new, change)
-    return new
+    kept = ("Entrypoint",) if new.get("Entrypoint") else ("Entrypoint", "Cmd")
+    return {**{key: _copied(value) for key, value in run.items() if key in new or key in kept}, **new}
 
 
 def _copied(value: Any) -> Any:

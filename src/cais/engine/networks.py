@@ -55,6 +55,8 @@ class Networks:
 
         Raises Invalid for others.
         """
+        from cais.spec.name_filter import matches
+
         filters = dict(filters or {})
         for key, values in filters.items():
             if key not in _LIST_KEYS:
@@ -70,8 +72,8 @@ class Networks:
         def fits(network: Network) -> bool:
             tests: dict[str, Callable[[str], bool]] = {
                 "driver": lambda value: network.driver == value,
-                "id": lambda value: network.id.startswith(value),
-                "name": lambda value: value in network.name,
+                "id": lambda value: matches(value, network.id),
+                "name": lambda value: matches(value, network.name),
                 "scope": lambda value: value == "local",
                 "type": lambda value: (value == "builtin") == network.is_predefined,
                 "dangling": lambda value: (

@@ -81,7 +81,9 @@ class Volumes:
             kinds = _kinds(filters["kind"])
             found = [volume for volume in found if volume.kind in kinds]
         if "name" in filters:
-            found = [volume for volume in found if any(text in volume.name for text in filters["name"])]
+            from cais.spec.name_filter import matches
+
+            found = [volume for volume in found if any(matches(text, volume.name) for text in filters["name"])]
         for text in filters.get("label", ()):
             found = [volume for volume in found if _has_label(volume, text)]
         return found

@@ -13,5 +13,6 @@ Import from the modules (``cais.spec.digest``), so that a command loads only the
                   points in time, and lengths of it for people and for programs
     encoding      JSON as it is stored and hashed
     proxies       which proxy a URL is reached by
+    name_filter   filters by name: regular expressions
     named         NamedTuple, without what ``typing`` costs
 """

@@ -56,6 +56,8 @@ def test_labels_and_names(cais, data):
     assert cais("volume", "update", "--label", "a=1", "--label", "b=2", "data").stdout == "data\n"
     cais("volume", "update", "--label-rm", "a", "data")
     assert cais("volume", "ls", "-q", "--filter", "label=b=2").stdout == "data\n"
+    assert cais("volume", "ls", "-q", "--filter", "name=^da.a$").stdout == "data\n"
+    assert cais("volume", "ls", "-q", "--filter", "name=^ata").stdout == ""
     assert cais("volume", "ls", "-q", "--filter", "label=a").stdout == ""
     assert cais("volume", "rename", "data", "renamed").returncode == 0
     assert cais("volume", "ls", "-q").stdout == "renamed\n"

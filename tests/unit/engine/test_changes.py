@@ -52,3 +52,19 @@ def test_changes_apply_in_order() -> None:
         "Env": ["A=1", "B=1"],
         "WorkingDir": "/1/x",
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (('ENTRYPOINT ["e"]',), (["e"], None)),
+        (('CMD ["c"]', 'ENTRYPOINT ["e"]'), (["e"], ["c"])),
+        (('ENTRYPOINT ["e"]', 'CMD ["c"]'), (["e"], ["c"])),
+        (("ENTRYPOINT []",), ([], ["sleep", "9"])),
+        (('CMD ["c"]',), (["old"], ["c"])),
+        (("USER me",), (["old"], ["sleep", "9"])),
+    ],
+)
+def test_a_new_entrypoint_has_no_command_of_before(changes: tuple[str, ...], expected: tuple[Any, Any]) -> None:
+    found = changed({"Entrypoint": ["old"], "Cmd": ["sleep", "9"], "Env": ["A=b"]}, changes)
+    assert (found.get("Entrypoint"), found.get("Cmd")) == expected and found["Env"] == ["A=b"]
