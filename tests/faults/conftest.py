@@ -3,11 +3,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cais_process import Cais
 from container_process import Cais as Container
+
+if TYPE_CHECKING:
+    from own_host import OwnHost
 
 
 @pytest.hookimpl(wrapper=True)
@@ -56,3 +59,16 @@ def box(busybox_tar, tmp_path_factory) -> Iterator[Container]:
     made("import", "--change", "CMD sh", str(busybox_tar), "box")
     yield made
     made.end_all()
+
+
+@pytest.fixture(scope="module")
+def host(busybox_tar, tmp_path_factory) -> Iterator[OwnHost]:
+    """As ``box``, on a host of its own (a network namespace), where everything that is left can be seen."""
+    from own_host import OwnHost
+
+    if os.geteuid() != 0 or not all(map(shutil.which, ("conmon", "unshare", "nft", "ip"))):
+        pytest.skip("needs root, conmon, nftables, iproute2")
+    made = OwnHost(tmp_path_factory.mktemp("host"))
+    made("import", "--change", "CMD sh", str(busybox_tar), "box")
+    yield made
+    made.close()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
 from container_process import wait_until
@@ -17,16 +15,6 @@ pytestmark = pytest.mark.root
 
 MANY = int(os.environ.get("CAIS_MANY", "24"))
 PUBLISHED = MANY // 3
-
-
-@pytest.fixture(scope="module")
-def host(busybox_tar, tmp_path_factory) -> Iterator[OwnHost]:
-    if os.geteuid() != 0 or not all(map(shutil.which, ("conmon", "unshare", "nft", "ip"))):
-        pytest.skip("needs root, conmon, nftables, iproute2")
-    made = OwnHost(tmp_path_factory.mktemp("hundred"))
-    made("import", "--change", "CMD sh", str(busybox_tar), "box")
-    yield made
-    made.close()
 
 
 def at_once(host: OwnHost, commands: list[tuple[str, ...]]) -> float:

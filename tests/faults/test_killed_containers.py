@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import threading
@@ -29,16 +28,6 @@ NAMES = [f"c{number}" for number in range(5)]
 NETWORKS = ("one", "two")
 VICTIMS = ("cli", "cli", "cli", "crun", "crun", "conmon", "finish", "finish", "aardvark-dns")
 PATIENT = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
-
-
-@pytest.fixture(scope="module")
-def host(busybox_tar, tmp_path_factory) -> Iterator[OwnHost]:
-    if os.geteuid() != 0 or not all(map(shutil.which, ("conmon", "unshare", "nft", "ip"))):
-        pytest.skip("needs root, conmon, nftables, iproute2")
-    made = OwnHost(tmp_path_factory.mktemp("killed"))
-    made("import", "--change", "CMD sh", str(busybox_tar), "box")
-    yield made
-    made.close()
 
 
 def commands(chance: random.Random, directory: Path) -> tuple[str, ...]:

@@ -17,16 +17,6 @@ pytestmark = pytest.mark.root
 ID = "0123456789abcdef" * 4
 
 
-@pytest.fixture(scope="module")
-def host(busybox_tar, tmp_path_factory) -> Iterator[OwnHost]:
-    if os.geteuid() != 0 or not all(map(shutil.which, ("conmon", "unshare", "nft", "ip"))):
-        pytest.skip("needs root, conmon, nftables, iproute2")
-    made = OwnHost(tmp_path_factory.mktemp("leftovers"))
-    made("import", "--change", "CMD sh", str(busybox_tar), "box")
-    yield made
-    made.close()
-
-
 @pytest.fixture(autouse=True)
 def clean(host: OwnHost) -> Iterator[None]:
     before = host.machine()

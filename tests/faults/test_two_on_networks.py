@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -15,16 +14,6 @@ pytestmark = pytest.mark.root
 
 # More find more, and take longer.
 TURNS = int(os.environ.get("CAIS_TURNS", "1"))
-
-
-@pytest.fixture(scope="module")
-def host(busybox_tar, tmp_path_factory) -> Iterator[OwnHost]:
-    if os.geteuid() != 0 or not all(map(shutil.which, ("conmon", "unshare", "nft", "ip"))):
-        pytest.skip("needs root, conmon, nftables, iproute2")
-    made = OwnHost(tmp_path_factory.mktemp("two"))
-    made("import", "--change", "CMD sh", str(busybox_tar), "box")
-    yield made
-    made.close()
 
 
 @pytest.fixture(autouse=True)
