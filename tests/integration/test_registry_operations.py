@@ -212,3 +212,50 @@ def cais(*words: str) -> str:
     done = subprocess.run([sys.executable, "-m", "cais", *words], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def refused(*words: str) -> str:
+    """What a command says that fails."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run([sys.executable, "-m", "cais", *words], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout
+    return done.stderr
+
+
+def test_no_registry_is_not_one_where_all_is_well(tmp_path: Path) -> None:
+    """A directory that was mistyped: nothing is made there."""
+    wrong, backup = str(tmp_path / "wrong"), str(tmp_path / "backup")
+    for words in (["check"], ["gc", "--dry-run"], ["backup", backup], ["user", "ls"]):
+        assert refused("registry", *words, "--root", wrong).startswith(f"Error: there is no registry in {wrong}\n")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_backup_with_users_is_restored_by_settings_that_name_an_administrator(tmp_path: Path) -> None:
+    """As those of replicas do, by which one moves there."""
+    first, second, backup = (str(tmp_path / name) for name in ("first", "second", "backup"))
+    settings = tmp_path / "registry.toml"
+    settings.write_text(f'root = "{first}"\n[access]\nadmin = "root"\nadmin_password = "a long password"\n')
+    with registry_process(tmp_path / "first", "--config", str(settings), anonymous=""):
+        cais("registry", "organisation", "add", "--root", first, "acme")
+    cais("registry", "backup", "--root", first, backup)
+    restore = ["registry", "restore", "--config", str(settings), "--root", second, backup]
+    assert cais(*restore).startswith("Restored ")
+    assert cais("registry", "user", "ls", "--root", second) == cais("registry", "user", "ls", "--root", first)
+    assert refused(*restore).startswith("Error: the registry is not empty: it has accounts\n")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("listen=no-such-host.invalid:5000", "Error: cannot listen on no-such-host.invalid:5000: "),
+        (
+            "proxies=10.0.0.5/8",
+            "Error: --set: the value '10.0.0.5/8' of proxies is not a list of addresses and networks",
+        ),
+        ("tls.certificate=JUNK", "JUNK cannot be used for TLS: no certificate, or no key, in PEM\n"),
+    ],
+)
+def test_what_is_wrong_with_a_setting_is_said(tmp_path: Path, setting: str, said: str) -> None:
+    (tmp_path / "junk").write_text("junk")
+    words = [text.replace("JUNK", str(tmp_path / "junk")) for text in (setting, said)]
+    assert words[1] in refused("registry", "serve", "--root", str(tmp_path / "root"), "--set", words[0])

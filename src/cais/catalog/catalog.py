@@ -11,6 +11,7 @@ from cais.catalog.keys import signing_keys
 from cais.catalog.manifests import Manifests
 from cais.catalog.tags import Tags
 from cais.catalog.uploads import Uploads
+from cais.errors import NotFound
 from cais.records.database import Database
 
 TYPE_CHECKING = False
@@ -72,21 +73,38 @@ def open_blobs(settings: CatalogSettings) -> Blobs:
     return FileBlobs(settings.root)
 
 
+def require_made(settings: CatalogSettings) -> None:
+    """For the work of an operator on a registry that is there. Raises NotFound, Invalid, Unavailable."""
+    with closing(Database(settings.database_url)) as database:
+        if not database.is_made():
+            where = database.where if settings.database else settings.root
+            raise NotFound(
+                f"there is no registry in {where}",
+                hint="Name it by --root, --config or --set database.url. 'cais registry serve' makes a new one.",
+            )
+
+
+def make(settings: CatalogSettings) -> None:
+    """Directories and the schema, or what is new of them.
+
+    Raises Invalid, Denied, Unavailable, Conflict (the database is of a newer version).
+    """
+    open_blobs(settings).close()
+    with closing(Database(settings.database_url)) as database:
+        database.upgrade()
+
+
 def prepare(settings: CatalogSettings) -> bool:
     """What has to be done once before catalogs are opened on ``settings``: directories, the schema, the first account.
     Returns whether there is anybody who can sign in.
 
     Raises Invalid, Denied, Unavailable, Conflict (the database is of a newer version).
     """
-    open_blobs(settings).close()
-    database = Database(settings.database_url)
-    try:
-        database.upgrade()
+    make(settings)
+    with closing(Database(settings.database_url)) as database:
         if settings.access.key_secret:
             signing_keys(database, settings.access).signing()  # they can be read, or there is one from now on
         accounts = Accounts(database)
         if settings.access.admin:
             accounts.add_first(settings.access.admin, settings.access.admin_password)
         return bool(accounts.people())
-    finally:
-        database.close()

@@ -8,17 +8,22 @@ if TYPE_CHECKING:
     from cais.cli.call import Call
 
 
-def settings_of(call: Call) -> CatalogSettings:
+def settings_of(call: Call, *, new: bool = False) -> CatalogSettings:
     """What ``--config``, ``--root`` and ``--set`` say (``registry_records.settings_flags``); the schema is brought up
-    to date. Raises Invalid, Unavailable (also where the packages of the registry are not installed)."""
+    to date, or made where ``new`` says that there need be no registry.
+
+    Raises Invalid, NotFound, Unavailable (also where the packages of the registry are not installed).
+    """
     import os
 
     from cais.cli.registry_records import registry_packages
 
     with registry_packages():
-        from cais.catalog.catalog import prepare
+        from cais.catalog.catalog import make, require_made
         from cais.registry.settings import load, of_catalog
 
     found = of_catalog(load(os.environ, config=call["config"], flags={"root": call["root"]}, pairs=call["set"]))
-    prepare(found)
+    if not new:
+        require_made(found)
+    make(found)
     return found

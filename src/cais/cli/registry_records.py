@@ -41,16 +41,22 @@ def registry_packages() -> Iterator[None]:
         ) from None
 
 
-def records_of(call: Call) -> Administration:
-    """Of the registry that the flags and the environment name. Raises Invalid, Unavailable, ..."""
+def records_of(call: Call, *, new: bool = False) -> Administration:
+    """Of the registry that the flags and the environment name; ``new``: it need not be there yet.
+
+    Raises Invalid, NotFound, Unavailable, ...
+    """
     import os
 
     with registry_packages():
         from cais.catalog.administration import Administration
+        from cais.catalog.catalog import require_made
         from cais.registry.settings import load, of_catalog
 
-    settings = load(os.environ, config=call["config"], flags={"root": call["root"]}, pairs=call["set"])
-    return Administration.open(of_catalog(settings))
+    settings = of_catalog(load(os.environ, config=call["config"], flags={"root": call["root"]}, pairs=call["set"]))
+    if not new:
+        require_made(settings)
+    return Administration.open(settings)
 
 
 def new_password(call: Call) -> str:

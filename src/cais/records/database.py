@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import cast
 
-from sqlalchemy import URL, create_engine, event, make_url, text
+from sqlalchemy import URL, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
-from cais.errors import Conflict, Invalid, Unavailable
+from cais.errors import Conflict, Invalid, Unavailable, from_os_error
 from cais.records.log import WriteAheadLog
 from cais.records.lookup import Change, Compiled, Lookup, NearConnections
 from cais.records.together import Together
@@ -51,6 +51,7 @@ _POSTGRES = {
 # Said in a URL: it leads to a pooler that gives its connections by transaction (pgbouncer). Nothing outlasts one there:
 # nothing is prepared, and time limits are the role's.
 _POOLED = "pooled"
+_VERSION_TABLE = "alembic_version"
 _UPGRADE_LOCK = 0x63616973  # one number for all replicas ("cais")
 
 
@@ -213,8 +214,16 @@ class Database:
         """An INSERT that can say ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
         return sqlite_dialect.insert(table) if self.is_sqlite else postgresql.insert(table)
 
+    def is_made(self) -> bool:
+        """Whether there is a schema, of whatever version. Asking makes nothing. Raises Unavailable."""
+        if self.is_sqlite and not os.path.exists(str(self._engine.url.database)):
+            return False
+        with self.reading() as connection:
+            return bool(inspect(connection).has_table(_VERSION_TABLE))
+
     def upgrade(self) -> None:
-        """Brings the schema up to this version's, once, whoever else tries. Raises Unavailable, Conflict (too new)."""
+        """Brings the schema up to this version's, once, whoever else tries. Raises Unavailable, Denied, Conflict (too
+        new)."""
         from cais.records.migrating import upgrade
 
         def steps(connection: Connection) -> None:
@@ -225,6 +234,8 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
             upgrade(connection)
 
+        if self.is_sqlite:
+            _make_file(str(self._engine.url.database))
         self.write(steps)
 
     def answers(self) -> None:
@@ -266,13 +277,18 @@ def _parsed(url: str) -> URL:
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise Invalid(f"databases of the kind {backend!r} are not known", hint="There are sqlite and postgresql.")
-    if backend == "sqlite":
-        if not parsed.database or parsed.database == ":memory:":
-            raise Invalid("the database's URL names no file", hint="It is sqlite:///PATH.")
-        os.makedirs(os.path.dirname(os.path.abspath(parsed.database)), exist_ok=True)
-        # It holds hashes of passwords, and keys that sign: what SQLite puts beside it has the mode that it has.
-        os.close(os.open(parsed.database, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if backend == "sqlite" and (not parsed.database or parsed.database == ":memory:"):
+        raise Invalid("the database's URL names no file", hint="It is sqlite:///PATH.")
     return parsed.set(drivername="postgresql+psycopg" if backend == "postgresql" else "sqlite")
+
+
+def _make_file(path: str) -> None:
+    """It holds hashes of passwords, and keys that sign: what SQLite puts beside it has the mode that it has."""
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise from_os_error(error, f"make the database {path}") from None
 
 
 def _of_postgres(url: URL) -> tuple[URL, dict[str, Any]]:

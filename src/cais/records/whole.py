@@ -12,6 +12,7 @@ from sqlalchemy import LargeBinary, func, insert, select, text
 
 from cais.errors import Conflict, Invalid
 from cais.records import metadata
+from cais.records.accounts import ACCOUNTS
 from cais.records.repositories import REPOSITORIES
 
 TYPE_CHECKING = False
@@ -50,8 +51,12 @@ def load(database: Database, connection: Connection, rows: Iterable[tuple[str, d
 
     Raises Conflict (something is there), Invalid (rows of another schema).
     """
-    if connection.execute(select(REPOSITORIES.c.id).limit(1)).first() is not None:
-        raise Conflict("the registry is not empty", hint="Restore to a new root directory, and a new database.")
+    for held in (REPOSITORIES, ACCOUNTS):
+        if connection.execute(select(held.c.id).limit(1)).first() is not None:
+            raise Conflict(
+                f"the registry is not empty: it has {held.name}",
+                hint="Restore to a new root directory, and a new database.",
+            )
     known = {table.name: table for table in tables()}
     count = 0
     waiting: list[dict[str, Any]] = []

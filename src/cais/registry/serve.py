@@ -47,7 +47,10 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     elif settings.tls_key or settings.tls_client_ca:
         raise Invalid("TLS has no certificate", hint="Set tls.certificate.")
     if not prepare(of_catalog(settings)) and settings.anonymous != "write":
-        sys.stderr.write("nobody can sign in yet: add a user with 'cais registry user add --admin NAME'\n")
+        sys.stderr.write(
+            "nobody can sign in yet: add a user with 'cais registry user add --admin NAME', "
+            "or let everybody in by --anonymous write\n"
+        )
     _allow_files()
     listener = listen(settings.listen)
     metrics = listen(settings.metrics_listen) if settings.metrics_listen else None

@@ -108,7 +108,9 @@ SETTINGS = (
     ),
     Setting("accept_missing", "switch", "take manifests that refer to blobs or manifests that the repository has not"),
     Setting("deletes", "switch", "whether clients may delete blobs, manifests and tags; `false`: they are told 405"),
-    Setting("proxies", "texts", "addresses and networks of balancers that say for whom they ask (`X-Forwarded-For`)"),
+    Setting(
+        "proxies", "networks", "addresses and networks of balancers that say for whom they ask (`X-Forwarded-For`)"
+    ),
     Setting("stop_timeout", "duration", "how long running uploads and downloads may go on after a SIGTERM"),
     Setting(
         "stop_delay", "duration",

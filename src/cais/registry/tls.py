@@ -86,7 +86,8 @@ class Certificates:
                 context.num_tickets = 0
         except ssl.SSLError as error:
             files = " and ".join(self._files)
-            raise Invalid(f"{files} cannot be used for TLS: {error.reason or error}") from None
+            reason = error.reason or "no certificate, or no key, in PEM"
+            raise Invalid(f"{files} cannot be used for TLS: {reason}") from None
         except OSError as error:
             missing = next((path for path in self._files if not os.access(path, os.R_OK)), self._certificate)
             raise from_os_error(error, f"read {missing} for TLS") from None

@@ -47,7 +47,7 @@ def format_value(row: Setting, value: Any) -> str:
         return "true" if value else "false"
     if row.kind == "count":
         return str(value)
-    if row.kind == "texts":
+    if row.kind == "networks":
         return "[" + ", ".join(f'"{item}"' for item in value) + "]"
     return f'"{value}"'
 
@@ -58,10 +58,17 @@ def _text(value: Any) -> str:
     return value
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _networks(value: Any) -> tuple[str, ...]:
+    """Each an address, a network without bits of a host, or ``*``."""
+    from ipaddress import ip_network
+
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return tuple(map(_text, value if isinstance(value, list) else [value]))
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    found = tuple(map(_text, value if isinstance(value, list) else [value]))
+    for one in found:
+        if one != "*":
+            ip_network(one)
+    return found
 
 
 def _count(value: Any) -> int:
@@ -107,7 +114,7 @@ _UNITS = {
 _READERS: dict[str, tuple[Any, str]] = {
     "text": (_text, "a text"),
     "secret": (_text, "a text"),
-    "texts": (_texts, "a list of texts"),
+    "networks": (_networks, 'a list of addresses and networks (["192.0.2.7", "10.0.0.0/8"])'),
     "count": (_count, "a number"),
     "size": (_size, 'a size ("4MiB", "10GB")'),
     "duration": (_duration, 'a duration ("30s", "12h", "7d")'),

@@ -164,6 +164,7 @@ def test_organisations(registry: Registry) -> None:
 
 
 def test_keys(registry: Registry) -> None:
+    add(registry, "alice")
     first = registry("key", "rotate").out.strip()
     second = registry("key", "rotate").out.strip()
     assert [row["ID"] for row in rows(registry, "key", "ls")] == [second, first]

@@ -28,7 +28,7 @@ def test_every_setting_is_in_the_reference() -> None:
 def test_the_defaults_are_read_as_they_are_written() -> None:
     for row in SETTINGS:
         default = getattr(Settings(), row.field)
-        if row.kind not in ("secret", "texts"):
+        if row.kind not in ("secret", "networks"):
             written = format_value(row, default).strip('"')
             assert read_value(row, written, "test") == default
 
@@ -108,7 +108,7 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
         ("size", "10GB", 10**10), ("size", "1.5KiB", 1536), ("size", 5, 5), ("size", "7", 7),
         ("duration", "1h30m", 5400.0), ("duration", 2.5, 2.5), ("duration", "0", 0.0),
         ("switch", "yes", True), ("switch", False, False), ("switch", "0", False),
-        ("texts", "a, b", ("a", "b")), ("texts", ["a", "b"], ("a", "b")), ("texts", "", ()),
+        ("networks", "::1, 10.0.0.0/8", ("::1", "10.0.0.0/8")), ("networks", ["*"], ("*",)), ("networks", "", ()),
         ("one|two", "two", "two"),
     ],
 )  # fmt: skip
@@ -125,7 +125,10 @@ def test_kinds(kind: str, value: object, read: object) -> None:
         ("size", "1e999"),
         ("duration", float("inf")),
         ("duration", float("nan")),
-        ("texts", [1]),
+        ("networks", [1]),
+        ("networks", "balancer.test"),
+        ("networks", "10.0.0.5/8"),
+        ("networks", ["10.0.0.1", ""]),
         ("one|two", "three"),
     ],
 )

@@ -29,7 +29,7 @@ def run(call: Call) -> int:
     from cais.cli.registry_operator import settings_of
     from cais.cli.units import human_size
 
-    settings = settings_of(call)
+    settings = settings_of(call, new=True)
     from cais.catalog.catalog import stores
     from cais.catalog.docker_import import DockerImport
     from cais.catalog.docker_storage import DockerStorage

@@ -23,7 +23,7 @@ def run(call: Call) -> int:
     from cais.cli.call import say
     from cais.cli.registry_records import records_of
 
-    with records_of(call) as records:
+    with records_of(call, new=True) as records:
         records.accounts.add_organisation(call.arguments[0])
     say(call.arguments[0])
     return 0

@@ -30,7 +30,7 @@ def run(call: Call) -> int:
     from cais.cli.registry_operator import settings_of
     from cais.cli.units import human_size
 
-    settings = settings_of(call)
+    settings = settings_of(call, new=True)
     from cais.catalog.backup import restore
     from cais.catalog.backup_archive import restore_archive
     from cais.catalog.catalog import stores

@@ -49,6 +49,6 @@ def run(call: Call) -> int:
     for text in call["grant"]:
         pattern, _, actions = text.rpartition(":")
         allowed.append((pattern, actions.split(",")))
-    with records_of(call) as records:
+    with records_of(call, new=True) as records:
         say(records.robots.create(call.arguments[0], allowed, owner=call["owner"] or "", lasts_seconds=lasts))
     return 0

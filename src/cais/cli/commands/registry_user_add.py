@@ -32,7 +32,7 @@ def run(call: Call) -> int:
     from cais.cli.registry_records import new_password, records_of
 
     (name,) = call.arguments
-    with records_of(call) as records:
+    with records_of(call, new=True) as records:
         password = new_password(call)
         records.accounts.add(name, password, admin=call["admin"], namespace=not call["no-namespace"])
     say(name)
