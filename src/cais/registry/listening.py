@@ -27,8 +27,8 @@ def listen(address: str) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(name)
         return _opened(listener)
-    except socket.gaierror as error:
-        raise Invalid(f"cannot listen on {address}: {error.strerror}") from None
+    except (socket.gaierror, UnicodeError) as error:
+        raise Invalid(f"cannot listen on {address}: {getattr(error, 'strerror', 'no such host')}") from None
     except OSError as error:
         raise from_os_error(error, f"listen on {address}") from None
 
