@@ -47,6 +47,7 @@ def there(box):
         ("tag box sha256", "Error: refusing to create an ambiguous tag using digest algorithm as name\n"),
         ("commit first UP", "Error: invalid reference format: repository name (library/UP) must be lowercase\n"),
         ("commit -c 'RUN x' first", "Error: RUN is not a valid change command\n"),
+        ("commit -c 'bogus x' first", "Error: BOGUS is not a valid change command\n"),
         ("port first x", "Error: invalid port (x): "),
         (
             "volume create --driver nope vol",

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _DEFAULT_SHELL = ("/bin/sh", "-c")
+_KEYWORDS = (
+    "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+)  # fmt: skip
 
 
 def changed(run: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
@@ -38,6 +41,9 @@ def _apply(run: dict[str, Any], change: str) -> None:
     statements = lex(change).statements
     if len(statements) != 1:
         raise Invalid(f"{change[:200]!r} is not one Dockerfile instruction")
+    keyword = statements[0].keyword.upper()
+    if keyword not in _KEYWORDS:
+        raise Invalid(f"{keyword} is not a valid change command", hint=f"There are: {', '.join(_KEYWORDS)}.")
     instruction = parse_statement(statements[0]._replace(span=Span(1, 1)), "\\")
     match instruction:
         case kinds.Cmd():
@@ -68,13 +74,6 @@ def _apply(run: dict[str, Any], change: str) -> None:
             run["OnBuild"] = [*(run.get("OnBuild") or ()), instruction.trigger]
         case kinds.Healthcheck():
             run["Healthcheck"] = _healthcheck(instruction)
-        case _:
-            keyword = statements[0].keyword.upper()
-            raise Invalid(
-                f"{keyword} is not a valid change command",
-                hint="There are: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, "
-                "VOLUME, WORKDIR.",
-            )
 
 
 def _command(run: Mapping[str, Any], command: Any) -> list[str]:
