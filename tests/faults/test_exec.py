@@ -119,7 +119,8 @@ def test_what_does_not_start(box, name, flags, words, code, message):
 def test_where_nothing_runs(box):
     box("create", "--name", "still", "box", "true")
     id = box.inspect("still")["Id"]
-    assert box("exec", "still", "true", code=1) == f"Error: container {id} is not running\n"
+    for flags in ([], ["-t"], ["-d"], ["-dt"]):
+        assert box("exec", *flags, "still", "true", code=1) == f"Error: container {id} is not running\n"
     assert box("exec", "nobody", "true", code=1) == "Error: No such container: nobody\n"
     box("rm", "still")
 

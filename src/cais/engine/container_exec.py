@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from cais.container import exec as execution
 from cais.container.options import ExecOptions, parse_environment
 from cais.errors import Conflict
@@ -35,6 +37,8 @@ def execute(runs: ContainerRuns, name: str, options: ExecOptions, streams: Strea
     runs.enter_beside(record)
     runtime = runs.runtime
     bundle = runtime.opened(record.id)
+    if not os.path.isdir(bundle.directory):
+        _first_process(runs, record, name)  # there is none: this says why
     id = random_name(32)
 
     def process() -> dict[str, Any]:
