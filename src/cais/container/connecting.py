@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from cais.container import state
-from cais.container.networking import DEFAULT, Attachment, Networking
+from cais.container.networking import DEFAULT, Attachment, Networking, port_wishes, wish
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord, ContainerRecords
 from cais.errors import CaisError, Conflict, Denied, NotFound, Unavailable, Unsupported, from_os_error
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cais.network.records import Endpoint
     from cais.network.store import Networks
-    from cais.network.wishes import EndpointWish, PortWish
+    from cais.network.wishes import PortWish
     from cais.runtime.holder import Holder
 
     T = TypeVar("T")
@@ -161,7 +161,7 @@ class Connections:
         wanted = plan.networking
         is_default = [item.network for item in wanted.networks] == [DEFAULT]
         hostname = "" if plan.hostname == record.id[:12] else plan.hostname
-        ports = wanted_ports(wanted)
+        ports = port_wishes(wanted)
         in_user = in_user_namespace()
         # What an ordinary user's bridges publish, the host does not see; and where the host's servers are, they do not.
         own, dns = ((), ()) if in_user else (ports, wanted.dns)
@@ -333,37 +333,6 @@ def _check_forwarding() -> None:
                 "this host forwards nothing, and this process may not change that",
                 hint="Switch it on from outside (sysctl net.ipv4.ip_forward=1), or use --network host",
             )
-
-
-def wish(item: Attachment, hostname: str = "", dns: Sequence[str] = ()) -> EndpointWish:
-    """What the network room is asked for. ``dns``: the container's own servers; what it has on its own loopback, the
-    name server of its networks could not ask."""
-    from cais.network.addresses import parse_address
-    from cais.network.wishes import EndpointWish
-
-    servers = [str(parse_address(text)) for text in dns]
-
-    return EndpointWish(
-        item.network,
-        item.ip,
-        item.ip6,
-        item.mac,
-        tuple(dict.fromkeys((*item.aliases, *((hostname,) if hostname and item.network != DEFAULT else ())))),
-        item.link_local,
-        "",
-        dict(text.partition("=")[::2] for text in item.options),
-        item.priority,
-        tuple(text for text in servers if not text.startswith("127.") and text != "::1"),
-    )
-
-
-def wanted_ports(networking: Networking) -> list[PortWish]:
-    from cais.network.wishes import PortWish
-
-    return [
-        PortWish(item.port, item.protocol, item.host_ip, item.host_first, item.host_last)
-        for item in networking.wanted_ports
-    ]
 
 
 def new_namespace() -> int:

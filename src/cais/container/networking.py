@@ -6,8 +6,10 @@ from cais.spec.named import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from cais.network.wishes import EndpointWish, PortWish
 
 DEFAULT = "bridge"
 HOST_GATEWAY = "host-gateway"
@@ -114,3 +116,35 @@ class Networking(NamedTuple):
 
 def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
+
+
+def wish(item: Attachment, hostname: str = "", dns: Sequence[str] = ()) -> EndpointWish:
+    """What the network room is asked for. ``dns``: the container's own servers; what it has on its own loopback, the
+    name server of its networks could not ask."""
+    from cais.network.addresses import parse_address
+    from cais.network.wishes import EndpointWish
+
+    servers = [str(parse_address(text)) for text in dns]
+
+    return EndpointWish(
+        item.network,
+        item.ip,
+        item.ip6,
+        item.mac,
+        tuple(dict.fromkeys((*item.aliases, *((hostname,) if hostname and item.network != DEFAULT else ())))),
+        item.link_local,
+        "",
+        dict(text.partition("=")[::2] for text in item.options),
+        item.priority,
+        tuple(text for text in servers if not text.startswith("127.") and text != "::1"),
+    )
+
+
+def port_wishes(networking: Networking) -> list[PortWish]:
+    """The ports that the network room is to publish."""
+    from cais.network.wishes import PortWish
+
+    return [
+        PortWish(item.port, item.protocol, item.host_ip, item.host_first, item.host_last)
+        for item in networking.wanted_ports
+    ]

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 
 from cais.container import carrying, state
-from cais.container.connecting import Connections, wanted_ports, wish
+from cais.container.connecting import Connections
 from cais.container.network_options import check_attachment
-from cais.container.networking import Attachment, Networking
+from cais.container.networking import Attachment, Networking, port_wishes, wish
 from cais.container.plan import Plan
 from cais.container.records import ContainerRecord, ContainerRecords
 from cais.errors import Conflict, Denied, NotFound, Unavailable, from_os_error
@@ -44,7 +44,7 @@ def connect(
         in_user = in_user_namespace()
         hostname = "" if plan.hostname == record.id[:12] else plan.hostname
         asked = wish(wanted, hostname, () if in_user else networking.dns)
-        ports = wanted_ports(networking)
+        ports = port_wishes(networking)
         namespace = _namespace(pid)
         try:
             endpoint = connections.where_bridges_are(
@@ -100,7 +100,7 @@ def _carry(
     if carrying.is_carried(bundle):
         return
     try:
-        ports = () if connections.networks.records.held(record.id) else wanted_ports(networking)
+        ports = () if connections.networks.records.held(record.id) else port_wishes(networking)
         carrying.carry(connections.networks.records, record, networking, bundle, f"/proc/{pid}/ns/net", ports)
     except (Denied, Unavailable) as error:
         warn(f"WARNING: no network but its own bridges: {error.message}. {error.hint}".rstrip(" .") + ".")
