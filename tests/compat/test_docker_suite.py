@@ -125,3 +125,19 @@ def test_a_list_tells_of_no_mount_for_tmpfs(cais: Engine) -> None:
     finally:
         cais("rm", "light")
         cais("volume", "rm", "kept")
+
+
+def test_names_in_filters_are_regular_expressions(cais: Engine) -> None:
+    cais("network", "create", "--config-only", "names-in-a-filter")
+    cais("volume", "create", "names-in-a-filter")
+    try:
+        for kind in ("network", "volume"):
+            for pattern, there in (("^names-", True), ("filter$", True), ("in.a", True), ("^in-a", False)):
+                said = cais(kind, "ls", "-f", f"name={pattern}", "--format", "{{.Name}}")
+                assert said == ("names-in-a-filter\n" if there else "")
+        identity = cais("network", "inspect", "-f", "{{.ID}}", "names-in-a-filter").strip()
+        assert cais("network", "ls", "-q", "--no-trunc", "-f", f"id=^{identity[:9]}").strip() == identity
+        assert "names-in-a-filter" not in cais("network", "prune", "-f")  # others take their settings from it
+    finally:
+        cais("network", "rm", "names-in-a-filter")
+        cais("volume", "rm", "names-in-a-filter")

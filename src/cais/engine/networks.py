@@ -137,7 +137,7 @@ class Networks:
         removed: Names = []
         self._sweep()
         for network in self._store.records.all():
-            if network.is_predefined or (limit is not None and network.created >= limit):
+            if network.is_predefined or network.config_only or (limit is not None and network.created >= limit):
                 continue
             if any(not _has_label(network, text) for text in filters.get("label", ())):
                 continue
