@@ -94,6 +94,14 @@ def test_is_refused_before_anything_is_made(cais: Engine) -> None:
         cais("rm", "held", "hosted")
 
 
+def test_no_image_is_called_as_a_digest(cais: Engine) -> None:
+    cais("create", "--name", "committed", "busybox")
+    try:
+        assert "refusing to create an ambiguous tag" in cais("commit", "committed", "sha256:abc", code=1)
+    finally:
+        cais("rm", "committed")
+
+
 def test_attach_and_detach_at_once(cais: Engine) -> None:
     assert "cannot specify both --attach and --detach" in cais("run", "-d", "-a", "stdout", "busybox", code=1)
 

@@ -54,7 +54,7 @@ def type_name(value: Any) -> str:
 
 
 def printed(value: Any, nested: bool = False) -> str:
-    """As ``fmt.Print``: ``[a b]``, ``map[k:v]``, ``<no value>``."""
+    """As ``fmt.Print``: ``[a b]``, ``map[k:v]``, ``{a b}`` of a struct, ``<no value>``."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -66,11 +66,21 @@ def printed(value: Any, nested: bool = False) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + " ".join(printed(item, True) for item in value) + "]"
     if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{printed(item, True)}" for key, item in sorted(value.items())) + "]"
+        return _printed_object(value)
     if isinstance(value, NilPointer):
         return str(value)
     as_json = getattr(value, "as_json", None)
     return printed(as_json()) if as_json is not None else str(value)
+
+
+def _printed_object(value: dict[str, Any]) -> str:
+    from cais.cli.template_structs import struct_values, text_instead, ulimit
+
+    values = struct_values(value)
+    if values is not None:
+        return "{" + " ".join(printed(item, True) for item in values) + "}"
+    items = (f"{key}:{text_instead(key, item) or printed(item, True)}" for key, item in sorted(value.items()))
+    return ulimit(value) or "map[" + " ".join(items) + "]"
 
 
 def _float(value: float) -> str:

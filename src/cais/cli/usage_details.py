@@ -71,7 +71,7 @@ def _document(details: UsageDetails) -> dict[str, Sequence[dict[str, str]]]:
             for row, size in details.containers
         ],
         "Volumes": [
-            {"Name": volume.name, "Links": str(links), "Size": human_size(size) if size >= 0 else "N/A"}
+            {"Name": volume.name, "Links": str(links), "Size": human_size(size, 4) if size >= 0 else "N/A"}
             for volume, links, size in details.volumes
         ],
         "BuildCache": [

@@ -40,6 +40,8 @@ def commit(
     names = [Reference.parse(reference)] if reference else []
     if names and names[0].digest is not None:
         raise Invalid(f"cannot commit as {reference!r}: a name with a digest cannot be given")
+    if names and names[0].familiar_name == "sha256":
+        raise Invalid("refusing to create an ambiguous tag using digest algorithm as name")
     base = _base(stores, record)
     plan = Plan.from_json(record.plan)
     run = changed(_run_config(base, plan), changes)

@@ -168,3 +168,31 @@ def test_what_a_document_leaves_out_is_asked_for_all_the_same() -> None:
         Template("{{.state}}").run(document)
     with pytest.raises(TemplateError, match='map has no entry for key "Other"'):
         Template("{{.State.Other}}").run(document)
+
+
+def test_what_are_structs_in_docker_are_printed_so():
+    document = {
+        "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "99/udp": None},
+        "ExposedPorts": {"8080/tcp": {}}, "Volumes": {"/var/lib": {}}, "Labels": {"a": ""}, "None": {},
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "LogConfig": {"Type": "json-file", "Config": {"max-file": "42"}},
+        "IPAM": {"Driver": "default", "Options": None, "Config": [{"Subnet": "10.0.0.0/24", "Gateway": "10.0.0.1"}]},
+        "IPAMConfig": {"IPv4Address": "10.77.0.5"},
+        "Ulimits": [{"Hard": 20, "Name": "nofile", "Soft": 10}],
+        "Mounts": [{"Type": "bind", "Source": "/a", "Destination": "/s", "Mode": "ro", "RW": False,
+                    "Propagation": "rslave"}],
+    }  # fmt: skip
+    for field, text in {
+        "Ports": "map[80/tcp:[{0.0.0.0 8080}] 99/udp:[]]",
+        "ExposedPorts": "map[8080/tcp:{}]",
+        "Volumes": "map[/var/lib:{}]",
+        "Labels": "map[a:]",
+        "None": "map[]",
+        "RestartPolicy": "{no 0}",
+        "LogConfig": "{json-file map[max-file:42]}",
+        "IPAM": "{default map[] [{10.0.0.0/24  10.0.0.1 map[]}]}",
+        "IPAMConfig": "{10.77.0.5  []}",
+        "Ulimits": "[nofile=10:20]",
+        "Mounts": "[{bind  /a /s  ro false rslave}]",
+    }.items():
+        assert Template("{{." + field + "}}").run(document) == text
