@@ -149,3 +149,16 @@ def test_names_in_filters_are_regular_expressions(cais: Engine) -> None:
     finally:
         cais("network", "rm", "names-in-a-filter")
         cais("volume", "rm", "names-in-a-filter")
+
+
+def test_a_commit_with_a_name_tells_of_it_and_no_time_is_no_bound(cais: Engine) -> None:
+    cais("run", "--name", "written", "--network", "none", "busybox", "echo", "said")
+    try:
+        assert cais("logs", "--until", "0", "--since", "0", "written") == "said\n"
+        cais("commit", "written", "told")
+        told = cais("events", "--since", "1m", "--until", "0s", "--format", "{{.Action}} {{json .Actor.Attributes}}")
+        lines = [line for line in told.splitlines() if "told:latest" in line]
+        assert [line.partition(" ")[0] for line in lines] == ["tag", "commit"]
+    finally:
+        cais("rm", "written")
+        cais("rmi", "told")

@@ -153,7 +153,7 @@ def test_labels_of_images_are_told(box):
     box("tag", "told:1", "told:2")
     box("rmi", "told:1", "told:2")
     found = _between(box, since, "--filter", "type=image", "--filter", "label=tier=back")
-    assert found == ["image tag", "image untag", "image untag", "image delete"]
+    assert found == ["image tag", "image tag", "image untag", "image untag", "image delete"]
 
 
 def test_without_since_an_end_means_all_that_was(box):

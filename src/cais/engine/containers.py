@@ -298,7 +298,14 @@ class Containers(ContainerLife):
             self._stores, self._runs.store.rooms, record, reference=reference, author=author, message=message,
             changes=changes, pause=pause and running,
         )  # fmt: skip
-        self._runs.store.happenings.container("commit", record, comment=message, imageID=image, imageRef=reference)
+        named = ""
+        if reference:
+            from cais.engine.image_events import tell
+            from cais.spec.reference import Reference
+
+            named = Reference.parse(reference).familiar
+            tell(self._stores, "tag", image, named)
+        self._runs.store.happenings.container("commit", record, comment=message, imageID=image, imageRef=named)
         return image
 
     @property

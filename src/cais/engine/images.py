@@ -150,8 +150,10 @@ class Images(ImageTransfers):
 
     def tag(self, source: str, target: str) -> None:
         """Another name for an image. Raises NotFound, Invalid."""
+        from cais.spec.reference import Reference
+
         self._store.tag(source, target)
-        self._tell("tag", self._store.resolve(source).id, target)
+        self._tell("tag", self._store.resolve(source).id, Reference.parse(target).familiar)
 
     def remove(self, name_or_id: str, force: bool = False, prune: bool = True) -> ListOfRemoved:
         """Takes a name away, or removes an image; what nothing needs any more goes with it.

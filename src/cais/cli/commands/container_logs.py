@@ -55,7 +55,7 @@ def run(call: Call) -> int:
 
 
 def _moment(text: str, flag: str, now: int) -> int | None:
-    if not text:
+    if text in ("", "0"):
         return None
     from cais.cli.moments import nanoseconds
     from cais.errors import Invalid
