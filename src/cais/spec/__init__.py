@@ -7,7 +7,6 @@ Import from the modules (``cais.spec.digest``), so that a command loads only the
     digest, descriptor, media_types, manifest, image_config, platform
                   the documents of an image
     reference     the name of an image
-    name_pattern  names in the filters of lists
     mount         what is to be mounted where
     progress      events of what is being done
     timestamp, duration, go_duration
