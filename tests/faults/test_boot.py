@@ -46,20 +46,35 @@ class RebootedHost(OwnHost):
 
 
 def kill_all(cais: Cais) -> None:
-    """Every process of every container, and who watches over it, so that nobody notes an end."""
-    pids = []
-    for name in os.listdir(cais.root / "run"):
-        path = cais.root / "run" / name / "conmon.pid"
-        if path.exists():
-            pids.append(int(path.read_text()))
-            pids.append(int((cais.root / "run" / name / "pid").read_text()))
-    pids += [int(path.read_text().split()[0]) for path in (cais.root / "containers").glob("*/*.waiter")]
-    for pid in pids:
+    """Every process of every container, and before them who watches over one, so that nobody notes an end."""
+    containers = [int(path.read_text()) for path in (cais.root / "run").glob("*/pid")]
+    wait_until(lambda: not any(killed(pid) for pid in watchers(cais)))
+    for pid in containers:
+        killed(pid)
+    wait_until(lambda: all(start_ticks(pid) is None for pid in containers))
+
+
+def watchers(cais: Cais) -> list[int]:
+    """Monitors, who waits for a restart or a health check, and what these have started."""
+    root = os.fsencode(cais.root)
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    wait_until(lambda: all(start_ticks(pid) is None for pid in pids))
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                if root in file.read():
+                    found.append(int(name))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has just ended
+    return found
+
+
+def killed(pid: int) -> bool:
+    """False where it had ended before."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def run(cais: Cais, name: str, policy: str, *flags: str) -> None:

@@ -23,7 +23,7 @@ def explained(error: sqlite3.Error, path: str) -> CaisError:
     name = getattr(error, "sqlite_errorname", "")  # those that Python itself raises have none
     if "full" in text or (name.startswith("SQLITE_IOERR") and _is_full(directory)):
         return Unavailable(
-            f"cannot write the database {path}: no space left on the device",
+            f"cannot write the database {path}: no space left on device",
             hint="Free some space (cais system df, cais image prune) and run it again.",
         )
     if "locked" in text:
