@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from cases import Case, bare_runtime, nothing, prepare_bundle, run_true
@@ -40,8 +41,12 @@ def exec_true(_: Work, peer: Peer) -> list[float]:
     return [peer.do("exec", "exec", "bench-exec", "true").ok().seconds]
 
 
+SETTLE_SECONDS, STILL_SECONDS = 60, 3
+
+
 def start_many(work: Work, peer: Peer) -> list[float]:
     """One after another, on the default network; then what they cost while nothing happens, in MiB."""
+    networks_settled()
     names = [f"bench-many-{number}" for number in range(MANY)]
     ids = []
     seconds = 0.0
@@ -54,6 +59,19 @@ def start_many(work: Work, peer: Peer) -> list[float]:
     finally:
         remove(peer, *names)
     return [seconds, kept / (1 << 20)]
+
+
+def networks_settled() -> None:
+    """Returns when the kernel has taken away the network namespaces of those that were before: that goes on behind
+    their removal, and holds up whoever makes new ones."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    since, known = time.monotonic(), -1
+    while time.monotonic() < deadline and time.monotonic() - since < STILL_SECONDS:
+        with open("/proc/slabinfo") as file:
+            number = next((int(line.split()[1]) for line in file if line.startswith("net_namespace ")), 0)
+        if number != known:
+            since, known = time.monotonic(), number
+        time.sleep(0.2)
 
 
 def memory_of_holders(ids: list[bytes]) -> int:
