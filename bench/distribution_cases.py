@@ -132,8 +132,27 @@ def prepare_big(work: Work) -> None:
     os.unlink(layer)
 
 
-def load_big(work: Work, peer: Peer) -> None:
-    peer.load(work.archives["big"]).ok()
+def prepare_files(work: Work) -> None:
+    """An image with busybox and a gigabyte of ordinary files in one layer: Debian's, in as many directories."""
+    if "files" in work.archives:
+        return
+    systems = workloads.root_file_systems()
+    layer = work.path("files-layer.tar")
+    with tarfile.open(layer, "w") as archive:
+        archive.add(systems["busybox"], arcname=".")
+        number = 0
+        while archive.offset < workloads.BIG_FILE_BYTES:
+            workloads.add_below(archive, systems["debian"], f"copy-{number}")
+            number += 1
+    work.archives["files"] = workloads.docker_archive(work.path("files-image.tar"), layer, ["bench/files"])
+    os.unlink(layer)
+
+
+def load(name: str) -> Callable[[Work, Peer], None]:
+    def loaded(work: Work, peer: Peer) -> None:
+        peer.load(work.archives[name]).ok()
+
+    return loaded
 
 
 def copy_image(name: str) -> Callable[[Work, Peer], list[float]]:
@@ -195,11 +214,16 @@ DISTRIBUTION_CASES = (
     Case("pull", "pull of debian and first run", ("",), (0.5,), "keeps", nothing, nothing, pull_image("debian")),
     Case("push-layer", f"push of an image of which one of {LAYERS} layers is new", ("",), (None,), "keeps",
          prepare_layers, nothing, push_one_of_many),
-    Case("push-big", "push of a layer of 1 GiB", ("",), (0.33,), "keeps", prepare_big, load_big, push_image("big")),
+    Case("push-files", "push of a layer of 1 GiB of ordinary files", ("",), (0.33,), "keeps", prepare_files,
+         load("files"), push_image("files")),
+    Case("push-big", "push of a layer of 1 GiB that does not compress", ("",), (0.33,), "keeps", prepare_big,
+         load("big"), push_image("big")),
     Case("push-own", "push of debian to Cais's registry", ("",), (0.33,), "keeps", nothing, nothing,
          push_image("debian", own=True)),
-    Case("push-big-own", "push of a layer of 1 GiB to Cais's registry", ("",), (0.33,), "keeps", prepare_big, load_big,
-         push_image("big", own=True)),
+    Case("push-files-own", "push of a layer of 1 GiB of ordinary files to Cais's registry", ("",), (0.33,), "keeps",
+         prepare_files, load("files"), push_image("files", own=True)),
+    Case("push-big-own", "push of a layer of 1 GiB that does not compress to Cais's registry", ("",), (0.33,), "keeps",
+         prepare_big, load("big"), push_image("big", own=True)),
     Case("pull-big", "pull of a layer of 1 GiB and first run", ("",), (0.5,), "keeps", prepare_big, nothing,
          pull_image("big")),
     Case("image-copy", "image copy of debian from a registry to a layout", ("",), (None,), "copies",

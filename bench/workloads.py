@@ -84,6 +84,17 @@ def root_file_systems() -> dict[str, str]:
     return {"busybox": busybox + "/root", "debian": debian + "/rootfs.tar"}
 
 
+def add_below(archive: tarfile.TarFile, path: str, directory: str) -> None:
+    """All entries of the tar at ``path``, below ``directory``."""
+    with tarfile.open(path) as source:
+        for entry in source:
+            content = source.extractfile(entry) if entry.isreg() else None
+            entry.name = f"{directory}/{entry.name}"
+            if entry.islnk():
+                entry.linkname = f"{directory}/{entry.linkname}"
+            archive.addfile(entry, content)
+
+
 def layer_of(path: str) -> bytes | str:
     """A layer: the tar itself, or one made of a directory."""
     if not os.path.isdir(path):
