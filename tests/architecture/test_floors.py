@@ -42,7 +42,7 @@ ROOMS: dict[str, tuple[int, frozenset[str]]] = {
         | {"content", "snapshot", "volume", "network", "runtime", "sources", "events", "remote"}
         | {"image", "build", "container"},
     ),
-    "registry": (5, frozenset({"catalog", "spec", "errors", "ports"})),
+    "registry": (5, frozenset({"catalog", "host", "spec", "errors", "ports"})),
     "settings": (5, frozenset({"engine", "errors", "spec"})),
     "cli": (5, frozenset({"engine", "catalog", "registry", "settings", "errors", "spec", "ports"})),
     "cais": (5, frozenset({"engine", "settings", "errors", "spec"})),  # the package itself: the library's door

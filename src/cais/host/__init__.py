@@ -15,6 +15,7 @@
                    named so that no other is meant, waited for, ended; files that are waited for
     beside, ahead, threads, workers
                    work in other threads: one thing beside, one ahead, several
+    heaps          what memory that they give back costs
     sockets, http_connections
                    connections to servers, in threads that can be told to stop
     binfmt         programs of other architectures

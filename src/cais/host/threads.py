@@ -1,4 +1,4 @@
-"""Threads that can be waited for again after Ctrl-C, and told to stop; and what many of them cost.
+"""Threads that can be waited for again after Ctrl-C, and told to stop.
 
 Only the main thread hears of signals. What it has started for a command that is to end it tells: who waits in such a
 thread for a network (``host.sockets``), or in ``sleep``, raises Cancelled within a moment.
@@ -13,9 +13,6 @@ from cais.errors import Cancelled
 
 # How long a thread may not notice that it is to stop.
 SLICE_SECONDS = 0.25
-
-_M_ARENA_MAX = -8  # malloc.h
-_HEAPS = 2
 
 
 class Thread(threading.Thread):
@@ -74,14 +71,3 @@ def sleep(seconds: float) -> None:
 
 def _is_stopping(thread: threading.Thread) -> bool:
     return isinstance(thread, Thread) and thread.is_stopping
-
-
-def share_heaps() -> None:
-    """For a process whose threads move blocks of a megabyte: glibc gives each thread a heap of its own, and each keeps
-    what was freed in it. Two do for all that are made from now on."""
-    import ctypes
-
-    try:
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _HEAPS)
-    except AttributeError:
-        pass  # another C library, which has one heap for all

@@ -10,7 +10,8 @@ import os
 import threading
 
 from cais.errors import Corrupt
-from cais.host.threads import Thread, check_stopped, end_all, share_heaps
+from cais.host.heaps import keep_pieces
+from cais.host.threads import Thread, check_stopped, end_all
 from cais.image.layers import LayerSource, plain_tar
 from cais.spec import media_types as types
 from cais.spec.descriptor import Descriptor
@@ -136,7 +137,7 @@ class _Work:
     def run(self) -> None:
         if not self._todo:
             return
-        share_heaps()
+        keep_pieces()
         count = min(len(self._todo), len(os.sched_getaffinity(0)), _AT_ONCE)
         if count <= 1:
             self._take()

@@ -14,6 +14,7 @@ from functools import partial
 import uvicorn
 
 from cais.catalog.catalog import Catalog
+from cais.host.heaps import keep_pieces
 from cais.registry.access_log import AccessLog
 from cais.registry.application import Application
 from cais.registry.connection import Connection, Patience
@@ -91,6 +92,7 @@ def work(settings: Settings, listener: socket.socket, counts_directory: str, par
     ).start()  # what is out of reach is said now, and not when the first one asks
     threading.Thread(target=_end_with_parent, args=(parent, server), daemon=True).start()
     _collect_less()
+    keep_pieces()
     server.run(sockets=[listener])
     threads.close()
     catalog.close()
