@@ -27,6 +27,10 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 # A last block with nothing in it (RFC 1951, 3.2.6): BFINAL, fixed codes, the end's code.
 _LAST_BLOCK = b"\x03\x00"
 _HIGHEST_OF_ISAL = 3
+# Of a block, looked at to see whether it is worth compressing: what is compressed already, or encrypted, is not.
+_SAMPLES, _SAMPLE_BYTES = 8, 2 << 10
+_LEAST_GAIN = 0.01
+_STORED_BYTES = 0xFFFF
 _JOB_BYTES = 1 << 20
 # Above it each thread's tables take tens of MiB.
 _HIGHEST_BY_THREADS = 5
@@ -41,7 +45,7 @@ def gzip_in_blocks(pieces: Iterator[bytes], level: int) -> Iterator[bytes]:
 
     threads = _threads()
     check = size_bytes = 0
-    waiting: deque[Future[tuple[bytes, bytes]]] = deque()
+    waiting: deque[Future[tuple[bytes, ...]]] = deque()
     with ThreadPoolExecutor(threads, "gzip") as pool:
         try:
             yield _HEADER
@@ -77,16 +81,36 @@ def _blocks(pieces: Iterator[bytes]) -> Iterator[list[memoryview]]:
         yield block
 
 
-def _deflated(block: list[memoryview], level: int) -> tuple[bytes, bytes]:
+def _deflated(block: list[memoryview], level: int) -> tuple[bytes, ...]:
     """It ends on a whole byte, and what follows does not look back into it (Z_FULL_FLUSH)."""
     from isal import isal_zlib
 
-    library = isal_zlib if level <= _HIGHEST_OF_ISAL else zlib
-    compressor = library.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
     # At once: isal's result depends on the portions it is given.
-    most: bytes = compressor.compress(block[0] if len(block) == 1 else b"".join(block))
-    rest: bytes = compressor.flush(zlib.Z_FULL_FLUSH)
-    return most, rest
+    content = block[0] if len(block) == 1 else memoryview(b"".join(block))
+    is_fast = level <= _HIGHEST_OF_ISAL
+    if is_fast and _is_dense(content):
+        return (_stored(content),)
+    compressor = (isal_zlib if is_fast else zlib).compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return compressor.compress(content), compressor.flush(zlib.Z_FULL_FLUSH)
+
+
+def _is_dense(content: memoryview) -> bool:
+    from isal import isal_zlib
+
+    step = len(content) // _SAMPLES
+    if step < _SAMPLE_BYTES:
+        return False
+    sample = b"".join(content[start : start + _SAMPLE_BYTES] for start in range(0, step * _SAMPLES, step))
+    return len(isal_zlib.compress(sample, 1, -zlib.MAX_WBITS)) > len(sample) * (1 - _LEAST_GAIN)
+
+
+def _stored(content: memoryview) -> bytes:
+    """As it is (RFC 1951, 3.2.4): some six times as fast as finding that nothing can be gained."""
+    pieces: list[bytes | memoryview] = []
+    for start in range(0, len(content), _STORED_BYTES):
+        piece = content[start : start + _STORED_BYTES]
+        pieces += struct.pack("<BHH", 0, len(piece), len(piece) ^ _STORED_BYTES), piece
+    return b"".join(pieces)
 
 
 def zstd_in_blocks(pieces: Iterator[bytes], level: int) -> Iterator[bytes]:

@@ -158,6 +158,25 @@ def test_gzip_in_blocks_is_one_member_that_others_read(level: int, size: int) ->
     assert not reader.unused_data, "a second member"
 
 
+@pytest.mark.parametrize("size", [16_385, 65_535, 65_536, BLOCK_BYTES, BLOCK_BYTES + 16_385])
+def test_what_does_not_compress_is_stored(size: int) -> None:
+    data = random.Random(2).randbytes(size)
+    made = b"".join(compressed(cut(data), "gzip"))
+    assert len(made) < size + 18 + 6 * (size // 65_535 + 2), "no larger than gzip's own frame"
+    assert data[:1000] in made
+    assert gzip.decompress(made) == data
+    assert b"".join(decompressed(cut(made))) == data
+
+
+def test_between_blocks_that_compress_others_are_stored() -> None:
+    dense = random.Random(3).randbytes(BLOCK_BYTES)
+    text = (b"some text, and more of it\n" * BLOCK_BYTES)[:BLOCK_BYTES]
+    made = b"".join(compressed(cut(text + dense + text), "gzip"))
+    assert len(made) < 1.02 * BLOCK_BYTES
+    assert gzip.decompress(made) == text + dense + text
+    assert zlib.decompress(made, wbits=31) == text + dense + text
+
+
 def test_one_processor_makes_the_same_as_all() -> None:
     """In a process of its own, which may use one."""
     program = (
