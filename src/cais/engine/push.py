@@ -137,7 +137,7 @@ class _Push:
         graph = read_graph(source, packed, self._stores.content.exists)
         try:
             layers = Layers(self._progress, _layers(graph), unpacks=False)
-            send(self._stores, registry, reference, source, graph, packed, layers, sent=streams.sent())
+            send(self._stores, registry, reference, source, graph, packed, layers, streams=streams)
             if self._options.referrers:
                 from cais.engine.referrers import copy_referrers, of_content
 
@@ -242,10 +242,10 @@ def send(
     progress: Progress,
     origin: Reference | None = None,
     *,
-    sent: Collection[Digest] = (),
+    streams: Streams | None = None,
 ) -> None:
     """Copies ``graph`` to where ``reference`` says, its ``target`` last, under the tag. ``origin`` is where blobs can
-    be mounted from, beside what is known; ``sent`` went there a moment ago. Raises Denied,
+    be mounted from, beside what is known; ``streams`` have sent layers there a moment ago. Raises Denied,
     Unauthorized, Unavailable, Corrupt."""
     from cais.engine.copy import copy
     from cais.image.origins import Origins
@@ -253,7 +253,9 @@ def send(
 
     origins = Origins(stores.database)
     others = (origin.repository,) if origin is not None and origin.registry == reference.registry else ()
-    sink = Destination(registry, reference, origins, graph, others, sent)
+    sent = streams.sent() if streams is not None else set()
+    is_empty = streams is not None and streams.is_to_nothing
+    sink = Destination(registry, reference, origins, graph, others, sent, is_empty)
     present = sink.known()
 
     def put(document: Descriptor, raw: bytes) -> None:
@@ -282,9 +284,11 @@ class Destination:
         graph: Graph,
         others: Sequence[str] = (),
         sent: Collection[Digest] = (),
+        is_empty: bool = False,
     ) -> None:
-        """``sent``: blobs that were sent while they were made."""
+        """``sent``: blobs that were sent while they were made. ``is_empty``: nothing else is there, as was seen."""
         self._sent = sent
+        self._is_empty = is_empty
         self._registry = registry
         self._reference = reference
         self._origins = origins
@@ -294,6 +298,8 @@ class Destination:
 
     def known(self) -> frozenset[Digest]:
         """What need not be asked for: what the tag names there now, and what was seen there before."""
+        if self._is_empty:
+            return frozenset()
         repository = self._reference.repository
         seen = {
             blob
@@ -318,7 +324,7 @@ class Destination:
     def exists(self, blob: Descriptor) -> bool:
         if blob.digest in self._sent:
             return False  # it has just come, and was not there before
-        if self._known and blob.size_bytes <= _SMALL_BYTES and blob.digest in self._graph.blobs:
+        if (self._known or self._is_empty) and blob.size_bytes <= _SMALL_BYTES and blob.digest in self._graph.blobs:
             return False
         if blob.digest in self._graph.blobs and self._elsewhere(blob):
             return False  # asking for it to be mounted costs as much as asking for it, and is all where it works

@@ -56,6 +56,11 @@ class Streams:
         """What arrived."""
         return {stream.stored for stream in self._streams if stream.stored is not None}
 
+    @property
+    def is_to_nothing(self) -> bool:
+        """Whether the repository was seen to have nothing; False also where nobody has looked."""
+        return self._is_new is True
+
     def _upload(self) -> Streamed | None:
         """None where the layer may be there."""
         registry = self._registry()
