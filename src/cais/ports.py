@@ -23,6 +23,14 @@ class Source(Protocol):
         ...
 
 
+class Choosy(Source, Protocol):
+    """A Source that has a choice of places: mirrors, and what they are mirrors of."""
+
+    def distrust(self, blob: Descriptor) -> bool:
+        """What it gave as ``blob`` was something else. Returns whether another place gives it from now on."""
+        ...
+
+
 class Sink(Protocol):
     """Where blobs go."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from cais.errors import Cancelled
+from cais.errors import Cancelled, Corrupt, Invalid, NotFound, Unsupported
 from cais.host.threads import Thread
 from cais.spec.digest import Digest
 
@@ -110,7 +110,7 @@ class Unpacking:
             self._error = error
 
     def _unpack_all(self) -> None:
-        from cais.image.layers import check_layer, plain_tar
+        from cais.image.layers import check_layer
         from cais.spec.image_config import chain_ids
 
         content, snapshots = self._stores.content, self._stores.snapshots
@@ -128,11 +128,27 @@ class Unpacking:
                     self._wait(layer)
                 self._layers.tell(layer.digest, "exists" if layer.digest in self._layers.existing else "done")
             else:
-                snapshots.unpack(parent, diff_id, plain_tar(_Watched(self.receiver, self._told), layer))
-                self._wait(layer)
+                self._unpack(parent, layer, diff_id)
                 check_layer(content, layer, diff_id)
                 self._layers.tell(layer.digest, "done")
             parent = chain
+
+    def _unpack(self, parent: Digest | None, layer: Descriptor, diff_id: Digest) -> None:
+        """As it comes. Where that fails it may have been something else that came, which is asked for elsewhere: what
+        has been verified decides."""
+        from cais.image.layers import plain_tar
+
+        has_come = layer.digest in self._here
+        while True:
+            try:
+                self._stores.snapshots.unpack(parent, diff_id, plain_tar(_Watched(self.receiver, self._told), layer))
+                self._wait(layer)
+                return
+            except (Cancelled, Corrupt, Invalid, NotFound, Unsupported):
+                if has_come:
+                    raise
+            self._wait(layer)
+            has_come = True
 
     def _told(self, layer: Descriptor, done: int) -> None:
         if self._stopped:

@@ -123,14 +123,22 @@ def read_document(source: Source, item: Descriptor) -> bytes:
 
 def read_whole(source: Source, item: Descriptor, what: str) -> bytes:
     """A small blob, called ``what`` where it is not what its digest and size say: then Corrupt is raised."""
-    raw = bytearray()
-    for piece in source.fetch(item):
-        raw += piece
-        if len(raw) > item.size_bytes:
-            break
-    if len(raw) != item.size_bytes or not item.digest.fits(bytes(raw)):
-        raise Corrupt(f"the {what} {item.digest} is not what its digest and size say")
-    return bytes(raw)
+    while True:
+        raw = bytearray()
+        for piece in source.fetch(item):
+            raw += piece
+            if len(raw) > item.size_bytes:
+                break
+        if len(raw) == item.size_bytes and item.digest.fits(bytes(raw)):
+            return bytes(raw)
+        if not _distrusted(source, item):
+            raise Corrupt(f"the {what} {item.digest} is not what its digest and size say")
+
+
+def _distrusted(source: Source, blob: Descriptor) -> bool:
+    """Whether ``blob``, which was something else, can be had again from another place (``ports.Choosy``)."""
+    distrust = getattr(source, "distrust", None)
+    return distrust is not None and bool(distrust(blob))
 
 
 class _Blobs:
@@ -195,15 +203,26 @@ class _Blobs:
         if blob.digest in self._present or self._sink.exists(blob):
             state = "exists"
         else:
-            counted = _Counted(self._source, self._progress, self._check)
-            take = getattr(self._sink, "take", None)
-            if take is None:
-                self._sink.push(blob, counted.fetch(blob))
-            elif place := take(blob, counted):
+            while True:
+                try:
+                    place = self._received(blob)
+                    break
+                except Corrupt:
+                    if not _distrusted(self._source, blob):
+                        raise
+            if place:
                 state = "mounted"
         self._progress({**_event(blob, state), "repository": place} if place else _event(blob, state))
         if self._stored is not None:
             self._stored(blob)
+
+    def _received(self, blob: Descriptor) -> str:
+        counted = _Counted(self._source, self._progress, self._check)
+        take = getattr(self._sink, "take", None)
+        if take is not None:
+            return str(take(blob, counted))
+        self._sink.push(blob, counted.fetch(blob))
+        return ""
 
     def _check(self) -> None:
         if self._error is not None:

@@ -162,13 +162,12 @@ class _Copy:
 
     def _check_platform(self, opened: _From, item: Descriptor) -> None:
         """Of an image without an index."""
-        from cais.spec.image_config import ImageConfig
+        from cais.engine.build_pull import read_config
 
         manifest = decode(read_document(opened.source, item), item.media_type)
         if not isinstance(manifest, Manifest) or manifest.config.media_type not in types.CONFIGS:
             raise Invalid(f"{item.digest} is no image, and for no platform")
-        raw = b"".join(opened.source.fetch(manifest.config))
-        found = ImageConfig.decode(raw, manifest.config.media_type).platform
+        found = read_config(opened.source, manifest).platform
         if self._options.platform is not None and not self._options.platform.matches(found):
             raise NotFound(f"{self._source} is for {found}, not for {self._options.platform}")
 

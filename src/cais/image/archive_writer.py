@@ -23,7 +23,8 @@ class ArchiveWriter:
     """A Sink (``cais.ports``) of one stream: one blob after the other, each pushed by one thread at a time.
 
     ``with ArchiveWriter(path) as archive``: the file has its name when it is whole; what is no plain file (a pipe) is
-    written as it is. What was written cannot be taken back: a blob that is not what it should be ends the archive.
+    written as it is. There what was written cannot be taken back: a blob that is not what it should be ends the
+    archive.
     """
 
     def __init__(self, path: str) -> None:
@@ -34,6 +35,7 @@ class ArchiveWriter:
         self._partial = f"{self._path}.{os.getpid()}.partial" if self._plain else self._path
         self._written: set[Digest] = set()
         self._lock = threading.Lock()
+        self._damage: Corrupt | None = None
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> ArchiveWriter:
@@ -66,26 +68,41 @@ class ArchiveWriter:
         return blob.digest in self._written
 
     def push(self, blob: Descriptor, pieces: Iterator[bytes]) -> None:
-        """Raises Corrupt when size or digest is another, Unavailable (no space)."""
-        from cais.host.tar_writer import padding, plain_header
-
+        """Raises Corrupt when size or digest is another: in a file nothing stays of it then, a stream takes no more.
+        Raises Unavailable (no space)."""
         with self._lock:
+            if self._damage is not None:
+                raise self._damage
             if blob.digest in self._written:
                 return
-            if not any(digest.algorithm == blob.digest.algorithm for digest in self._written):
-                self._write(plain_header(f"blobs/{blob.digest.algorithm}/", 0))
-            self._write(plain_header(blob_name(blob.digest), blob.size_bytes))
-            checksum = hashlib.new(blob.digest.algorithm)
-            for piece in sized(blob, pieces):
-                checksum.update(piece)
-                self._write(piece)
-            if checksum.hexdigest() != blob.digest.hex:
-                raise Corrupt(
-                    f"the blob that should be {blob.digest} has the digest {blob.digest.algorithm}:"
-                    f"{checksum.hexdigest()}"
-                )
-            self._write(padding(blob.size_bytes))
+            assert self._file is not None
+            start = self._file.tell() if self._plain else 0
+            try:
+                self._entry(blob, pieces)
+            except Corrupt as error:
+                if not self._plain:
+                    self._damage = error
+                else:
+                    self._file.seek(start)
+                    self._file.truncate()
+                raise
             self._written.add(blob.digest)
+
+    def _entry(self, blob: Descriptor, pieces: Iterator[bytes]) -> None:
+        from cais.host.tar_writer import padding, plain_header
+
+        if not any(digest.algorithm == blob.digest.algorithm for digest in self._written):
+            self._write(plain_header(f"blobs/{blob.digest.algorithm}/", 0))
+        self._write(plain_header(blob_name(blob.digest), blob.size_bytes))
+        checksum = hashlib.new(blob.digest.algorithm)
+        for piece in sized(blob, pieces):
+            checksum.update(piece)
+            self._write(piece)
+        if checksum.hexdigest() != blob.digest.hex:
+            raise Corrupt(
+                f"the blob that should be {blob.digest} has the digest {blob.digest.algorithm}:{checksum.hexdigest()}"
+            )
+        self._write(padding(blob.size_bytes))
 
     def finish(self, entries: Sequence[Descriptor], docker: Sequence[tuple[Manifest, Sequence[str]]] = ()) -> None:
         """The end: the index, and for Docker the manifests with their names (``app:1``)."""

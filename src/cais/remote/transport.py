@@ -73,7 +73,7 @@ class Transport:
     ) -> None:
         self.endpoint = endpoint
         self.limits = limits
-        self._warned = warned
+        self.warned = warned
         self._wait = wait
         self._authorization = Authorization(endpoint, login, self._ask_for_token, offline=offline)
         self._lock = threading.Lock()
@@ -221,7 +221,7 @@ class Transport:
         assert response is not None
         if own and "Warning" in response.headers:
             for text in answers.warnings(response.headers.getlist("Warning")):
-                self._warned(text)
+                self.warned(text)
         return response
 
     def _followed(
